@@ -1,0 +1,79 @@
+"""Pure counts: parameters by group, bytes that autograd keeps for backward."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class Tuned(Protocol):
+    """What a wrapper around a frozen trunk tells about itself."""
+
+    trunk: nn.Module
+    tuning_config: dict
+    fingerprint: str
+
+
+def tuned_backbone(model: nn.Module) -> nn.Module | None:
+    """The wrapper of a frozen trunk in ``model``; None where nothing is frozen by us."""
+    return next((m for m in model.modules() if isinstance(m, Tuned)), None)
+
+
+@torch.no_grad()
+def count_parameters(model: nn.Module) -> dict[str, dict[str, int]]:
+    """Numbers of ``trainable`` and ``frozen`` parameters of each direct child of ``model``."""
+    counts: dict[str, dict[str, int]] = {}
+    for name, child in model.named_children():
+        tally: Counter[str] = Counter()
+        for parameter in child.parameters():
+            tally['trainable' if parameter.requires_grad else 'frozen'] += parameter.numel()
+        if tally:
+            counts[name] = {key: tally[key] for key in ('trainable', 'frozen')}
+    return counts
+
+
+class SavedBytes:
+    """Bytes of distinct storages that went through ``save_for_backward``, parameters excluded."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.total = 0
+        self._seen = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        # Held while counting, so that no address is used twice.
+        self._storages: list[torch.UntypedStorage] = []
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """Count a saved tensor and leave it as it is."""
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self._storages.append(storage)
+            self.total += storage.nbytes()
+        return tensor
+
+    def release(self) -> None:
+        """Stop holding what was counted."""
+        self._storages.clear()
+
+
+@contextmanager
+def saved_for_backward(model: nn.Module) -> Iterator[SavedBytes]:
+    """Count what autograd keeps for backward of the forwards in this context, in bytes.
+
+    Exact and the same on every machine. It sees only what goes through ``save_for_backward``.
+    """
+    counter = SavedBytes(model)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(counter.pack, _identity):
+            yield counter
+    finally:
+        counter.release()
+
+
+def _identity(tensor: Tensor) -> Tensor:
+    return tensor

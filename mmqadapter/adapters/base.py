@@ -1,0 +1,136 @@
+"""What all adapters share: scale, initialisation, quantisation.
+
+Shapes: B batch, L tokens, C channels, r width or rank of the bottleneck.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from mmqadapter.adapters.scale import LearnedScale, build_scale
+from mmqadapter.quant import GaussianQuantizer
+from mmqadapter.registry import build_own
+
+# Truncated normal start of a quantised up-projection (arXiv 2307.16867, released code): a zero
+# matrix has no spread to normalise by.
+UP_STD = 1e-3
+
+
+class Adapter(nn.Module):
+    """A small trainable module for blocks of ``channels`` channels.
+
+    Subclasses name in ``sites`` where a block takes them (one instance a site; see
+    :mod:`mmqadapter.backbones.sites`), build pairs of matrices and finish ``__init__`` with
+    :meth:`reset_parameters`.
+
+    Args:
+        scale: Factor on the output: a number, or ``'learned'`` (one trained number).
+    """
+
+    sites: ClassVar[tuple[str, ...]]
+
+    def __init__(self, scale: float | str = 1.0) -> None:
+        super().__init__()
+        self.scale = build_scale(scale)
+
+    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """(down, up) projections, in the order in which their weights are stored."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Kaiming-uniform down-projections, zero up-projections and biases: a zero output."""
+        for down, up in self.pairs():
+            nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
+            nn.init.zeros_(up.weight)
+            for bias in (down.bias, up.bias):
+                if bias is not None:
+                    nn.init.zeros_(bias)
+
+    @torch.no_grad()
+    def quantize(self, quantizer: dict) -> None:
+        """Put every matrix behind a quantiser built from ``quantizer``.
+
+        An up-projection cannot stay zero then; with a learned scale that starts at 0 the output
+        still does, with a fixed one it starts elsewhere (the published form).
+        """
+        for down, up in self.pairs():
+            nn.init.trunc_normal_(up.weight, std=UP_STD, a=-2 * UP_STD, b=2 * UP_STD)
+            for layer in (down, up):
+                parametrize.register_parametrization(layer, 'weight', build_own(quantizer))
+        if isinstance(self.scale, LearnedScale):
+            nn.init.zeros_(self.scale.weight)
+
+
+def build_adapter(adapter: dict, quantizer: dict | None, **shape: Any) -> Adapter:
+    """Adapter for a block, quantised if a quantiser other than 32 bits is given.
+
+    Args:
+        adapter: Config, such as ``dict(type='AdaptFormer', width=32)``.
+        quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None for float.
+        shape: What the block tells its adapter: ``channels``.
+
+    Raises:
+        ValueError: Unknown type or arguments.
+    """
+    built = build_own(adapter, **shape)
+    if not isinstance(built, Adapter):
+        raise ValueError(f'{adapter["type"]!r} is no adapter; use AdaptFormer, LoRA or the like.')
+    if not is_float(quantizer):
+        built.quantize(quantizer)
+    return built
+
+
+def is_float(quantizer: dict | None) -> bool:
+    """Whether a quantiser config means float weights: None, or 32 bits."""
+    return quantizer is None or quantizer.get('bits') == 32
+
+
+def quantized_weights(
+    module: nn.Module,
+) -> Iterator[tuple[str, GaussianQuantizer, nn.Parameter]]:
+    """Name, quantiser and latent weight of each quantised matrix, in stored order."""
+    for name, layer in module.named_modules():
+        if parametrize.is_parametrized(layer, 'weight'):
+            chain = layer.parametrizations.weight
+            yield name, chain[0], chain.original
+
+
+class Bottleneck(Adapter):
+    """C -> r -> C with a non-linearity between; returns what is added, not the sum.
+
+    Args:
+        channels: C.
+        width: r.
+        activation: Non-linearity, dropout included, on the bottleneck.
+        bias: Whether both projections have one.
+        scale: Factor on the output: a number, or ``'learned'``.
+
+    Raises:
+        ValueError: ``width`` below 1, or an unknown ``scale``.
+    """
+
+    def __init__(
+        self, channels: int, width: int, activation: nn.Module, bias: bool, scale: float | str
+    ) -> None:
+        super().__init__(scale)
+        if width < 1:
+            raise ValueError(f'width={width} is no bottleneck; use 1 or more.')
+        self.down = nn.Linear(channels, width, bias=bias)
+        self.activation = activation
+        self.up = nn.Linear(width, channels, bias=bias)
+        self.reset_parameters()
+
+    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """The one pair."""
+        return [(self.down, self.up)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Change to add: (..., C) -> (..., C)."""
+        return self.scale(self.up(self.activation(self.down(x))))

@@ -1,0 +1,88 @@
+"""LoRA on the query, key and value projections of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.adapters.base import Adapter
+from mmqadapter.registry import MODELS
+
+PROJECTIONS = ('q', 'k', 'v')
+
+
+class LowRank(nn.Module):
+    """Product of two matrices, C -> r -> ``outputs``, without bias."""
+
+    def __init__(self, channels: int, rank: int, outputs: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(channels, rank, bias=False)
+        self.up = nn.Linear(rank, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., outputs)."""
+        return self.up(self.down(x))
+
+    def weight(self) -> Tensor:
+        """The product as one matrix (outputs, C)."""
+        return self.up.weight @ self.down.weight
+
+
+@MODELS.register_module()
+class LoRA(Adapter):
+    """Low-rank change of the projections to q, k and v (arXiv 2106.09685).
+
+    One per block. ``scale`` is what other libraries call ``alpha / rank``.
+
+    Args:
+        channels: C, given by the block.
+        rank: Rank r of each product.
+        targets: Which of ``'q'``, ``'k'``, ``'v'`` get a product of their own (4 C r weights for
+            q and v), or ``'qkv'``: one product for the fused projection.
+        scale: Factor on the change: a number, or ``'learned'``.
+
+    Raises:
+        ValueError: An argument outside these values.
+    """
+
+    sites = ('qkv',)
+
+    def __init__(
+        self,
+        channels: int,
+        rank: int,
+        targets: str | Sequence[str] = ('q', 'v'),
+        scale: float | str = 1.0,
+    ) -> None:
+        super().__init__(scale)
+        fused = targets == 'qkv'
+        if rank < 1:
+            raise ValueError(f'rank={rank} is no rank; use 1 or more.')
+        if not fused and (not targets or set(targets) - set(PROJECTIONS)):
+            raise ValueError(f"targets={targets!r} are unknown; use some of q, k, v, or 'qkv'.")
+        names = ('qkv',) if fused else tuple(p for p in PROJECTIONS if p in targets)
+        outputs = 3 * channels if fused else channels
+        self.products = nn.ModuleDict({name: LowRank(channels, rank, outputs) for name in names})
+        self.reset_parameters()
+
+    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """One pair a product, in the order q, k, v."""
+        return [(product.down, product.up) for product in self.products.values()]
+
+    def forward(self, x: Tensor, qkv: Tensor) -> Tensor:
+        """Changed projection of ``x`` (..., C), given the trunk's own ``qkv`` (..., 3 C)."""
+        return self._add(qkv, {name: product(x) for name, product in self.products.items()}, -1)
+
+    def merge(self, weight: Tensor) -> Tensor:
+        """Changed weight (3 C, C) of the fused projection, given the trunk's own."""
+        return self._add(weight, {name: p.weight() for name, p in self.products.items()}, 0)
+
+    def _add(self, base: Tensor, changes: dict[str, Tensor], dim: int) -> Tensor:
+        if 'qkv' in changes:
+            return base + self.scale(changes['qkv'])
+        parts = zip(PROJECTIONS, base.chunk(3, dim), strict=True)
+        return torch.cat(
+            [part + self.scale(changes[p]) if p in changes else part for p, part in parts], dim
+        )

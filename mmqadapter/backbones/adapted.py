@@ -1,0 +1,60 @@
+"""AdaptedBackbone: adapters in the path of a frozen trunk."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mmqadapter.adapters import build_adapter, is_float
+from mmqadapter.backbones.block_table import find_blocks, select_blocks
+from mmqadapter.backbones.frozen import FrozenBackbone
+from mmqadapter.backbones.sites import SITES
+from mmqadapter.registry import MODELS, full_config
+
+
+@MODELS.register_module()
+class AdaptedBackbone(FrozenBackbone):
+    """A frozen trunk with adapters in its blocks; gradients cross the trunk.
+
+    The adapters live outside the trunk, in ``adapters``, and enter it through hooks: the trunk's
+    keys and its own initialisation are untouched.
+
+    Args:
+        backbone: Config of the net.
+        adapter: Config, such as ``dict(type='AdaptFormer', width=32)``.
+        quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None or 32 bits
+            for float adapters.
+        blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
+        trunk_drop_path: Let the trunk's stochastic depth act during training.
+
+    Raises:
+        ValueError: An unknown backbone, adapter or quantiser, or ``blocks`` that match nothing.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        adapter: dict,
+        quantizer: dict | None = None,
+        blocks: str | None = None,
+        trunk_drop_path: bool = False,
+    ) -> None:
+        super().__init__(backbone, trunk_drop_path=trunk_drop_path)
+        chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
+        for name, block in chosen.items():
+            self.adapters[name.replace('.', '_')] = self._adapt(block, adapter, quantizer)
+        self.tuning_config = {
+            'type': 'AdaptedBackbone',
+            'adapter': full_config(adapter),
+            'quantizer': None if is_float(quantizer) else full_config(quantizer),
+            'blocks': blocks,
+        }
+        self._log_summary(f'{adapter["type"]} in {len(chosen)} blocks')
+
+    def _adapt(self, block: nn.Module, adapter: dict, quantizer: dict | None) -> nn.ModuleDict:
+        channels = block.get_submodule(self.family.mlp_in).normalized_shape[0]
+        first = build_adapter(adapter, quantizer, channels=channels)
+        others = [build_adapter(adapter, quantizer, channels=channels) for _ in first.sites[1:]]
+        adapters = nn.ModuleDict(dict(zip(first.sites, [first, *others], strict=True)))
+        for site, module in adapters.items():
+            SITES[site](module, block, self.family)
+        return adapters

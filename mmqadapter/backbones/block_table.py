@@ -1,0 +1,140 @@
+"""Where the blocks of each known backbone can be read and changed: one row a family."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class BlockFamily:
+    """Module names of a family of pre-norm transformer backbones.
+
+    All names but ``blocks`` are relative to a block. They must be called through ``__call__``
+    by the block's own forward, inside what activation checkpointing recomputes.
+
+    Attributes:
+        name: What messages call the family.
+        classes: Qualified names of the nets it covers; the trunk itself or its child ``model``.
+        blocks: Regex of the blocks' full names; group 1 is what ``out_indices`` counts.
+        attn_branch: Gives the attention branch before its residual sum, (B, L, C).
+        mlp_in: Its input is the stream after attention, (B, L, C).
+        mlp_branch: Gives the MLP branch before its residual sum, (B, L, C).
+        mlp_end: Last child that ends the MLP branch; may have added the residual.
+        qkv: Fused projection: an ``nn.Linear``, or an ``nn.MultiheadAttention`` that packs it.
+        resized: Parameters that loading fits to the image size; left out of the fingerprint.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    blocks: str
+    attn_branch: str
+    mlp_in: str
+    mlp_branch: str
+    mlp_end: str
+    qkv: str
+    resized: tuple[str, ...] = ()
+
+
+FAMILIES = (
+    BlockFamily(
+        name='mmdet and mmseg Swin',
+        classes=(
+            'mmdet.models.backbones.swin.SwinTransformer',
+            'mmseg.models.backbones.swin.SwinTransformer',
+        ),
+        blocks=r'stages\.(\d+)\.blocks\.\d+',
+        attn_branch='attn',
+        mlp_in='norm2',
+        mlp_branch='ffn.layers',
+        mlp_end='ffn',
+        qkv='attn.w_msa.qkv',
+        resized=('absolute_pos_embed',),
+    ),
+    BlockFamily(
+        name='mmseg ViT',
+        classes=('mmseg.models.backbones.vit.VisionTransformer',),
+        blocks=r'layers\.(\d+)',
+        attn_branch='attn.proj_drop',
+        mlp_in='ln2',
+        mlp_branch='ffn.layers',
+        mlp_end='ffn',
+        qkv='attn.attn',
+        resized=('pos_embed',),
+    ),
+    BlockFamily(
+        name='timm ViT and DINOv2',
+        classes=('timm.models.vision_transformer.VisionTransformer',),
+        blocks=r'model\.blocks\.(\d+)',
+        attn_branch='drop_path1',
+        mlp_in='norm2',
+        mlp_branch='drop_path2',
+        mlp_end='drop_path2',
+        qkv='attn.qkv',
+        resized=('model.pos_embed',),
+    ),
+    BlockFamily(
+        name='timm Swin',
+        classes=('timm.models.swin_transformer.SwinTransformer',),
+        blocks=r'model\.layers\.(\d+)\.blocks\.\d+',
+        attn_branch='drop_path1',
+        mlp_in='norm2',
+        mlp_branch='drop_path2',
+        mlp_end='drop_path2',
+        qkv='attn.qkv',
+    ),
+)
+
+
+def find_family(trunk: nn.Module) -> BlockFamily:
+    """Row of the table for a built backbone.
+
+    Raises:
+        ValueError: No row covers it.
+    """
+    candidates = (trunk, getattr(trunk, 'model', None))
+    names = {f'{c.__module__}.{c.__qualname__}' for m in candidates for c in type(m).__mro__}
+    for family in FAMILIES:
+        if names.intersection(family.classes):
+            return family
+    known = ', '.join(family.name for family in FAMILIES)
+    raise ValueError(
+        f'{type(trunk).__name__} is no backbone that we know ({known}); '
+        'docs/adding_a_backbone.md shows how to add a row for it.'
+    )
+
+
+def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
+    """Blocks that reach an output, by full name, in execution order.
+
+    Blocks behind the last of ``out_indices`` are left out: adapters there would get no gradient,
+    which DDP refuses.
+    """
+    last = max(int(i) for i in trunk.out_indices)
+    matches = ((re.fullmatch(family.blocks, n), n, m) for n, m in trunk.named_modules())
+    return {name: module for match, name, module in matches if match and int(match[1]) <= last}
+
+
+def select_blocks(blocks: dict[str, nn.Module], choice: str | None) -> dict[str, nn.Module]:
+    """Some of ``blocks``.
+
+    Args:
+        blocks: All blocks, by name, in execution order.
+        choice: None for all, ``'last-k'`` for the last k, or a regex that names must contain.
+
+    Raises:
+        ValueError: ``choice`` selects nothing, or more blocks than there are.
+    """
+    if choice is None:
+        return blocks
+    tail = re.fullmatch(r'last-(\d+)', choice)
+    names = list(blocks)
+    if tail and not 1 <= int(tail[1]) <= len(names):
+        raise ValueError(f'blocks={choice!r}, but there are {len(names)} blocks to choose from.')
+    chosen = names[-int(tail[1]) :] if tail else [n for n in names if re.search(choice, n)]
+    if not chosen:
+        raise ValueError(f'blocks={choice!r} matches no block; names run from '
+                         f'{names[0]!r} to {names[-1]!r}.')
+    return {name: blocks[name] for name in chosen}

@@ -1,0 +1,129 @@
+"""FrozenBackbone: a pretrained trunk that does not train, and the base of all our wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS as ROOT_MODELS
+from torch import Tensor, nn
+
+from mmqadapter.adapters import quantized_weights
+from mmqadapter.backbones.block_table import find_blocks, find_family
+from mmqadapter.backbones.presets import chosen_parameters
+from mmqadapter.registry import MODELS
+from mmqadapter.taskfile.fingerprint import fingerprint
+
+
+@MODELS.register_module()
+class FrozenBackbone(BaseModule):
+    """A backbone that is frozen but for what ``train`` names.
+
+    Built in the active scope, loaded once and frozen here, before anything (DDP, an optimiser)
+    looks at it. It stays in eval mode. Checkpoints of the plain net load although it sits one
+    level deeper, and so do checkpoints that leave the frozen weights out.
+
+    Args:
+        backbone: Config of the net. With ``init_cfg=None`` (or no checkpoint) it is random.
+        train: ``'partial-k'``, ``'bitfit'``, ``'norm'``, or regexes over parameter names.
+        trunk_drop_path: Let the trunk's stochastic depth act during training.
+
+    Raises:
+        ValueError: An unknown backbone, or a choice in ``train`` that matches nothing.
+    """
+
+    def __init__(
+        self, backbone: dict, train: str | Sequence[str] = (), trunk_drop_path: bool = False
+    ) -> None:
+        super().__init__()
+        self.trunk: nn.Module = ROOT_MODELS.build(ConfigDict(backbone))
+        self.adapters = nn.ModuleDict()
+        self.family = find_family(self.trunk)
+        self.trunk_drop_path = trunk_drop_path
+        self.pretrained = self._load_weights()
+        self.trunk.requires_grad_(False)
+        choices = (train,) if isinstance(train, str) else tuple(train)
+        blocks = find_blocks(self.trunk, self.family)
+        for parameter in chosen_parameters(self.trunk, list(blocks), choices).values():
+            parameter.requires_grad_(True)
+        self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(choices)}
+        self._fingerprint: str | None = self._compute_fingerprint()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the frozen weights as loaded, position embeddings that loading fits aside."""
+        if self._fingerprint is None:
+            self._fingerprint = self._compute_fingerprint()
+        return self._fingerprint
+
+    def init_weights(self) -> None:
+        """Nothing: weights were loaded in ``__init__``, so that testing has them as well."""
+
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        return self.trunk(x)
+
+    def train(self, mode: bool = True) -> FrozenBackbone:
+        """Set the mode of what trains; the trunk stays in eval mode."""
+        super().train(mode)
+        self.trunk.eval()
+        for module in self.trunk.modules():
+            if self.trunk_drop_path and type(module).__name__ == 'DropPath':
+                module.train(mode)
+        return self
+
+    def _load_weights(self) -> bool:
+        """Load the trunk's weights; whether there were any to load."""
+        self.trunk.init_weights()
+        init_cfg = getattr(self.trunk, 'init_cfg', None)
+        named = isinstance(init_cfg, dict) and bool(init_cfg.get('checkpoint'))
+        return named or bool(getattr(self.trunk, 'pretrained_loaded', False))
+
+    def _compute_fingerprint(self) -> str:
+        left_out = self.family.resized
+        return fingerprint(
+            {
+                name: parameter
+                for name, parameter in self.trunk.named_parameters()
+                if not parameter.requires_grad and name not in left_out
+            }
+        )
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self._insert_trunk_level(state_dict, prefix)
+        frozen = {
+            f'{prefix}trunk.{name}': tensor
+            for name, tensor in self.trunk.state_dict(keep_vars=True).items()
+            if not tensor.requires_grad
+        }
+        if frozen.keys().isdisjoint(state_dict):
+            state_dict.update(frozen)
+        else:
+            self._fingerprint = None
+            self.pretrained |= frozen.keys() <= state_dict.keys()
+        if any(key.startswith(f'{prefix}adapters.') for key in state_dict):
+            unfold(self.adapters)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _insert_trunk_level(self, state_dict: dict, prefix: str) -> None:
+        for key in [k for k in state_dict if k.startswith(prefix)]:
+            if key[len(prefix) :].partition('.')[0] not in self._modules:
+                state_dict[f'{prefix}trunk.{key[len(prefix) :]}'] = state_dict.pop(key)
+
+    def _log_summary(self, what: str) -> None:
+        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        total = sum(p.numel() for p in self.trunk.parameters())
+        print_log(
+            f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,}.',
+            logger='current',
+        )
+
+
+def unfold(module: nn.Module) -> None:
+    """Let weights that came decoded from a task file be quantised and trained again."""
+    for _, quantizer, latent in quantized_weights(module):
+        quantizer.folded = None
+        latent.requires_grad_(True)

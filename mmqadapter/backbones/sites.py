@@ -1,0 +1,109 @@
+"""Sites: where an adapter enters a block, by hooks on the block's children.
+
+A site is a plain object that owns hooks as bound methods, so that ``copy.deepcopy`` of a wrapped
+backbone (EMA) copies site, adapter and hook together. State lives only between two children of
+one block, so that activation checkpointing recomputes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from mmqadapter.adapters import LoRA
+from mmqadapter.adapters.base import Adapter
+from mmqadapter.backbones.block_table import BlockFamily
+
+
+class Site(Protocol):
+    """Ties an adapter to a block when constructed."""
+
+    def __init__(self, adapter: Any, block: nn.Module, family: BlockFamily) -> None: ...
+
+
+class BranchSite:
+    """Adapter on the output of a branch, before its residual sum: branch + A(branch)."""
+
+    branch: str
+
+    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
+        self.adapter = adapter
+        block.get_submodule(getattr(family, self.branch)).register_forward_hook(self._add)
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        return output + self.adapter(output)
+
+
+class AttentionBranchSite(BranchSite):
+    """After attention."""
+
+    branch = 'attn_branch'
+
+
+class MLPBranchSite(BranchSite):
+    """After the MLP."""
+
+    branch = 'mlp_branch'
+
+
+class ParallelMLPSite:
+    """Adapter beside the MLP: it reads the stream before the MLP's norm, and adds to the block."""
+
+    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
+        self.adapter = adapter
+        self.stream: Tensor | None = None
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._remember)
+        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+
+    def _remember(self, module: nn.Module, args: tuple) -> None:
+        self.stream = args[0]
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        stream, self.stream = self.stream, None
+        return output + self.adapter(stream)
+
+
+class LinearProjectionSite:
+    """LoRA beside a fused linear projection of q, k and v."""
+
+    def __init__(self, adapter: LoRA, projection: nn.Linear) -> None:
+        self.adapter = adapter
+        projection.register_forward_hook(self._add)
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        return self.adapter(args[0], output)
+
+
+class PackedProjectionSite:
+    """LoRA inside ``nn.MultiheadAttention``, whose packed weight no child module holds.
+
+    For the length of a call an instance attribute shadows the frozen parameter; the parameter
+    itself, its key and its place stay as they are.
+    """
+
+    def __init__(self, adapter: LoRA, attention: nn.MultiheadAttention) -> None:
+        self.adapter = adapter
+        attention.register_forward_pre_hook(self._shadow)
+        attention.register_forward_hook(self._restore, always_call=True)
+
+    def _shadow(self, module: nn.Module, args: tuple) -> None:
+        module.__dict__['in_proj_weight'] = self.adapter.merge(module._parameters['in_proj_weight'])
+
+    def _restore(self, module: nn.Module, args: tuple, output: Any) -> None:
+        module.__dict__.pop('in_proj_weight', None)
+
+
+def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> object:
+    """Site on the fused projection, for either way of holding it."""
+    projection = block.get_submodule(family.qkv)
+    packed = isinstance(projection, nn.MultiheadAttention)
+    return (PackedProjectionSite if packed else LinearProjectionSite)(adapter, projection)
+
+
+SITES: dict[str, Any] = {
+    'attn_branch': AttentionBranchSite,
+    'mlp_branch': MLPBranchSite,
+    'mlp_parallel': ParallelMLPSite,
+    'qkv': projection_site,
+}

@@ -1,0 +1,63 @@
+"""Read image files for the data checks, through mmengine's file backends."""
+
+from __future__ import annotations
+
+import io
+import os.path as osp
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from mmengine import fileio
+from PIL import ExifTags, Image
+from rich.console import Console
+from rich.progress import track
+
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+# Pillow reports broken files in all these ways.
+READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+Item = TypeVar('Item')
+Found = TypeVar('Found')
+
+
+def open_image(path: str, backend_args: dict | None = None) -> Image.Image:
+    """Read and fully decode an image, so that a truncated file shows.
+
+    Raises:
+        OSError, SyntaxError, ValueError, EOFError, DecompressionBombError: see ``READ_ERRORS``.
+    """
+    image = Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args)))
+    image.load()
+    return image
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as the training loader sees them: it obeys the EXIF orientation."""
+    width, height = image.size
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
+
+
+def list_images(folder: str, backend_args: dict | None = None) -> frozenset[str]:
+    """Paths of all image files below a folder, whatever the case of their suffix."""
+    if not fileio.isdir(folder, backend_args=backend_args):
+        return frozenset()
+    names = fileio.list_dir_or_file(
+        folder, list_dir=False, recursive=True, backend_args=backend_args
+    )
+    return frozenset(
+        osp.normpath(osp.join(folder, name))
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES)
+    )
+
+
+def map_with_progress(
+    function: Callable[[Item], Found], items: Sequence[Item], title: str
+) -> Iterable[Found]:
+    """Apply ``function`` to all items, in order, with a bar; decoding releases the thread lock."""
+    with ThreadPoolExecutor() as pool:
+        yield from track(
+            pool.map(function, items), title, total=len(items), console=Console(stderr=True)
+        )

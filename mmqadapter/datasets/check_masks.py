@@ -1,0 +1,98 @@
+"""Judge one COCO annotation: its box, and its mask as polygons or run lengths."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def box_fault(ann: dict, width: int, height: int) -> str:
+    """Why mmdet would drop this instance or crash on it; empty if the box is sound.
+
+    Args:
+        ann: COCO annotation with ``bbox`` (x, y, width, height in pixels) and ``area``.
+        width: Image width in pixels.
+        height: Image height in pixels.
+    """
+    box = ann['bbox']
+    if len(box) != 4 or not all(map(_is_finite, box)):
+        return f'bbox {box} is not four finite numbers (x, y, width, height)'
+    x, y, w, h = box
+    if w < 1 or h < 1:
+        return f'bbox {box} is narrower than one pixel'
+    if min(x + w, width) <= max(x, 0) or min(y + h, height) <= max(y, 0):
+        return f'bbox {box} lies outside the {width} x {height} image'
+    if not ann['area'] > 0:
+        return f'area is {ann["area"]}, so mmdet drops the instance'
+    return ''
+
+
+def mask_fault(segmentation: Any, width: int, height: int) -> str:
+    """Why a segmentation cannot be used; empty if it decodes to at least one pixel.
+
+    Args:
+        segmentation: List of polygons, or run lengths (``size``, ``counts``).
+        width: Image width in pixels.
+        height: Image height in pixels.
+    """
+    try:
+        if isinstance(segmentation, dict):
+            area = _run_length_area(segmentation, width, height)
+        else:
+            area = _polygon_area(segmentation, width, height)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        return f'the mask does not decode: {error}'
+    return '' if area else 'the mask is empty (covers no pixel)'
+
+
+def run_lengths(counts: str | bytes | list[int]) -> list[int]:
+    """Run lengths of a COCO mask; a string holds them in 5-bit groups, from the third on as steps.
+
+    pycocotools decodes run lengths that stop too early into uninitialised memory, without an
+    error, so the lengths are read here to be summed.
+    """
+    if isinstance(counts, list):
+        return counts
+    runs: list[int] = []
+    value, shift = 0, 0
+    for byte in counts.encode() if isinstance(counts, str) else counts:
+        group = byte - 48
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:  # more groups of this number follow
+            continue
+        if group & 16:  # negative
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value, shift = 0, 0
+    return runs
+
+
+def _run_length_area(segmentation: dict, width: int, height: int) -> int:
+    if list(segmentation['size']) != [height, width]:
+        raise ValueError(
+            f'its size (height, width) is {segmentation["size"]}, the image {[height, width]}'
+        )
+    runs = run_lengths(segmentation['counts'])
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
+        raise ValueError(f'its run lengths cover {sum(runs)} of {height * width} pixels')
+    return sum(runs[1::2])
+
+
+def _polygon_area(polygons: list, width: int, height: int) -> int:
+    pieces = [np.asarray(piece, dtype=float) for piece in polygons]
+    pieces = [piece for piece in pieces if piece.size >= 6 and piece.size % 2 == 0]
+    if not pieces:
+        raise ValueError('no polygon has three points (six numbers)')
+    limit = 10 * max(width, height)  # far coordinates would cost pycocotools gigabytes
+    if not all(np.abs(piece).max() <= limit for piece in pieces):
+        raise ValueError('a polygon has coordinates that are not finite or far outside the image')
+    runs = coco_mask.frPyObjects([piece.tolist() for piece in pieces], height, width)
+    return int(coco_mask.area(coco_mask.merge(runs)))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -1,0 +1,114 @@
+"""Find the data sets of a config, through wrappers, and build them without reading their data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+
+SPLITS = ('train', 'val')
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as built from the config (not loaded), and what its pipeline asks of it.
+
+    Attributes:
+        split: ``'train'``, ``'val'``; numbered where a loader holds several data sets.
+        dataset: The mmseg or mmdet data set: paths joined, class names and label map resolved.
+        needs_masks: The pipeline loads instance masks.
+    """
+
+    split: str
+    dataset: Any
+    needs_masks: bool
+
+
+def find_sources(cfg: Config) -> list[Source]:
+    """Build, lazily, every data set below ``train_dataloader`` and ``val_dataloader``.
+
+    Raises:
+        FileNotFoundError: a data root does not exist.
+        ValueError: the config has no data set, or one that cannot be built.
+    """
+    sources = [source for split in SPLITS for source in _split_sources(cfg, split)]
+    if not sources:
+        raise ValueError(
+            'The config has neither train_dataloader.dataset nor val_dataloader.dataset; '
+            'inherit a data set file such as configs/_base_/datasets/custom_semantic.py.'
+        )
+    return sources
+
+
+def leaf_configs(dataset: dict, scope: str | None = None) -> Iterator[tuple[dict, str | None]]:
+    """Walk through wrappers (``dataset=``, ``datasets=``) to the data sets, each with its scope."""
+    scope = dataset.get('_scope_', scope)
+    inner = dataset.get('datasets') or dataset.get('dataset')
+    if inner is None:
+        yield dataset, scope
+        return
+    for child in inner if isinstance(inner, (list, tuple)) else [inner]:
+        yield from leaf_configs(child, scope)
+
+
+def class_names(dataset: Any) -> tuple[str, ...]:
+    """Class names of a built data set, in the order of the labels.
+
+    Raises:
+        ValueError: there are none, or a single string stands where a list belongs.
+    """
+    classes = dataset.metainfo.get('classes')
+    if not classes or not isinstance(classes, (list, tuple)):
+        raise ValueError(
+            f'metainfo.classes is {classes!r}; give a tuple of names, a single one with a comma: '
+            '("name",)'
+        )
+    return tuple(classes)
+
+
+def set_data_root(cfg: Config, root: str) -> None:
+    """Point every train and val data set of the config at another root, in place."""
+    for split in SPLITS:
+        for leaf, _ in _split_leaves(cfg, split):
+            leaf['data_root'] = root
+
+
+def _split_leaves(cfg: Config, split: str) -> list[tuple[dict, str | None]]:
+    loader = cfg.get(f'{split}_dataloader') or {}
+    if not loader.get('dataset'):
+        return []
+    return list(leaf_configs(loader['dataset'], loader.get('_scope_', cfg.get('default_scope'))))
+
+
+def _split_sources(cfg: Config, split: str) -> Iterator[Source]:
+    leaves = _split_leaves(cfg, split)
+    for number, (leaf, scope) in enumerate(leaves):
+        name = split if len(leaves) == 1 else f'{split}[{number}]'
+        _require_root(leaf, name)
+        masks = any(step.get('with_mask', False) for step in leaf.get('pipeline') or ())
+        yield Source(name, _build(leaf, scope, name), masks)
+
+
+def _require_root(leaf: dict, split: str) -> None:
+    root = leaf.get('data_root')
+    if root and not fileio.isdir(root, backend_args=leaf.get('backend_args')):
+        raise FileNotFoundError(
+            f'The data root {root!r} of the {split} data set is not a folder. Put the data there, '
+            'edit `data_root` in the config, give --data-root, or, for the shipped configs, '
+            'set MMQADAPTER_DATA to the folder that holds it.'
+        )
+
+
+def _build(leaf: dict, scope: str | None, split: str) -> Any:
+    """Build without pipeline and without loading: paths, suffixes and classes are then resolved."""
+    try:
+        with DefaultScope.overwrite_default_scope(scope):
+            return DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'The {split} data set of type {leaf.get("type")!r} cannot be built: {error}'
+        ) from error

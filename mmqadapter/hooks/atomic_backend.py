@@ -1,0 +1,27 @@
+"""A file backend of mmengine that writes files whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from mmqadapter.atomic import atomic_write
+
+BACKEND = 'mmqadapter_atomic'
+
+
+@register_backend(BACKEND)
+class AtomicBackend(LocalBackend):
+    """Local files, written by :func:`mmqadapter.atomic.atomic_write`.
+
+    Chosen by ``backend_args=dict(backend='mmqadapter_atomic')``.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write the bytes ``obj``."""
+        atomic_write(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write the text ``obj``."""
+        atomic_write(filepath, obj.encode(encoding))

@@ -1,0 +1,109 @@
+"""A resumed run draws the random numbers that the uninterrupted one would have drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmqadapter.datasets import SeededDataset, StampedSampler
+from mmqadapter.random_state import get_random_state, set_random_state
+from mmqadapter.registry import HOOKS
+
+KEY = 'random_states'
+
+
+@HOOKS.register_module()
+class ExactResumeHook(Hook):
+    """Saves the random states of every rank in the checkpoint and restores them on resume.
+
+    Validation leaves no trace in them either, as a resumed run does not repeat it. Needs
+    ``TaskCheckpointHook``, which asks every rank for its state before rank 0 writes the file, and
+    data as :func:`mmqadapter.datasets.exactly_resumable` configures it. Where a run cannot
+    continue exactly the log says why.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._collected: list[dict] | None = None
+        self._resumed: dict | None = None
+        self._before_val: dict | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Keep the data loader, which draws a seed per iterator, off the global generator."""
+        runner.train_dataloader.generator = torch.Generator()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Restore where a loop over epochs was left: between two of them."""
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._restore()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Restore where a loop over iterations was left, after it has found its data again."""
+        self._restore()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Remember the states before validation."""
+        self._before_val = get_random_state()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Put them back, before any checkpoint of the best score is written."""
+        if self._before_val is not None:
+            set_random_state(self._before_val)
+            self._before_val = None
+
+    def collect_from_all_ranks(self, runner: Runner) -> None:
+        """Gather the states; ``TaskCheckpointHook`` calls it on every rank before it saves."""
+        self._collected = all_gather_object(get_random_state())
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the gathered states (rank 0); a best checkpoint, not for resuming, has none."""
+        if self._collected is not None:
+            checkpoint[KEY] = self._collected
+            self._collected = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take this rank's state when resuming, and say whether the run continues exactly."""
+        if not runner._resume:
+            return
+        rank, world_size = get_dist_info()
+        states = checkpoint.get(KEY, [])
+        if len(states) == world_size:
+            self._resumed = states[rank]
+        reasons = list(_obstacles(runner, checkpoint['meta'], len(states), world_size))
+        if reasons:
+            runner.logger.warning('This run resumes, but not exactly: ' + '; '.join(reasons) + '.')
+        else:
+            runner.logger.info(f'This run resumes exactly: random states of {world_size} rank(s).')
+
+    def _restore(self) -> None:
+        """Set the resumed states, once."""
+        if self._resumed is not None:
+            set_random_state(self._resumed)
+            self._resumed = None
+
+
+def _obstacles(runner: Runner, meta: dict, saved: int, world_size: int) -> Iterator[str]:
+    """Yield each reason for which the resumed run will differ from an uninterrupted one."""
+    if saved == 0:
+        yield 'the checkpoint has no random states (they need TaskCheckpointHook)'
+    elif saved != world_size:
+        yield f'the checkpoint is of {saved} process(es), this run has {world_size}'
+    seed = runner._randomness_cfg.get('seed')
+    if meta.get('seed') != seed:
+        yield f'the seed was {meta.get("seed")} and is {seed}'
+    loader, loop = runner.train_dataloader, runner.train_loop
+    sampler = getattr(loader.batch_sampler, 'sampler', None)
+    dataset = getattr(loader.dataset, '_dataset', loader.dataset)  # under num_batch_per_epoch
+    if not (isinstance(sampler, StampedSampler) and isinstance(dataset, SeededDataset)):
+        yield 'the training data is not wrapped (mmqadapter.datasets.exactly_resumable does it)'
+    if getattr(loop, 'fast_forward_on_resume', False):
+        yield 'fast_forward_on_resume=True starts the data from the beginning'
+    by_epoch = not isinstance(loop, IterBasedTrainLoop)
+    if by_epoch and meta['iter'] != meta['epoch'] * len(loader):
+        yield 'the checkpoint was written in the middle of an epoch, which starts again'

@@ -1,0 +1,185 @@
+"""Training checkpoints without the frozen trunk, and the task files of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.dist import is_main_process, master_only
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmqadapter.accounting import tuned_backbone
+from mmqadapter.atomic import atomic_write
+from mmqadapter.hooks.atomic_backend import BACKEND
+from mmqadapter.hooks.trunk_keys import frozen_keys, trainable_keys
+from mmqadapter.registry import HOOKS
+from mmqadapter.taskfile import save_task
+
+MARKER = 'mmqadapter'
+VERSION = 1
+
+
+@HOOKS.register_module()
+class TaskCheckpointHook(CheckpointHook):
+    """mmengine's checkpoint hook for tuned models, to be used as ``default_hooks.checkpoint``.
+
+    Files are written atomically, and ``last_checkpoint`` always names one that is complete. They
+    hold what training changes; the trunk comes from its own weights, checked by fingerprint.
+    ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors``
+    appear in the work dir; with an EMA hook both hold the averaged weights, as validation does.
+
+    Args:
+        keep_trunk: store the frozen trunk in the checkpoints as well.
+        head_bits: bits per weight of neck and head in the task files.
+        **kwargs: arguments of ``mmengine.hooks.CheckpointHook``.
+    """
+
+    def __init__(self, *, keep_trunk: bool = False, head_bits: int = 32, **kwargs: Any) -> None:
+        local = '://' not in str(kwargs.get('out_dir'))
+        if local and not (kwargs.get('backend_args') or kwargs.get('file_client_args')):
+            kwargs['backend_args'] = dict(backend=BACKEND)
+        super().__init__(**kwargs)
+        self.keep_trunk = keep_trunk
+        self.head_bits = head_bits
+
+    def before_train(self, runner: Runner) -> None:
+        """Prepare saving, and say so where there is no frozen trunk to leave out."""
+        super().before_train(runner)
+        if tuned_backbone(_unwrapped(runner)) is None:
+            runner.logger.info(
+                'No frozen trunk in the model: checkpoints are whole, no task file is written.'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Drop the frozen trunk and note its fingerprint; runs after the EMA hook's part."""
+        model = _unwrapped(runner)
+        backbone = tuned_backbone(model)
+        if backbone is None:
+            return
+        checkpoint[MARKER] = dict(version=VERSION, fingerprint=backbone.fingerprint)
+        if not self.keep_trunk:
+            for key in frozen_keys(model):
+                checkpoint['state_dict'].pop(key, None)
+                checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that the checkpoint fits the model, which brings its own trunk.
+
+        Raises:
+            ValueError: another trunk, or something that trains is missing from the checkpoint.
+        """
+        if MARKER not in checkpoint:
+            return
+        model = _unwrapped(runner)
+        _check_trunk(model, checkpoint[MARKER])
+        _check_complete(model, checkpoint['state_dict'])
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the task file of the trained model."""
+        super().after_train(runner)
+        self._write_task(runner, 'last')
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Save; the old pointer and the file it names stay until the new ones are complete."""
+        runner.call_hook('collect_from_all_ranks')
+        outdated = self._take_outdated(step)
+        with TemporaryDirectory() as scratch:
+            super()._save_checkpoint_with_step(_WithWorkDir(runner, scratch), step, meta)
+        if is_main_process():
+            atomic_write(Path(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt).encode())
+            if outdated is not None and self.file_backend.isfile(outdated):
+                self.file_backend.remove(outdated)
+
+    def _take_outdated(self, step: int) -> str | None:
+        """Path of the checkpoint that the one of ``step`` pushes out; the parent forgets it."""
+        kept = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else []
+        if len(kept) < max(self.max_keep_ckpts, 1) or kept[-1] == step:
+            return None
+        return self.file_backend.join_path(
+            self.out_dir, self.filename_tmpl.format(kept.popleft())
+        )
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """Save the best checkpoint and, where the first metric improved, the task file."""
+        before = self._best_score(runner)
+        super()._save_best_checkpoint(runner, metrics)
+        if self._best_score(runner) != before:
+            self._write_task(runner, 'best')
+
+    def _best_score(self, runner: Runner) -> float | None:
+        """Best score of the first metric so far; None before there is one."""
+        metric = '' if not self.save_best or len(self.save_best) == 1 else f'_{self.save_best[0]}'
+        return runner.message_hub.runtime_info.get(f'best_score{metric}')
+
+    @master_only
+    def _write_task(self, runner: Runner, name: str) -> None:
+        """Write ``<name>.task.safetensors`` into the work dir."""
+        model = _evaluated(runner)
+        if tuned_backbone(model) is None:
+            return
+        path = Path(runner.work_dir, f'{name}.task.safetensors')
+        save_task(model, path, dataset_meta=_dataset_meta(runner), head_bits=self.head_bits)
+        runner.logger.info(f'Task file written: {path} ({path.stat().st_size:,} bytes).')
+
+
+class _WithWorkDir:
+    """The runner seen with another work dir: mmengine writes ``last_checkpoint`` in place."""
+
+    def __init__(self, runner: Runner, work_dir: str) -> None:
+        self._runner = runner
+        self.work_dir = work_dir
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    """The model itself, outside DDP."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _evaluated(runner: Runner) -> nn.Module:
+    """The model that validation sees: the averaged one where there is an EMA hook."""
+    ema = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
+    return _unwrapped(runner) if ema is None else ema.ema_model.module
+
+
+def _dataset_meta(runner: Runner) -> dict[str, list]:
+    """Classes and palette of the training data, as plain lists."""
+    meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+    plain: dict[str, list] = {}
+    if isinstance(meta.get('classes'), (list, tuple)):
+        plain['classes'] = [str(name) for name in meta['classes']]
+    if isinstance(meta.get('palette'), (list, tuple)):
+        plain['palette'] = [[int(value) for value in colour] for colour in meta['palette']]
+    return plain
+
+
+def _check_trunk(model: nn.Module, marker: dict) -> None:
+    """Raise ValueError unless ``model`` has the trunk that the checkpoint was trained on."""
+    if marker['version'] > VERSION:
+        raise ValueError(
+            f'The checkpoint has version {marker["version"]}, this package reads up to {VERSION}: '
+            'update mmqadapter.'
+        )
+    backbone = tuned_backbone(model)
+    found = 'no frozen trunk' if backbone is None else backbone.fingerprint
+    if found != marker['fingerprint']:
+        raise ValueError(
+            f'The checkpoint was trained on the trunk {marker["fingerprint"]}, the model has '
+            f'{found}: use the config and the pretrained weights of that training.'
+        )
+
+
+def _check_complete(model: nn.Module, state: dict) -> None:
+    """Raise ValueError if a trainable parameter of ``model`` is not in ``state``."""
+    missing = [name for name in trainable_keys(model) if name not in state]
+    if missing:
+        raise ValueError(
+            f'The checkpoint lacks {len(missing)} trainable parameter(s) of the model, such as '
+            f'{missing[:3]}: use the config that it was trained with.'
+        )

@@ -1,0 +1,162 @@
+"""Low-bit weights for training: Gaussian codebook, straight-through gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.quant.codebook import CRITERIA, check_bits, gaussian_codebook
+from mmqadapter.registry import MODELS
+
+EPSILON = 1e-5
+GRANULARITIES = ('tensor', 'channel')
+# Below this share of the mean, float32 cannot tell a spread from rounding.
+CONSTANT = 1e-6
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A quantised matrix as it is stored.
+
+    Attributes:
+        codes: uint8, shape of the matrix, indices into the ascending codebook.
+        mean: float32, one per matrix (1, 1) or one per output channel (out, 1).
+        std: float32, unbiased, shape of ``mean``.
+    """
+
+    codes: Tensor
+    mean: Tensor
+    std: Tensor
+
+
+@lru_cache(maxsize=None)
+def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    levels, thresholds = gaussian_codebook(bits, criterion)
+    return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
+
+
+def _statistics(weight: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased std of ``weight`` over ``dims``, kept as dimensions of size 1."""
+    std, mean = torch.std_mean(weight, dims, keepdim=True)
+    if not bool((std.isfinite() & (std > CONSTANT * mean.abs())).all()):
+        raise ValueError(
+            f'a weight of shape {tuple(weight.shape)} cannot be quantised: it is constant, NaN or '
+            f'inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it with random '
+            'values; if it broke during training, lower the learning rate or clip gradients.'
+        )
+    return mean, std
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Quantise-dequantise with the published gradient, through mean and std as well."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, levels: Tensor, thresholds: Tensor, dims: tuple[int, ...]
+    ) -> Tensor:
+        mean, std = _statistics(weight, dims)
+        codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds, out_int32=True)
+        ctx.save_for_backward(weight, mean, std, codes.to(torch.uint8), levels)
+        ctx.dims = dims
+        return levels[codes] * std + mean
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,), (weight, mean, std, codes, levels) = grads, ctx.saved_tensors
+        dims, centred = ctx.dims, weight - mean
+        count = weight.numel() // std.numel()
+        ratio = std / (std + EPSILON)
+        residual = levels[codes.int()] - ratio * centred / (std + EPSILON)
+        # d std / d weight = centred / ((n - 1) std); d mean / d weight = 1 / n.
+        through_std = (grad * residual).sum(dims, keepdim=True) * centred / ((count - 1) * std)
+        through_mean = (1 - ratio) * grad.mean(dims, keepdim=True)
+        return ratio * grad + through_std + through_mean, None, None, None
+
+
+@MODELS.register_module()
+class GaussianQuantizer(nn.Module):
+    """Parametrisation of a weight: normalise, nearest level, de-normalise (2307.16867, sec. 3.3).
+
+    The latent weight stays float and is what the optimiser sees. A quantiser is *folded* when its
+    weight came decoded from a task file: it then passes the weight on and remembers the codes.
+
+    Args:
+        bits: Width of a stored weight, in bits: 1, 2, 4 or 8.
+        criterion: ``'l1'`` (cell medians, published) or ``'l2'`` (cell means, Lloyd-Max).
+        granularity: One mean and std per ``'tensor'`` or per output ``'channel'``.
+
+    Raises:
+        ValueError: An argument outside these values.
+    """
+
+    def __init__(self, bits: int, criterion: str = 'l1', granularity: str = 'tensor') -> None:
+        super().__init__()
+        check_bits(bits)
+        if criterion not in CRITERIA:
+            raise ValueError(f'criterion={criterion!r} is unknown; use one of {CRITERIA}.')
+        if granularity not in GRANULARITIES:
+            raise ValueError(f'granularity={granularity!r} is unknown; use one of {GRANULARITIES}.')
+        self.bits, self.criterion, self.granularity = bits, criterion, granularity
+        self.folded: Encoded | None = None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Quantised value of the latent ``weight`` (out, in, ...), same shape and dtype.
+
+        Raises:
+            ValueError: ``weight`` is constant, or holds NaN or inf.
+        """
+        if self.folded is not None:
+            return weight
+        levels, thresholds = _codebook(self.bits, self.criterion, weight.device)
+        value = _StraightThrough.apply(weight.float(), levels, thresholds, self._dims(weight))
+        return value.to(weight.dtype)
+
+    @torch.no_grad()
+    def encode(self, weight: Tensor) -> Encoded:
+        """Codes and statistics to store; a folded quantiser returns those it was loaded with."""
+        if self.folded is not None:
+            return self.folded
+        _, thresholds = _codebook(self.bits, self.criterion, weight.device)
+        weight = weight.float()
+        mean, std = _statistics(weight, self._dims(weight))
+        codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds)
+        return Encoded(codes.to(torch.uint8), mean, std)
+
+    @torch.no_grad()
+    def decode(self, encoded: Encoded) -> Tensor:
+        """Weight (float32) of a stored matrix, bit for bit what :meth:`forward` gave."""
+        levels, _ = _codebook(self.bits, self.criterion, encoded.codes.device)
+        return levels[encoded.codes.int()] * encoded.std + encoded.mean
+
+    @torch.no_grad()
+    def latent(self, encoded: Encoded) -> Tensor:
+        """A latent weight that quantises to ``encoded``, to go on training from a task file.
+
+        The levels are standardised, so that mean and std are kept; at 1 bit the codes are kept
+        for certain, at more bits but for a few at cell borders.
+        """
+        levels, _ = _codebook(self.bits, self.criterion, encoded.codes.device)
+        values = levels[encoded.codes.int()]
+        std, mean = torch.std_mean(values, self._dims(values), keepdim=True)
+        return (values - mean) / std * encoded.std + encoded.mean
+
+    def statistics_shape(self, shape: torch.Size) -> tuple[int, ...]:
+        """Shape of mean and of std for a weight of ``shape``."""
+        out = shape[0] if self.granularity == 'channel' else 1
+        return (out, *(1 for _ in shape[1:]))
+
+    def statistics_count(self, shape: torch.Size) -> int:
+        """Number of means (and of stds) for a weight of ``shape``."""
+        return self.statistics_shape(shape)[0]
+
+    def extra_repr(self) -> str:
+        """Settings, for ``print(model)``."""
+        settings = f'bits={self.bits}, criterion={self.criterion!r}'
+        return f'{settings}, granularity={self.granularity!r}'
+
+    def _dims(self, weight: Tensor) -> tuple[int, ...]:
+        return tuple(range(int(self.granularity == 'channel'), weight.ndim))

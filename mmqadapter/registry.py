@@ -1,0 +1,46 @@
+"""Registries of the package: children of mmengine's, in the scope ``mmqadapter``."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+SCOPE = 'mmqadapter'
+
+MODELS = Registry(
+    'model', parent=root.MODELS, scope=SCOPE, locations=['mmqadapter.backbones', 'mmqadapter.adapters', 'mmqadapter.quant']
+)
+HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmqadapter.hooks'])
+DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmqadapter.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE, locations=['mmqadapter.datasets']
+)
+
+
+def build_own(cfg: dict, **defaults: Any) -> Any:
+    """Build an adapter or quantiser in our scope, whatever ``default_scope`` is active.
+
+    Raises:
+        ValueError: ``cfg`` has no ``type``, names an unknown one, or has arguments it refuses.
+    """
+    if 'type' not in cfg:
+        raise ValueError(f'{dict(cfg)} has no `type`; name one, such as type="AdaptFormer".')
+    kind = cfg['type']
+    if isinstance(kind, str) and MODELS.get(kind) is None:
+        known = ', '.join(sorted(MODELS.module_dict))
+        raise ValueError(f'Unknown type {kind!r}; registered in {SCOPE}: {known}.')
+    try:
+        return MODELS.build(dict(cfg, _scope_=SCOPE), default_args=defaults)
+    except TypeError as error:
+        raise ValueError(f'{dict(cfg)} cannot be built: {error}') from error
+
+
+def full_config(cfg: dict) -> dict:
+    """``cfg`` with its type's defaults filled in, so that equal settings compare equal."""
+    kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    parameters = inspect.signature(kind).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {**defaults, **cfg, 'type': kind.__name__}

@@ -1,0 +1,94 @@
+"""Container of a task file: safetensors with one canonical metadata text and one digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.taskfile.fingerprint import tensor_bytes
+
+VERSION = 1
+# One key, because safetensors keeps several in no fixed order.
+KEY = 'mmqadapter'
+REMEDY = 'copy or download it again, or export it again from the training checkpoint'
+
+
+@dataclass(frozen=True)
+class TaskContent:
+    """What a task file holds: plain metadata, and tensors by name."""
+
+    metadata: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def write_content(path: str | os.PathLike, content: TaskContent) -> None:
+    """Write a task file atomically; the same content gives the same bytes.
+
+    Raises:
+        OSError: The file cannot be written; what was at ``path`` before is untouched.
+    """
+    metadata = {**content.metadata, 'sha256': _digest(content.metadata, content.tensors)}
+    atomic_write(path, save(content.tensors, {KEY: _canonical(metadata)}))
+
+
+def read_content(path: str | os.PathLike) -> TaskContent:
+    """Read a task file and check all of it: version, structure, every bit.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not a task file, of a newer version, truncated or changed.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'there is no task file {str(path)!r}; check the path.')
+    try:
+        with safe_open(path, 'pt') as file:
+            text = (file.metadata() or {}).get(KEY)
+            metadata = _parse(path, text)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f'{str(path)!r} is truncated or damaged ({error}); {REMEDY}.') from error
+    expected = metadata.pop('sha256', None)
+    if expected != _digest(metadata, tensors):
+        raise ValueError(f'{str(path)!r} was changed after writing (its sha-256 differs); {REMEDY}.')
+    return TaskContent(metadata, tensors)
+
+
+def _parse(path: str | os.PathLike, text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise ValueError(f'{str(path)!r} is no task file of mmqadapter; it has no {KEY!r} metadata.')
+    try:
+        metadata = json.loads(text)
+        version = metadata['version']
+    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f'{str(path)!r} has damaged metadata ({error!r}); {REMEDY}.') from error
+    if not isinstance(version, int) or version > VERSION:
+        raise ValueError(
+            f'{str(path)!r} has format version {version!r}, this package reads up to {VERSION}; '
+            'install a newer mmqadapter.'
+        )
+    if text != _canonical(metadata):
+        raise ValueError(f'{str(path)!r} has metadata that we did not write; {REMEDY}.')
+    return metadata
+
+
+def _canonical(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(metadata, sort_keys=True, separators=(',', ':'), allow_nan=False)
+
+
+def _digest(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(_canonical(metadata).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f'\n{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()

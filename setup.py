@@ -1,0 +1,46 @@
+"""Metadata of the package; the settings of the tools are in pyproject.toml."""
+
+import runpy
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = runpy.run_path(str(ROOT / 'mmqadapter' / 'version.py'))['__version__']
+ENGINE = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision']
+
+setup(
+    name='mmqadapter',
+    version=VERSION,
+    description='Low-bit adapters and gradient highways for dense prediction, a plug-in of OpenMMLab',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    author='mmqadapter authors',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['mmqadapter', 'mmqadapter.*']),
+    # No mm package here: the upstream and the onedl line share their import names, and either does.
+    install_requires=['torch>=2.1', 'numpy', 'pillow', 'rich', 'safetensors>=0.4', 'timm>=1.0'],
+    extras_require={
+        'det': [*ENGINE, 'onedl-mmdetection>=3.5.1'],
+        'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
+        'dev': [
+            'codespell>=2.4',
+            'hypothesis>=6.100',
+            'matplotlib>=3.8',
+            'mypy>=2.0',
+            'pre-commit>=4.0',
+            'pylint>=4.0',
+            'pytest>=8.0',
+            'ruff>=0.17',
+            'scipy>=1.11',
+        ],
+    },
+    classifiers=[
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)

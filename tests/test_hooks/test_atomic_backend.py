@@ -1,0 +1,43 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from mmengine.fileio import get_file_backend, put_text
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.hooks import AtomicBackend
+
+ARGS = dict(backend='mmqadapter_atomic')
+
+
+def fail(*args):
+    raise OSError('disk full')
+
+
+def test_backend_is_found_by_name_and_writes(tmp_path):
+    backend = get_file_backend(backend_args=ARGS)
+    assert isinstance(backend, AtomicBackend)
+    backend.put(b'bytes', str(tmp_path / 'new' / 'folder' / 'file'))
+    put_text('täxt', tmp_path / 'text', backend_args=ARGS)
+    assert (tmp_path / 'new' / 'folder' / 'file').read_bytes() == b'bytes'
+    assert (tmp_path / 'text').read_text(encoding='utf-8') == 'täxt'
+
+
+@pytest.mark.parametrize('step', ['fsync', 'replace'])
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / 'file'
+    atomic_write(path, b'old')
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match='disk full'):
+        atomic_write(path, b'new')
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    atomic_write(tmp_path / 'atomic', b'')
+    (tmp_path / 'plain').touch()
+    assert (tmp_path / 'atomic').stat().st_mode == (tmp_path / 'plain').stat().st_mode

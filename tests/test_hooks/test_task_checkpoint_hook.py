@@ -1,0 +1,148 @@
+"""What checkpoints hold, what they refuse, and what a crash leaves behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmqadapter.hooks.trunk_keys import frozen_keys
+
+
+def load(path):
+    return torch.load(path, weights_only=False)
+
+
+def named_by_pointer(work_dir):
+    """The checkpoint that last_checkpoint names."""
+    return Path((work_dir / 'last_checkpoint').read_text())
+
+
+def test_checkpoints_hold_no_trunk(tiny, train, tmp_path, saved_tasks):
+    cfg = tiny()
+    cfg.custom_hooks.append(dict(type='EMAHook'))
+    runner = train(cfg)
+    checkpoint = load(tmp_path / 'run' / 'iter_6.pth')
+    assert checkpoint['mmqadapter'] == {'version': 1, 'fingerprint': 'abc'}
+    own = {f'{part}.{name}' for part in ('backbone.adapters', 'head') for name in ('weight', 'bias')}
+    assert set(checkpoint['state_dict']) == own
+    assert set(checkpoint['ema_state_dict']) == {f'module.{key}' for key in own} | {'steps'}
+    assert named_by_pointer(tmp_path / 'run') == tmp_path / 'run' / 'iter_6.pth'
+    assert frozen_keys(runner.model) == set(runner.model.state_dict()) - own
+
+
+def test_keep_trunk_and_bare_backbone_are_whole(tiny, train, tmp_path, saved_tasks):
+    cfg = tiny('kept')
+    cfg.default_hooks.checkpoint.keep_trunk = True
+    runner = train(cfg)
+    assert set(load(tmp_path / 'kept' / 'iter_6.pth')['state_dict']) == set(
+        runner.model.state_dict()
+    )
+    saved_tasks.clear()
+    cfg = tiny('bare')
+    cfg.model.fingerprint = None
+    runner = train(cfg)
+    checkpoint = load(tmp_path / 'bare' / 'iter_6.pth')
+    assert set(checkpoint['state_dict']) == set(runner.model.state_dict())
+    assert 'mmqadapter' not in checkpoint
+    assert not saved_tasks
+
+
+def test_task_files_of_the_end_and_the_best(tiny, train, tmp_path, saved_tasks):
+    cfg = tiny()
+    cfg.default_hooks.checkpoint.update(save_best='toy/mIoU', head_bits=8)
+    train(cfg)
+    assert set(saved_tasks) == {'best.task.safetensors', 'last.task.safetensors'}
+    meta = {'classes': ['one'], 'palette': [[1, 2, 3]]}
+    for name, step in (('best', 3), ('last', 6)):  # the scores are 0.5, then 0.4
+        weights, kwargs = saved_tasks[f'{name}.task.safetensors']
+        assert kwargs == {'dataset_meta': meta, 'head_bits': 8}
+        state = load(tmp_path / 'run' / f'iter_{step}.pth')['state_dict']
+        assert all(torch.equal(weights[key], state[key]) for key in state)
+
+
+def test_best_file_holds_the_averaged_weights_that_were_validated(
+    tiny, train, monkeypatch, saved_tasks
+):
+    validated = []
+    cfg = tiny()
+    cfg.default_hooks.checkpoint.save_best = 'toy/mIoU'
+    cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.5))
+    monkeypatch.setattr(
+        'mmengine.model.BaseModel.val_step',
+        lambda self, data: validated.append(self.head.weight.clone()) or [0],
+    )
+    train(cfg)
+    weights, _ = saved_tasks['best.task.safetensors']
+    assert torch.equal(weights['head.weight'], validated[0])
+    assert torch.equal(saved_tasks['last.task.safetensors'][0]['head.weight'], validated[-1])
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(fingerprint='other'), 'trained on the trunk abc, the model has other'),
+        (dict(fingerprint=None), 'the model has no frozen trunk'),
+    ],
+)
+def test_another_trunk_is_refused(tiny, train, tmp_path, saved_tasks, change, message):
+    train(tiny())
+    cfg = tiny('other')
+    cfg.model.update(change)
+    with pytest.raises(ValueError, match=message):
+        train(cfg, resume=tmp_path / 'run' / 'iter_3.pth')
+
+
+def test_missing_trainable_weights_and_newer_version_are_refused(
+    tiny, train, tmp_path, saved_tasks
+):
+    train(tiny())
+    checkpoint = load(tmp_path / 'run' / 'iter_3.pth')
+    checkpoint['mmqadapter']['version'] = 2
+    torch.save(checkpoint, tmp_path / 'newer.pth')
+    with pytest.raises(ValueError, match='version 2.*update mmqadapter'):
+        train(tiny('newer'), resume=tmp_path / 'newer.pth')
+    checkpoint['mmqadapter']['version'] = 1
+    del checkpoint['state_dict']['head.bias']
+    torch.save(checkpoint, tmp_path / 'short.pth')
+    with pytest.raises(ValueError, match=r"lacks 1 trainable .*'head.bias'"):
+        train(tiny('short'), resume=tmp_path / 'short.pth')
+
+
+def test_one_kept_checkpoint_survives_a_crash_at_every_write(
+    tiny, train, tmp_path, monkeypatch, saved_tasks
+):
+    """The third replacement is the second checkpoint's, the fourth its pointer's."""
+    replace = os.replace
+    for crash, step in ((3, 3), (4, 3), (5, 6)):
+        calls = []
+
+        def counted(*args, crash=crash, calls=calls):
+            calls.append(args)
+            if len(calls) == crash:
+                raise OSError('power cut')
+            replace(*args)
+
+        cfg = tiny(f'crash{crash}')
+        cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+        monkeypatch.setattr(os, 'replace', counted)
+        if crash < 5:
+            with pytest.raises(OSError, match='power cut'):
+                train(cfg)
+        else:
+            train(cfg)
+        work_dir = tmp_path / f'crash{crash}'
+        assert named_by_pointer(work_dir).name == f'iter_{step}.pth'
+        load(named_by_pointer(work_dir))
+    assert sorted(path.name for path in work_dir.glob('*.pth')) == ['iter_6.pth']
+
+
+def test_resume_without_a_path_finds_the_last_checkpoint(tiny, train, tmp_path, saved_tasks):
+    cfg = tiny()
+    cfg.train_cfg.max_iters = 3
+    train(cfg)
+    cfg = tiny()
+    cfg.merge_from_dict(dict(resume=True, randomness=dict(seed=0)))
+    assert train(cfg).iter == 6

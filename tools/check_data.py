@@ -1,0 +1,53 @@
+"""Check the data of a config before training: ``python tools/check_data.py CONFIG``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+
+from mmqadapter.datasets.check import collect_problems, scan_config
+from mmqadapter.datasets.check_problem import ERROR
+from mmqadapter.datasets.check_report import print_report
+from mmqadapter.datasets.check_source import set_data_root
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Find missing files, wrong sizes, unknown labels and empty classes in the '
+        'train and val data of a config. Exit status: 0 sound or warnings only, 1 errors.'
+    )
+    parser.add_argument('config', help='an mmsegmentation or mmdetection config')
+    parser.add_argument('--data-root', help='take this root instead of those in the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value ...'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, print the report, and return the exit status."""
+    args = parse_args(argv)
+    console = Console()
+    try:
+        cfg = Config.fromfile(args.config)
+        cfg.merge_from_dict(args.cfg_options or {})
+        if args.data_root:
+            set_data_root(cfg, args.data_root)
+        scans = scan_config(cfg)
+    except (FileNotFoundError, ValueError) as error:
+        Console(stderr=True).print(
+            f'{type(error).__name__}: {error}', style='red', markup=False, soft_wrap=True
+        )
+        return 1
+    problems = collect_problems(scans)
+    print_report(scans, problems, console)
+    return int(any(problem.severity == ERROR for problem in problems))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
