@@ -12,7 +12,7 @@ ENGINE = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision']
 setup(
     name='mmqadapter',
     version=VERSION,
-    description='Low-bit adapters and gradient highways for dense prediction, a plug-in of OpenMMLab',
+    description='Low-bit adapters for dense prediction: a plug-in of OpenMMLab',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     author='mmqadapter authors',

@@ -1,8 +1,11 @@
 """Low-bit adapters for frozen backbones of OpenMMLab: one small file per dense-vision task."""
 
-from mmqadapter import backbones, datasets, hooks
+from mmqadapter import backbones, datasets, hooks, optim
+from mmqadapter.compat import find_configs_by_module
 from mmqadapter.taskfile import inspect_task, load_task, save_task
 from mmqadapter.version import __version__
+
+find_configs_by_module()
 
 __all__ = [
     '__version__',
@@ -11,5 +14,6 @@ __all__ = [
     'hooks',
     'inspect_task',
     'load_task',
+    'optim',
     'save_task',
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
@@ -25,17 +24,26 @@ def tuned_backbone(model: nn.Module) -> nn.Module | None:
     return next((m for m in model.modules() if isinstance(m, Tuned)), None)
 
 
-@torch.no_grad()
-def count_parameters(model: nn.Module) -> dict[str, dict[str, int]]:
-    """Numbers of ``trainable`` and ``frozen`` parameters of each direct child of ``model``."""
-    counts: dict[str, dict[str, int]] = {}
+def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:
+    """Numbers of ``trainable`` and ``frozen`` parameters of each part of ``model``.
+
+    Parts are the direct children (backbone, neck, heads); a wrapped backbone is told apart into
+    its own (``backbone.trunk``, ``backbone.adapters``).
+    """
+    counts = {}
     for name, child in model.named_children():
-        tally: Counter[str] = Counter()
-        for parameter in child.parameters():
-            tally['trainable' if parameter.requires_grad else 'frozen'] += parameter.numel()
-        if tally:
-            counts[name] = {key: tally[key] for key in ('trainable', 'frozen')}
-    return counts
+        inner = child.named_children() if isinstance(child, Tuned) else ()
+        parts = {f'{name}.{part}': module for part, module in inner} or {name: child}
+        counts.update({part: _tally(module) for part, module in parts.items()})
+    return {part: tally for part, tally in counts.items() if sum(tally.values())}
+
+
+def _tally(module: nn.Module) -> dict[str, int]:
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return {
+        'trainable': trainable,
+        'frozen': sum(p.numel() for p in module.parameters()) - trainable,
+    }
 
 
 class SavedBytes:

@@ -16,10 +16,10 @@ def get_random_state() -> dict[str, Any]:
 
     Holds tensors, numbers, strings and tuples only: ``torch.load(weights_only=True)`` reads it.
     """
-    name, keys, *rest = np.random.get_state(legacy=True)
+    name, keys, *rest = np.random.get_state()
     return {
         'python': random.getstate(),
-        'numpy': (name, tuple(keys.tolist()), *rest),
+        'numpy': (name, tuple(np.asarray(keys).tolist()), *rest),
         'torch': torch.get_rng_state(),
         'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }

@@ -14,6 +14,12 @@ MODELS = Registry(
     'model', parent=root.MODELS, scope=SCOPE, locations=['mmqadapter.backbones', 'mmqadapter.adapters', 'mmqadapter.quant']
 )
 HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmqadapter.hooks'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    scope=SCOPE,
+    locations=['mmqadapter.optim'],
+)
 DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmqadapter.datasets'])
 DATA_SAMPLERS = Registry(
     'data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE, locations=['mmqadapter.datasets']

@@ -51,6 +51,7 @@ class FrozenBackbone(BaseModule):
             parameter.requires_grad_(True)
         self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(choices)}
         self._fingerprint: str | None = self._compute_fingerprint()
+        self.train()  # a new module trains: this puts the trunk in eval mode
 
     @property
     def fingerprint(self) -> str:

@@ -51,7 +51,7 @@ def _scan(source: Source) -> Scan:
 
 def _empty_data(scans: Sequence[Scan]) -> Iterator[Problem]:
     for scan in scans:
-        if not scan.images and not scan.problems:
+        if scan.classes and not scan.images:
             message = 'the data set holds no image; look at data_prefix, ann_file and img_suffix'
             yield Problem(ERROR, 'no images', scan.split, message)
 

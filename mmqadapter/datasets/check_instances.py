@@ -60,26 +60,32 @@ def _image_folder(dataset: Any) -> str:
 
 
 def _image_problems(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
-    split, rules = source.split, source.dataset.filter_cfg or {}
-    check = partial(_check_image, dataset=source.dataset, split=split)
-    for found in map_with_progress(check, coco['images'], f'Checking {split} images'):
+    check = partial(_check_image, source=source)
+    for found in map_with_progress(check, coco['images'], f'Checking {source.split} images'):
         yield from found
+    yield from _left_out(source, coco)
+
+
+def _left_out(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
+    """Images without instance, and those that ``filter_cfg`` keeps from training."""
+    rules = {} if source.dataset.test_mode else source.dataset.filter_cfg or {}
+    smallest = rules.get('min_size', 0)
     annotated = {ann['image_id'] for ann in coco['annotations']}
-    dropped = rules.get('filter_empty_gt', False) and not source.dataset.test_mode
     for image in coco['images']:
-        where = f'{split}: {image["file_name"]}'
+        where = f'{source.split}: {image["file_name"]}'
         if image['id'] not in annotated:
-            message = 'no instance; ' + ('left out (filter_empty_gt)' if dropped else 'kept')
+            fate = 'left out (filter_empty_gt)' if rules.get('filter_empty_gt') else 'kept'
+            message = f'no instance; {fate}'
             yield Problem(WARNING, 'image without annotation', where, message)
-        smallest = rules.get('min_size', 0)
-        if min(image['width'], image['height']) < smallest and not source.dataset.test_mode:
+        if min(image['width'], image['height']) < smallest:
             message = f'smaller than filter_cfg.min_size = {smallest}; left out'
             yield Problem(WARNING, 'small image', where, message)
 
 
-def _check_image(image: dict, dataset: Any, split: str) -> list[Problem]:
+def _check_image(image: dict, source: Source) -> list[Problem]:
+    dataset = source.dataset
     path = osp.join(dataset.data_prefix['img'], image['file_name'])
-    where = f'{split}: {path}'
+    where = source.place(path)
     if not fileio.isfile(path, backend_args=dataset.backend_args):
         return [Problem(ERROR, 'missing image', where, 'the file does not exist')]
     try:

@@ -40,11 +40,11 @@ def scan_semantic(source: Source) -> Scan:
     table = label_table(dataset)
     classes = class_names(dataset)
     pixels = np.zeros(256, dtype=np.int64)
-    check = partial(_check_pair, dataset=dataset, split=split, table=table)
+    check = partial(_check_pair, source=source, table=table)
     for found, values in map_with_progress(check, pairs, f'Checking {split} label maps'):
         problems += found
         pixels += values
-    problems += _unused_masks(dataset, split, pairs)
+    problems += _unused_masks(source, pairs)
     listed = frozenset(osp.normpath(pair.image) for pair in pairs)
     folder = list_images(dataset.data_prefix['img_path'], dataset.backend_args) - _masks(dataset)
     counts = {name: int(pixels[table == label].sum()) for label, name in enumerate(classes)}
@@ -83,32 +83,29 @@ def _folder_problems(dataset: Any, split: str) -> list[Problem]:
     return problems
 
 
-def _check_pair(
-    pair: Pair, dataset: Any, split: str, table: np.ndarray
-) -> tuple[list[Problem], np.ndarray]:
+def _check_pair(pair: Pair, source: Source, table: np.ndarray) -> tuple[list[Problem], np.ndarray]:
     """Problems of one image and its label map, and its histogram of stored values, (256,)."""
-    image, problems = _open(pair.image, 'missing image', dataset, split)
-    mask, mask_problems = _open(pair.mask, 'image without annotation', dataset, split)
+    image, problems = _open(pair.image, 'missing image', source)
+    mask, mask_problems = _open(pair.mask, 'image without annotation', source)
     problems += mask_problems
     if image and mask and upright_size(image) != mask.size:
         message = f'the image is {_size(upright_size(image))}, its label map {_size(mask.size)}'
-        problems.append(Problem(ERROR, 'size mismatch', f'{split}: {pair.mask}', message))
+        problems.append(Problem(ERROR, 'size mismatch', source.place(pair.mask), message))
     if mask is None:
         return problems, np.zeros(256, dtype=np.int64)
-    found, values = _check_labels(mask, dataset, f'{split}: {pair.mask}', table)
+    found, values = _check_labels(mask, source.dataset, source.place(pair.mask), table)
     return problems + found, values
 
 
-def _open(
-    path: str, missing: str, dataset: Any, split: str
-) -> tuple[Image.Image | None, list[Problem]]:
-    if not fileio.isfile(path, backend_args=dataset.backend_args):
-        return None, [Problem(ERROR, missing, f'{split}: {path}', 'the file does not exist')]
+def _open(path: str, missing: str, source: Source) -> tuple[Image.Image | None, list[Problem]]:
+    backend_args = source.dataset.backend_args
+    if not fileio.isfile(path, backend_args=backend_args):
+        return None, [Problem(ERROR, missing, source.place(path), 'the file does not exist')]
     try:
-        return open_image(path, dataset.backend_args), []
+        return open_image(path, backend_args), []
     except READ_ERRORS as error:
         message = f'cannot be decoded: {error}'
-        return None, [Problem(ERROR, 'unreadable file', f'{split}: {path}', message)]
+        return None, [Problem(ERROR, 'unreadable file', source.place(path), message)]
 
 
 def _check_labels(
@@ -143,13 +140,14 @@ def _masks(dataset: Any) -> frozenset[str]:
     return frozenset(osp.normpath(osp.join(folder, name)) for name in names)
 
 
-def _unused_masks(dataset: Any, split: str, pairs: list[Pair]) -> list[Problem]:
+def _unused_masks(source: Source, pairs: list[Pair]) -> list[Problem]:
+    dataset = source.dataset
     if dataset.ann_file:  # a list of names leaves files out on purpose
         return []
     message = f'no image of this name with suffix {dataset.img_suffix!r}'
     unused = _masks(dataset) - {osp.normpath(path) for pair in pairs for path in pair}
     return [
-        Problem(WARNING, 'annotation without image', f'{split}: {path}', message)
+        Problem(WARNING, 'annotation without image', source.place(path), message)
         for path in sorted(unused)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path as osp
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ class Source:
     split: str
     dataset: Any
     needs_masks: bool
+
+    def place(self, path: str) -> str:
+        """Name a file in a report: the split, and the path below the data root."""
+        root = self.dataset.data_root
+        return f'{self.split}: {osp.relpath(path, root) if root else path}'
 
 
 def find_sources(cfg: Config) -> list[Source]:

@@ -2,6 +2,16 @@
 
 from mmqadapter.hooks.atomic_backend import AtomicBackend
 from mmqadapter.hooks.exact_resume_hook import ExactResumeHook
+from mmqadapter.hooks.init_task_hook import InitTaskHook
+from mmqadapter.hooks.pretrained_trunk_hook import PretrainedTrunkHook
 from mmqadapter.hooks.task_checkpoint_hook import TaskCheckpointHook
+from mmqadapter.hooks.tuning_summary_hook import TuningSummaryHook
 
-__all__ = ['AtomicBackend', 'ExactResumeHook', 'TaskCheckpointHook']
+__all__ = [
+    'AtomicBackend',
+    'ExactResumeHook',
+    'InitTaskHook',
+    'PretrainedTrunkHook',
+    'TaskCheckpointHook',
+    'TuningSummaryHook',
+]

@@ -15,12 +15,10 @@ from torch import nn
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks.atomic_backend import BACKEND
-from mmqadapter.hooks.trunk_keys import frozen_keys, trainable_keys
+from mmqadapter.hooks.checkpoint_content import check_fits, drop_frozen, mark_checkpoint
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import save_task
-
-MARKER = 'mmqadapter'
-VERSION = 1
+from mmqadapter.taskfile.task import HEAD_DTYPES
 
 
 @HOOKS.register_module()
@@ -36,9 +34,14 @@ class TaskCheckpointHook(CheckpointHook):
         keep_trunk: store the frozen trunk in the checkpoints as well.
         head_bits: bits per weight of neck and head in the task files.
         **kwargs: arguments of ``mmengine.hooks.CheckpointHook``.
+
+    Raises:
+        ValueError: ``head_bits`` that task files do not know.
     """
 
     def __init__(self, *, keep_trunk: bool = False, head_bits: int = 32, **kwargs: Any) -> None:
+        if head_bits not in HEAD_DTYPES:  # not hours later, at the first task file
+            raise ValueError(f'head_bits={head_bits!r} is not one of {sorted(HEAD_DTYPES)}.')
         local = '://' not in str(kwargs.get('out_dir'))
         if local and not (kwargs.get('backend_args') or kwargs.get('file_client_args')):
             kwargs['backend_args'] = dict(backend=BACKEND)
@@ -55,16 +58,10 @@ class TaskCheckpointHook(CheckpointHook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Drop the frozen trunk and note its fingerprint; runs after the EMA hook's part."""
-        model = _unwrapped(runner)
-        backbone = tuned_backbone(model)
-        if backbone is None:
-            return
-        checkpoint[MARKER] = dict(version=VERSION, fingerprint=backbone.fingerprint)
+        """Note the trunk's fingerprint and drop the trunk; runs after the EMA hook's part."""
+        mark_checkpoint(_unwrapped(runner), checkpoint)
         if not self.keep_trunk:
-            for key in frozen_keys(model):
-                checkpoint['state_dict'].pop(key, None)
-                checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
+            drop_frozen(_unwrapped(runner), checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that the checkpoint fits the model, which brings its own trunk.
@@ -72,11 +69,7 @@ class TaskCheckpointHook(CheckpointHook):
         Raises:
             ValueError: another trunk, or something that trains is missing from the checkpoint.
         """
-        if MARKER not in checkpoint:
-            return
-        model = _unwrapped(runner)
-        _check_trunk(model, checkpoint[MARKER])
-        _check_complete(model, checkpoint['state_dict'])
+        check_fits(_unwrapped(runner), checkpoint)
 
     def after_train(self, runner: Runner) -> None:
         """Write the task file of the trained model."""
@@ -96,12 +89,13 @@ class TaskCheckpointHook(CheckpointHook):
 
     def _take_outdated(self, step: int) -> str | None:
         """Path of the checkpoint that the one of ``step`` pushes out; the parent forgets it."""
-        kept = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else []
-        if len(kept) < max(self.max_keep_ckpts, 1) or kept[-1] == step:
+        if self.max_keep_ckpts <= 0:
             return None
-        return self.file_backend.join_path(
-            self.out_dir, self.filename_tmpl.format(kept.popleft())
-        )
+        kept = self.keep_ckpt_ids
+        if len(kept) < self.max_keep_ckpts or kept[-1] == step:
+            return None
+        name = self.filename_tmpl.format(kept.popleft())
+        return self.file_backend.join_path(self.out_dir, name)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Save the best checkpoint and, where the first metric improved, the task file."""
@@ -157,29 +151,3 @@ def _dataset_meta(runner: Runner) -> dict[str, list]:
     if isinstance(meta.get('palette'), (list, tuple)):
         plain['palette'] = [[int(value) for value in colour] for colour in meta['palette']]
     return plain
-
-
-def _check_trunk(model: nn.Module, marker: dict) -> None:
-    """Raise ValueError unless ``model`` has the trunk that the checkpoint was trained on."""
-    if marker['version'] > VERSION:
-        raise ValueError(
-            f'The checkpoint has version {marker["version"]}, this package reads up to {VERSION}: '
-            'update mmqadapter.'
-        )
-    backbone = tuned_backbone(model)
-    found = 'no frozen trunk' if backbone is None else backbone.fingerprint
-    if found != marker['fingerprint']:
-        raise ValueError(
-            f'The checkpoint was trained on the trunk {marker["fingerprint"]}, the model has '
-            f'{found}: use the config and the pretrained weights of that training.'
-        )
-
-
-def _check_complete(model: nn.Module, state: dict) -> None:
-    """Raise ValueError if a trainable parameter of ``model`` is not in ``state``."""
-    missing = [name for name in trainable_keys(model) if name not in state]
-    if missing:
-        raise ValueError(
-            f'The checkpoint lacks {len(missing)} trainable parameter(s) of the model, such as '
-            f'{missing[:3]}: use the config that it was trained with.'
-        )

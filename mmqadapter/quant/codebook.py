@@ -29,7 +29,6 @@ def check_bits(bits: int) -> None:
         )
 
 
-@lru_cache(maxsize=None)
 def gaussian_codebook(bits: int, criterion: str = 'l1') -> tuple[Tensor, Tensor]:
     """Levels and thresholds that minimise the mean error on N(0, 1), as float64.
 
@@ -52,10 +51,11 @@ def gaussian_codebook(bits: int, criterion: str = 'l1') -> tuple[Tensor, Tensor]
     if criterion not in CRITERIA:
         raise ValueError(f'criterion={criterion!r} is unknown; use one of {CRITERIA}.')
     centre = {'l1': _cell_medians, 'l2': _cell_means}[criterion]
-    levels = _fixed_point(centre, 2**bits)
+    levels = _fixed_point(centre, 2**bits).clone()  # the cached one stays ours
     return levels, _midpoints(levels)
 
 
+@lru_cache(maxsize=None)
 def _fixed_point(centre: _Centre, count: int) -> Tensor:
     quantiles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     levels = torch.special.ndtri(quantiles)

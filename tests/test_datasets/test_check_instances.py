@@ -13,6 +13,7 @@ from mmqadapter.datasets.check import check_dataset, scan_config
 
 pytest.importorskip('mmdet')
 
+ROOT = Path(__file__).parents[2]
 LOAD = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 
 
@@ -144,7 +145,7 @@ def test_one_class_without_comma_is_named(tmp_path: Path) -> None:
 
 
 def test_the_nuclei_data_are_sound(real_data: Path) -> None:
-    cfg = Config.fromfile('configs/_base_/datasets/nuclei.py')
+    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/nuclei.py')
     cfg.default_scope = 'mmdet'
     assert check_dataset(cfg) == []
     assert [scan.counts['nucleus'] for scan in scan_config(cfg)] == [2740, 1061]

@@ -12,6 +12,8 @@ from mmqadapter.datasets.check_problem import Problem
 
 pytest.importorskip('mmseg')
 
+ROOT = Path(__file__).parents[2]
+
 
 def write_pair(root: Path, split: str, name: str, mask: np.ndarray | None, size=(8, 6)) -> None:
     for folder in ('images', 'annotations'):
@@ -166,7 +168,7 @@ def test_what_stops_the_scan_is_an_error(
 
 
 def test_the_camvid_data_are_sound(real_data: Path) -> None:
-    cfg = Config.fromfile('configs/_base_/datasets/camvid.py')
+    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/camvid.py')
     cfg.default_scope = 'mmseg'
     scans = scan_config(cfg)
     assert check_dataset(cfg) == []

@@ -102,7 +102,9 @@ def tiny_config(work_dir: Path, by_epoch: bool = False, workers: int = 0) -> Con
             train_cfg=dict(by_epoch=by_epoch, **length),
             train_dataloader=dict(
                 dataset=dict(type='NoisyData'),
-                sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True),
+                sampler=dict(
+                    type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True
+                ),
                 **loader,
             ),
             val_dataloader=dict(
@@ -114,7 +116,9 @@ def tiny_config(work_dir: Path, by_epoch: bool = False, workers: int = 0) -> Con
             param_scheduler=dict(type='ExponentialLR', gamma=0.9, by_epoch=by_epoch),
             default_hooks=dict(
                 checkpoint=dict(
-                    type='mmqadapter.TaskCheckpointHook', interval=1 if by_epoch else 3, by_epoch=by_epoch
+                    type='mmqadapter.TaskCheckpointHook',
+                    interval=1 if by_epoch else 3,
+                    by_epoch=by_epoch,
                 )
             ),
             custom_hooks=[dict(type='mmqadapter.ExactResumeHook')],
@@ -137,6 +141,8 @@ def train() -> Callable[..., Runner]:
             cfg.merge_from_dict(dict(resume=True, load_from=str(resume)))
         runner = Runner.from_cfg(exactly_resumable(cfg))
         runner.train()
+        # Workers of the next run must not be forked with a copy of this run's iterator.
+        vars(runner.train_loop).pop('dataloader_iterator', None)
         return runner
 
     return run

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmqadapter.hooks.trunk_keys import frozen_keys
+from mmqadapter.hooks import TaskCheckpointHook
+from mmqadapter.hooks.checkpoint_content import frozen_keys
 
 
 def load(path):
@@ -26,7 +27,9 @@ def test_checkpoints_hold_no_trunk(tiny, train, tmp_path, saved_tasks):
     runner = train(cfg)
     checkpoint = load(tmp_path / 'run' / 'iter_6.pth')
     assert checkpoint['mmqadapter'] == {'version': 1, 'fingerprint': 'abc'}
-    own = {f'{part}.{name}' for part in ('backbone.adapters', 'head') for name in ('weight', 'bias')}
+    own = {
+        f'{part}.{name}' for part in ('backbone.adapters', 'head') for name in ('weight', 'bias')
+    }
     assert set(checkpoint['state_dict']) == own
     assert set(checkpoint['ema_state_dict']) == {f'module.{key}' for key in own} | {'steps'}
     assert named_by_pointer(tmp_path / 'run') == tmp_path / 'run' / 'iter_6.pth'
@@ -52,15 +55,20 @@ def test_keep_trunk_and_bare_backbone_are_whole(tiny, train, tmp_path, saved_tas
 
 def test_task_files_of_the_end_and_the_best(tiny, train, tmp_path, saved_tasks):
     cfg = tiny()
-    cfg.default_hooks.checkpoint.update(save_best='toy/mIoU', head_bits=8)
+    cfg.default_hooks.checkpoint.update(save_best='toy/mIoU', head_bits=16)
     train(cfg)
     assert set(saved_tasks) == {'best.task.safetensors', 'last.task.safetensors'}
     meta = {'classes': ['one'], 'palette': [[1, 2, 3]]}
     for name, step in (('best', 3), ('last', 6)):  # the scores are 0.5, then 0.4
         weights, kwargs = saved_tasks[f'{name}.task.safetensors']
-        assert kwargs == {'dataset_meta': meta, 'head_bits': 8}
+        assert kwargs == {'dataset_meta': meta, 'head_bits': 16}
         state = load(tmp_path / 'run' / f'iter_{step}.pth')['state_dict']
         assert all(torch.equal(weights[key], state[key]) for key in state)
+
+
+def test_unknown_head_bits_are_refused_before_training():
+    with pytest.raises(ValueError, match=r'head_bits=5 is not one of \[16, 32\]'):
+        TaskCheckpointHook(head_bits=5)
 
 
 def test_best_file_holds_the_averaged_weights_that_were_validated(
@@ -144,5 +152,5 @@ def test_resume_without_a_path_finds_the_last_checkpoint(tiny, train, tmp_path, 
     cfg.train_cfg.max_iters = 3
     train(cfg)
     cfg = tiny()
-    cfg.merge_from_dict(dict(resume=True, randomness=dict(seed=0)))
+    cfg.merge_from_dict(dict(resume=True, experiment_name='again'))
     assert train(cfg).iter == 6

@@ -23,7 +23,7 @@ watched() {
   local name=$1 log=$venv/log/$1.log start=$SECONDS next=30 status=0
   shift
   set -m
-  "$@" >"$log" 2>&1 </dev/null &
+  "$@" >"$log" 2>&1 </dev/null 9>&- &
   job=$!
   set +m
   while kill -0 "$job" 2>/dev/null; do
@@ -134,11 +134,12 @@ rm -rf "$TMPDIR"
 make_venv
 say "2/5 installing pip and setuptools"
 watched pip with_retries pip_install -r requirements/build.txt
-say "3/5 installing PyTorch and the other packages: about 3 GB, 2 to 5 minutes, once (log: $venv/log/packages.log)"
+say "3/5 installing PyTorch and the other packages: on the first run 3 GB to fetch, 2 to 5 minutes (log: $venv/log/packages.log)"
 watched packages with_retries pip_install -r requirements/lock.txt
 install_mmcv
 say "5/5 installing mmqadapter from this folder"
 watched mmqadapter pip_install -e .
-"$py" -c 'import cv2, mmdet, mmseg, timm, mmqadapter' || die 'the packages above do not import; remove .venv and run `make env` again'
+"$py" -c 'import cv2, mmdet, mmseg, timm, mmqadapter' ||
+  die "the installed packages do not import (reason above); run \`make clean-env env\`"
 printf '%s\n' "$key" >"$stamp"
 say "ready after $SECONDS s: $py"

@@ -1,0 +1,26 @@
+"""UperNet, ViT-Tiny, 1-bit AdaptFormer in the path of the frozen trunk, CamVid.
+
+python tools/train.py configs/upernet_vit-tiny_qadapter_camvid.py
+32 bits: --cfg-options model.backbone.quantizer.bits=32
+"""
+
+_base_ = [
+    'mmseg::_base_/default_runtime.py',
+    './_base_/models/upernet_vit-tiny.py',
+    './_base_/datasets/camvid.py',
+    './_base_/schedules/short.py',
+    './_base_/tuning.py',
+]
+model = dict(
+    data_preprocessor=dict(size=(240, 320)),
+    backbone=dict(
+        _delete_=True,
+        type='mmqadapter.AdaptedBackbone',
+        backbone=_base_.model.backbone,
+        adapter=dict(type='AdaptFormer', width=32),
+        quantizer=dict(type='GaussianQuantizer', bits=1),
+    ),
+    decode_head=dict(num_classes=11),
+)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=1.0)}))
+default_hooks = dict(checkpoint=dict(save_best='mIoU'))

@@ -1,0 +1,72 @@
+"""What a training checkpoint of a tuned model holds: all that trains, and which trunk it needs."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mmqadapter.accounting import tuned_backbone
+
+MARKER = 'mmqadapter'
+VERSION = 1
+
+
+def mark_checkpoint(model: nn.Module, checkpoint: dict) -> None:
+    """Note in ``checkpoint`` the fingerprint of the model's frozen trunk, where it has one."""
+    backbone = tuned_backbone(model)
+    if backbone is not None:
+        checkpoint[MARKER] = dict(version=VERSION, fingerprint=backbone.fingerprint)
+
+
+def drop_frozen(model: nn.Module, checkpoint: dict) -> None:
+    """Take the frozen trunk out of ``checkpoint``, out of the averaged weights as well."""
+    for key in frozen_keys(model):
+        checkpoint['state_dict'].pop(key, None)
+        checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
+
+
+def frozen_keys(model: nn.Module) -> set[str]:
+    """State dict keys of the trunk but for what trains in it; none for a bare backbone.
+
+    Buffers count as frozen: the trunk stays in eval mode.
+    """
+    backbone = tuned_backbone(model)
+    if backbone is None:
+        return set()
+    name = next(name for name, module in model.named_modules() if module is backbone)
+    prefix = f'{name}.trunk.' if name else 'trunk.'
+    trunk = backbone.get_submodule('trunk').state_dict(keep_vars=True)
+    return {prefix + key for key, tensor in trunk.items() if not tensor.requires_grad}
+
+
+def check_fits(model: nn.Module, checkpoint: dict) -> None:
+    """Check a marked checkpoint against the model; one without the mark passes.
+
+    Raises:
+        ValueError: a newer version, another trunk, or something that trains is missing.
+    """
+    marker = checkpoint.get(MARKER)
+    if marker is None:
+        return
+    if marker['version'] > VERSION:
+        raise ValueError(
+            f'The checkpoint has version {marker["version"]}, this package reads up to {VERSION}: '
+            'update mmqadapter.'
+        )
+    backbone = tuned_backbone(model)
+    found = 'no frozen trunk' if backbone is None else backbone.fingerprint
+    if found != marker['fingerprint']:
+        raise ValueError(
+            f'The checkpoint was trained on the trunk {marker["fingerprint"]}, the model has '
+            f'{found}: use the config and the pretrained weights of that training.'
+        )
+    _check_complete(model, checkpoint['state_dict'])
+
+
+def _check_complete(model: nn.Module, state: dict) -> None:
+    trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    missing = [name for name in trained if name not in state]
+    if missing:
+        raise ValueError(
+            f'The checkpoint lacks {len(missing)} trainable parameter(s) of the model, such as '
+            f'{missing[:3]}: use the config that it was trained with.'
+        )

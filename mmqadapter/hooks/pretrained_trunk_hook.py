@@ -1,0 +1,36 @@
+"""Refuses to train beside a random trunk."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmqadapter.accounting import tuned_backbone
+from mmqadapter.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PretrainedTrunkHook(Hook):
+    """Stops a run whose frozen trunk has no pretrained weights, before it wastes a night.
+
+    Args:
+        allow_random: Train all the same, for tests and benchmarks of memory and time.
+    """
+
+    def __init__(self, allow_random: bool = False) -> None:
+        self.allow_random = allow_random
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the trunk.
+
+        Raises:
+            ValueError: It is random, and ``allow_random`` does not say that this is meant.
+        """
+        backbone = tuned_backbone(runner.model)
+        if backbone is None or backbone.pretrained or self.allow_random:
+            return
+        raise ValueError(
+            f'the frozen trunk {type(backbone.trunk).__name__} is random: its config loads no '
+            'checkpoint. Set init_cfg=dict(type="Pretrained", checkpoint=...) (timm: checkpoint=) '
+            'or load_from; if random is meant, PretrainedTrunkHook(allow_random=True).'
+        )

@@ -1,0 +1,157 @@
+"""What all tests share: fixed seeds, the real data where it is, and small backbones."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+# A slow machine is no bug, and a test gives the same answer every time.
+settings.register_profile('mmqadapter', deadline=None, derandomize=True)
+settings.load_profile('mmqadapter')
+
+BackboneFactory = Callable[..., dict[str, Any]]
+
+# Random weights, no network. 64 x 64 images suit all of them; two maps or more each.
+TINY: dict[str, dict[str, Any]] = {
+    'mmdet_swin': dict(
+        type='mmdet.SwinTransformer',
+        pretrain_img_size=64,
+        embed_dims=8,
+        depths=(2, 2),
+        num_heads=(1, 2),
+        strides=(4, 2),
+        window_size=4,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+        init_cfg=None,
+    ),
+    'mmseg_swin': dict(
+        type='mmseg.SwinTransformer',
+        pretrain_img_size=64,
+        embed_dims=8,
+        depths=(2, 2),
+        num_heads=(1, 2),
+        strides=(4, 2),
+        window_size=4,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+        init_cfg=None,
+    ),
+    'mmseg_vit': dict(
+        type='mmseg.VisionTransformer',
+        img_size=(64, 64),
+        patch_size=16,
+        embed_dims=16,
+        num_layers=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+        final_norm=True,
+        init_cfg=None,
+    ),
+    'timm_vit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_tiny_patch16_224',
+        img_size=64,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'dinov2': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_small_patch14_reg4_dinov2',
+        img_size=56,
+        embed_dim=16,
+        depth=2,
+        num_heads=2,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'timm_swin': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='swin_tiny_patch4_window7_224',
+        img_size=64,
+        embed_dim=8,
+        depths=(2, 2),
+        num_heads=(1, 2),
+        window_size=4,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+}
+
+
+def tiny_config(name: str, **changes: Any) -> dict[str, Any]:
+    """Config of the tiny backbone ``name`` of ``TINY``, with ``changes``."""
+    return {**TINY[name], **changes}
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """The same random numbers in every test, in any order of tests."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def real_data() -> Path:
+    """Folder of the real data, which ``MMQADAPTER_DATA`` names; skips where it is missing."""
+    folder = os.environ.get('MMQADAPTER_DATA')
+    if not folder:
+        pytest.skip('real data: set MMQADAPTER_DATA to its folder')
+    if not Path(folder).is_dir():
+        pytest.skip(f'real data: MMQADAPTER_DATA={folder} is no folder')
+    return Path(folder).resolve()
+
+
+@pytest.fixture(params=list(TINY))
+def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
+    return lambda **changes: tiny_config(request.param, **changes)
+
+
+@pytest.fixture
+def tiny_mmdet_swin() -> BackboneFactory:
+    """``tiny_mmdet_swin(**changes)``: maps (B, 8, 16, 16) and (B, 16, 8, 8) of 64 x 64 images."""
+    return lambda **changes: tiny_config('mmdet_swin', **changes)
+
+
+@pytest.fixture
+def tiny_mmseg_swin() -> BackboneFactory:
+    """As ``tiny_mmdet_swin``."""
+    return lambda **changes: tiny_config('mmseg_swin', **changes)
+
+
+@pytest.fixture
+def tiny_mmseg_vit() -> BackboneFactory:
+    """Two maps (B, 16, 4, 4) of 64 x 64 images, from blocks 0 and 2 of 3."""
+    return lambda **changes: tiny_config('mmseg_vit', **changes)
+
+
+@pytest.fixture
+def tiny_timm_vit() -> BackboneFactory:
+    """As ``tiny_mmseg_vit``."""
+    return lambda **changes: tiny_config('timm_vit', **changes)
+
+
+@pytest.fixture
+def tiny_dinov2() -> BackboneFactory:
+    """Registers and LayerScale, patch 14: two maps (B, 16, 5, 5) of 64 x 64 images."""
+    return lambda **changes: tiny_config('dinov2', **changes)
+
+
+@pytest.fixture
+def tiny_timm_swin() -> BackboneFactory:
+    """As ``tiny_mmdet_swin``."""
+    return lambda **changes: tiny_config('timm_swin', **changes)

@@ -1,0 +1,39 @@
+"""Every adapter as a config, and one way to call them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from mmqadapter.adapters import LoRA
+
+CHANNELS = 16
+ADAPTERS: dict[str, dict[str, Any]] = {
+    'AdaptFormer': dict(type='AdaptFormer', width=4),
+    'AdaptFormer with biases': dict(type='AdaptFormer', width=4, bias=True),
+    'SequentialAdapter': dict(type='SequentialAdapter', width=4),
+    'LoRA': dict(type='LoRA', rank=4),
+    'LoRA fused': dict(type='LoRA', rank=4, targets='qkv'),
+}
+
+
+@pytest.fixture(params=list(ADAPTERS))
+def adapter_config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Config of an adapter; a test runs once per adapter."""
+    return dict(ADAPTERS[request.param])
+
+
+def change(adapter: nn.Module, x: Tensor) -> Tensor:
+    """What an adapter adds, given tokens (B, L, CHANNELS)."""
+    if isinstance(adapter, LoRA):
+        return adapter(x, x.new_zeros(*x.shape[:-1], 3 * CHANNELS))
+    return adapter(x)
+
+
+@pytest.fixture(name='change')
+def change_fixture() -> Callable[[nn.Module, Tensor], Tensor]:
+    """``change(adapter, x)``: what an adapter adds, given tokens (B, L, 16)."""
+    return change

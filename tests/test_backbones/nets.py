@@ -1,0 +1,173 @@
+"""Bare and wrapped tiny nets with equal weights, and blocks with adapters written out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
+
+ADAPTERS: dict[str, dict[str, Any]] = {
+    'adaptformer': dict(type='AdaptFormer', width=4, dropout=0.0, scale=0.5),
+    'sequential': dict(type='SequentialAdapter', width=4, scale='learned'),
+    'lora': dict(type='LoRA', rank=2, scale=2.0),
+    'lora-qkv': dict(type='LoRA', rank=2, targets='qkv', scale='learned'),
+}
+ONE_BIT = dict(type='GaussianQuantizer', bits=1)
+
+
+@torch.no_grad()
+def randomize(module: nn.Module, std: float = 0.2) -> None:
+    """Move every parameter, those that start at 0, 1 or 1e-5 included."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in module.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator) * std)
+
+
+def bare(cfg: dict) -> nn.Module:
+    """The net alone, frozen, in eval mode; equal configs give equal weights.
+
+    Frozen, since rounding in PyTorch's matrix products depends on ``requires_grad``.
+    """
+    torch.manual_seed(0)
+    net = MODELS.build(ConfigDict(cfg))
+    randomize(net)
+    net.eval()  # not chained: some nets return None
+    return net.requires_grad_(False)
+
+
+def wrap(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:
+    """``bare(cfg)`` with adapters as they start."""
+    wrapped = AdaptedBackbone(cfg, ADAPTERS[adapter], **kwargs)
+    wrapped.trunk.load_state_dict(bare(cfg).state_dict())
+    return wrapped
+
+
+def trained(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:
+    """``bare(cfg)`` with adapters that have moved."""
+    wrapped = wrap(cfg, adapter, **kwargs)
+    randomize(wrapped.adapters)
+    return wrapped
+
+
+def images(height: int = 64, width: int = 64) -> Tensor:
+    """Two random images, the same ones each time."""
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(2))
+
+
+def equal(first: Iterable[Tensor], second: Iterable[Tensor]) -> bool:
+    """Whether maps agree bit for bit."""
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def backward(net: nn.Module) -> dict[str, Tensor | None]:
+    """Gradients of a loss on all maps, by parameter name."""
+    # Weighted, since the plain sum of a normalised map does not depend on the input.
+    maps = net(images())
+    loss = sum((m * torch.linspace(0, 1, m.numel()).view_as(m)).sum() for m in maps)
+    loss.backward()
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def segmentor(backbone: dict) -> nn.Module:
+    """Segmentor on the last map (16 channels)."""
+    head = dict(type='FCNHead', in_channels=16, channels=4, num_convs=1, in_index=-1)
+    cfg = dict(
+        type='mmseg.EncoderDecoder',
+        backbone=backbone,
+        decode_head=dict(**head, num_classes=3, norm_cfg=dict(type='GN', num_groups=2)),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+        _scope_='mmseg',
+    )
+    return MODELS.build(ConfigDict(cfg))
+
+
+def detector(backbone: dict) -> nn.Module:
+    """Detector on the last map (16 channels)."""
+    cfg = dict(
+        type='mmdet.RetinaNet',
+        backbone=backbone,
+        neck=dict(type='FPN', in_channels=[16], out_channels=8, num_outs=2),
+        bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8),
+        _scope_='mmdet',
+    )
+    return MODELS.build(ConfigDict(cfg))
+
+
+def block_by_hand(block: nn.Module, adapters: nn.ModuleDict, x: Tensor, *grid: Any) -> Tensor:
+    """Stream after a bare ``block`` with bottleneck adapters, by the papers' formulas."""
+    attn, mlp = BRANCHES[type(block).__name__]
+    branch = attn(block, x, *grid)
+    if 'attn_branch' in adapters:
+        branch = branch + _bottleneck(adapters['attn_branch'], branch, F.gelu)
+    x = x + branch
+    branch = mlp(block, x)
+    if 'mlp_branch' in adapters:
+        branch = branch + _bottleneck(adapters['mlp_branch'], branch, F.gelu)
+    if 'mlp_parallel' in adapters:
+        branch = branch + _bottleneck(adapters['mlp_parallel'], x, F.relu)
+    return x + branch
+
+
+@torch.no_grad()
+def merge_lora(net: nn.Module, wrapped: FrozenBackbone) -> None:
+    """Change the weights of a bare ``net`` as the LoRA of ``wrapped`` changes its outputs."""
+    for name, adapters in wrapped.adapters.items():
+        qkv = _qkv_weight(net.get_submodule(_dotted(net, name)))
+        slots = dict(zip('qkv', qkv.chunk(3), strict=True)) | {'qkv': qkv}
+        lora = adapters['qkv']
+        for target, product in lora.products.items():
+            change = product.up.weight @ product.down.weight
+            slots[target] += change * lora.scale(torch.ones(()))
+
+
+def _dotted(net: nn.Module, name: str) -> str:
+    return next(n for n, _ in net.named_modules() if n.replace('.', '_') == name)
+
+
+def _qkv_weight(block: nn.Module) -> Tensor:
+    names = ('w_msa.qkv.weight', 'attn.in_proj_weight', 'qkv.weight')
+    parameters = dict(block.attn.named_parameters())
+    return next(parameters[name] for name in names if name in parameters)
+
+
+def _bottleneck(adapter: nn.Module, x: Tensor, activation: Any) -> Tensor:
+    hidden = activation(F.linear(x, adapter.down.weight, adapter.down.bias))
+    change = F.linear(hidden, adapter.up.weight, adapter.up.bias)
+    return change * adapter.scale(torch.ones(()))
+
+
+def _packed_attention(block: nn.Module, x: Tensor) -> Tensor:
+    attention = block.attn.attn
+    packed = F.linear(block.ln1(x), attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = (p.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for p in packed.chunk(3, 2))
+    weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1)
+    return attention.out_proj((weights @ v).transpose(1, 2).flatten(2))
+
+
+# Branches before their residual sums, by class of block.
+BRANCHES: dict[str, tuple[Any, Any]] = {
+    'SwinBlock': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid),
+        lambda block, x: block.ffn.layers(block.norm2(x)),
+    ),
+    'TransformerEncoderLayer': (
+        _packed_attention,
+        lambda block, x: block.ffn.layers(block.ln2(x)),
+    ),
+    'Block': (
+        lambda block, x: block.ls1(block.attn(block.norm1(x))),
+        lambda block, x: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'SwinTransformerBlock': (
+        lambda block, x: block._attn(block.norm1(x)),
+        lambda block, x: block.mlp(block.norm2(x)),
+    ),
+}

@@ -1,0 +1,157 @@
+"""AdaptedBackbone: starts as the bare net, changes it, and gradients stay in the adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import MODELS, DefaultScope
+from nets import ADAPTERS, ONE_BIT, backward, bare, equal, images, randomize, trained, wrap
+
+from mmqadapter.adapters import quantized_weights
+from mmqadapter.backbones import AdaptedBackbone
+
+EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
+Factory = Callable[..., dict]
+
+
+@EVERY_ADAPTER
+@torch.no_grad()
+def test_starts_as_the_bare_net(tiny_backbone: Factory, adapter: str) -> None:
+    net, wrapped = bare(tiny_backbone()), wrap(tiny_backbone(), adapter).train()
+    assert equal(wrapped(images()), net(images()))
+    randomize(wrapped.adapters)
+    changed = zip(wrapped(images()), net(images()), strict=True)
+    assert all((a - b).abs().max() > 1e-3 for a, b in changed)
+
+
+@EVERY_ADAPTER
+@torch.no_grad()
+def test_quantized_starts_as_the_bare_net(tiny_timm_vit: Factory, adapter: str) -> None:
+    cfg = dict(ADAPTERS[adapter], scale='learned')
+    wrapped = AdaptedBackbone(tiny_timm_vit(), cfg, ONE_BIT)
+    wrapped.trunk.load_state_dict(bare(tiny_timm_vit()).state_dict())
+    assert equal(wrapped(images()), bare(tiny_timm_vit())(images()))
+
+
+@EVERY_ADAPTER
+@pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
+def test_only_adapters_get_gradients(
+    tiny_backbone: Factory, adapter: str, quantizer: dict | None
+) -> None:
+    wrapped = trained(tiny_backbone(), adapter, quantizer=quantizer).train()
+    gradients = backward(wrapped)
+    moved = {name for name, gradient in gradients.items() if gradient is not None}
+    assert moved == {name for name in gradients if name.startswith('adapters.')}
+    assert all(gradients[name].abs().max() > 0 for name in moved)
+
+
+@EVERY_ADAPTER
+def test_blocks_behind_the_last_map_get_no_adapter(tiny_backbone: Factory, adapter: str) -> None:
+    everywhere = wrap(tiny_backbone(), adapter)
+    wrapped = trained(tiny_backbone(out_indices=(0,)), adapter)
+    assert 0 < len(wrapped.adapters) < len(everywhere.adapters)
+    gradients = backward(wrapped)
+    assert all(p.grad is not None for p in wrapped.adapters.parameters())
+    assert all(gradients[f'trunk.{name}'] is None for name, _ in wrapped.trunk.named_parameters())
+
+
+def test_trunk_keys_are_those_of_the_bare_net(tiny_backbone: Factory) -> None:
+    keys = wrap(tiny_backbone()).state_dict().keys()
+    trunk = {key.removeprefix('trunk.') for key in keys if not key.startswith('adapters.')}
+    assert trunk == set(bare(tiny_backbone()).state_dict())
+
+
+@EVERY_ADAPTER
+@torch.no_grad()
+def test_ema_copy_is_independent(tiny_backbone: Factory, adapter: str) -> None:
+    wrapped = trained(tiny_backbone(), adapter).eval()
+    average = ExponentialMovingAverage(wrapped)
+    before = wrapped(images())
+    randomize(wrapped.adapters)
+    after = wrapped(images())
+    assert not equal(after, before)
+    assert equal(average(images()), before)
+    randomize(average.module.adapters, 0.5)
+    assert not equal(average(images()), before)
+    assert equal(wrapped(images()), after)
+
+
+@EVERY_ADAPTER
+@pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
+def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory, adapter: str) -> None:
+    plain = backward(trained(tiny_backbone(), adapter))
+    recomputed = backward(trained(tiny_backbone(with_cp=True), adapter))
+    for name, gradient in plain.items():
+        torch.testing.assert_close(recomputed[name], gradient, rtol=1e-5, atol=1e-6)
+
+
+@EVERY_ADAPTER
+@pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
+def test_bfloat16_autocast(tiny_backbone: Factory, adapter: str, quantizer: dict | None) -> None:
+    wrapped = trained(tiny_backbone(), adapter, quantizer=quantizer).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        gradients = backward(wrapped)
+    for name, parameter in wrapped.adapters.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert gradients[f'adapters.{name}'].isfinite().all()
+
+
+@torch.no_grad()
+def test_one_size_after_another(tiny_backbone: Factory) -> None:
+    net, wrapped = bare(tiny_backbone()), wrap(tiny_backbone())
+    other = trained(tiny_backbone()).eval()
+    for size in [(64, 64), (48, 80), (70, 93), (64, 64)]:
+        assert equal(wrapped(images(*size)), net(images(*size)))
+        assert equal(other(images(*size)), deepcopy(other)(images(*size)))
+
+
+@pytest.mark.parametrize('blocks', ['last-2', r'\.1$'])
+def test_some_blocks(tiny_backbone: Factory, blocks: str) -> None:
+    everywhere, wrapped = wrap(tiny_backbone()), wrap(tiny_backbone(), blocks=blocks)
+    names = list(everywhere.adapters)
+    wanted = names[-2:] if blocks == 'last-2' else [n for n in names if n.endswith('_1')]
+    assert list(wrapped.adapters) == wanted
+    assert wrapped.tuning_config['blocks'] == blocks
+
+
+@pytest.mark.parametrize('blocks', ['last-0', 'last-99', 'nothing'])
+def test_blocks_that_are_not_there(tiny_timm_vit: Factory, blocks: str) -> None:
+    with pytest.raises(ValueError, match=f'blocks={blocks!r}'):
+        wrap(tiny_timm_vit(), blocks=blocks)
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
+def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
+    inner = tiny_backbone()
+    if inner['type'].split('.')[0] == scope:
+        inner['type'] = inner['type'].split('.')[1]
+    cfg = dict(type='mmqadapter.AdaptedBackbone', backbone=inner, quantizer=ONE_BIT)
+    with DefaultScope.overwrite_default_scope(scope):
+        wrapped = MODELS.build(dict(cfg, adapter=ADAPTERS['lora']))
+    assert isinstance(wrapped, AdaptedBackbone)
+    assert '.' in inner['type'] or type(wrapped.trunk).__module__.startswith(scope)
+    assert all(quantizer.bits == 1 for _, quantizer, _ in quantized_weights(wrapped))
+
+
+def test_32_bits_mean_float(tiny_timm_vit: Factory) -> None:
+    wrapped = wrap(tiny_timm_vit(), quantizer=dict(type='GaussianQuantizer', bits=32))
+    assert not list(quantized_weights(wrapped))
+    assert wrapped.tuning_config == wrap(tiny_timm_vit()).tuning_config
+
+
+@pytest.mark.parametrize(
+    ('adapter', 'match'),
+    [
+        (dict(width=4), 'no `type`'),
+        (dict(type='AdaptFormr', width=4), "'AdaptFormr'.*AdaptFormer"),
+        (dict(type='AdaptFormer', widht=4), 'widht'),
+        (dict(type='GaussianQuantizer', bits=1), 'no adapter'),
+    ],
+)
+def test_wrong_adapter(tiny_timm_vit: Factory, adapter: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        AdaptedBackbone(tiny_timm_vit(), adapter)
