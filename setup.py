@@ -13,8 +13,6 @@ setup(
     name='mmqadapter',
     version=VERSION,
     description='Low-bit adapters for dense prediction: a plug-in of OpenMMLab',
-    long_description=(ROOT / 'README.md').read_text(),
-    long_description_content_type='text/markdown',
     author='mmqadapter authors',
     license='Apache-2.0',
     python_requires='>=3.10',

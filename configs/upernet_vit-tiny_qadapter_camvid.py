@@ -23,4 +23,13 @@ model = dict(
     decode_head=dict(num_classes=11),
 )
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=1.0)}))
-default_hooks = dict(checkpoint=dict(save_best='mIoU'))
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(
+        type='mmqadapter.TaskCheckpointHook',
+        by_epoch=False,
+        interval=100,
+        max_keep_ckpts=1,
+        save_best='mIoU',
+    ),
+)

@@ -21,7 +21,8 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser wrapper of ``model``."""
-        self.paramwise_cfg = self.paramwise_cfg or {'custom_keys': {}}
+        if not self.paramwise_cfg:
+            self.paramwise_cfg: dict = {'custom_keys': {}}
         return super().__call__(model)
 
     def add_params(

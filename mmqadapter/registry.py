@@ -11,7 +11,10 @@ from mmengine.registry import Registry
 SCOPE = 'mmqadapter'
 
 MODELS = Registry(
-    'model', parent=root.MODELS, scope=SCOPE, locations=['mmqadapter.backbones', 'mmqadapter.adapters', 'mmqadapter.quant']
+    'model',
+    parent=root.MODELS,
+    scope=SCOPE,
+    locations=['mmqadapter.backbones', 'mmqadapter.adapters', 'mmqadapter.quant'],
 )
 HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmqadapter.hooks'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
@@ -44,8 +47,10 @@ def build_own(cfg: dict, **defaults: Any) -> Any:
         raise ValueError(f'{dict(cfg)} cannot be built: {error}') from error
 
 
-def full_config(cfg: dict) -> dict:
+def full_config(cfg: dict | None) -> dict | None:
     """``cfg`` with its type's defaults filled in, so that equal settings compare equal."""
+    if cfg is None:
+        return None
     kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     parameters = inspect.signature(kind).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}

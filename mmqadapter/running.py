@@ -1,15 +1,21 @@
-"""From a config file to an mmengine runner, for mmdet and mmseg alike."""
+"""From a config file to a model or to an mmengine runner, for mmdet and mmseg alike."""
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.model import is_model_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from torch import nn
 
 from mmqadapter.datasets import exactly_resumable
+from mmqadapter.datasets.check_source import _require_root, leaf_configs
+from mmqadapter.weights import load_weights
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
@@ -38,11 +44,12 @@ def training_runner(
         amp: Train in mixed precision.
 
     Raises:
-        FileNotFoundError: A file that does not exist.
+        FileNotFoundError: A file or a data root that does not exist.
     """
     for file in (resume, init_task):
         if isinstance(file, str) and not Path(file).is_file():
             raise FileNotFoundError(f'there is no file {file!r}; check the path.')
+    require_data(cfg, 'train', 'val')
     cfg = exactly_resumable(cfg)
     cfg.resume = bool(resume)
     if isinstance(resume, str):
@@ -54,3 +61,57 @@ def training_runner(
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     return Runner.from_cfg(cfg)
+
+
+def testing_runner(
+    cfg: Config, weights: str | os.PathLike, amp: bool = False, trust: bool = False
+) -> Runner:
+    """Runner that evaluates ``weights`` with the test data and the test evaluator of ``cfg``.
+
+    Args:
+        cfg: A config of mmdet or mmseg, with a wrapped backbone or without.
+        weights: A task file or a checkpoint; ``load_from`` of the config is loaded before it.
+        amp: Test in mixed precision.
+        trust: See :func:`mmqadapter.weights.load_weights`.
+
+    Raises:
+        FileNotFoundError: A file or a data root that does not exist.
+        ValueError: The config tests nothing, or the weights do not fit the model.
+    """
+    if not cfg.get('test_dataloader'):
+        raise ValueError('the config has no test_dataloader; add test_dataloader = val_dataloader.')
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f'there is no file {str(weights)!r}; check the path.')
+    require_data(cfg, 'test')
+    cfg = copy.deepcopy(cfg)
+    start, cfg.load_from, cfg.resume = cfg.get('load_from'), None, False
+    if amp:
+        cfg.test_cfg.fp16 = True
+    runner = Runner.from_cfg(cfg)
+    # Before `test`, so that an EMA hook, which copies the model then, has them as well.
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if start:
+        load_checkpoint(model, start, map_location='cpu')
+    load_weights(model, weights, trust)
+    return runner
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Model of ``cfg``, with what its ``load_from`` names, on the CPU."""
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    model = MODELS.build(cfg.model)
+    if cfg.get('load_from'):
+        load_checkpoint(model, cfg.load_from, map_location='cpu')
+    return model
+
+
+def require_data(cfg: Config, *splits: str) -> None:
+    """Check that the data roots of ``train``, ``val`` or ``test`` exist, before anything is built.
+
+    Raises:
+        FileNotFoundError: One does not.
+    """
+    for split in splits:
+        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+        for leaf, _ in leaf_configs(dataset) if dataset else ():
+            _require_root(leaf, split)

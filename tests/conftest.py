@@ -16,6 +16,8 @@ from hypothesis import settings
 # A slow machine is no bug, and a test gives the same answer every time.
 settings.register_profile('mmqadapter', deadline=None, derandomize=True)
 settings.load_profile('mmqadapter')
+# Nets of this size gain nothing from threads, which only wait where the machine is busy.
+torch.set_num_threads(1)
 
 BackboneFactory = Callable[..., dict[str, Any]]
 

@@ -63,7 +63,7 @@ class Adapter(nn.Module):
         for down, up in self.pairs():
             nn.init.trunc_normal_(up.weight, std=UP_STD, a=-2 * UP_STD, b=2 * UP_STD)
             for layer in (down, up):
-                parametrize.register_parametrization(layer, 'weight', build_own(quantizer))
+                parametrize.register_parametrization(layer, 'weight', _build_quantizer(quantizer))
         if isinstance(self.scale, LearnedScale):
             nn.init.zeros_(self.scale.weight)
 
@@ -82,8 +82,15 @@ def build_adapter(adapter: dict, quantizer: dict | None, **shape: Any) -> Adapte
     built = build_own(adapter, **shape)
     if not isinstance(built, Adapter):
         raise ValueError(f'{adapter["type"]!r} is no adapter; use AdaptFormer, LoRA or the like.')
-    if not is_float(quantizer):
+    if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
+    return built
+
+
+def _build_quantizer(quantizer: dict) -> GaussianQuantizer:
+    built = build_own(quantizer)
+    if not isinstance(built, GaussianQuantizer):
+        raise ValueError(f'{quantizer["type"]!r} is no quantiser; use GaussianQuantizer.')
     return built
 
 

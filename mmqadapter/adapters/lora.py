@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,15 +69,20 @@ class LoRA(Adapter):
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """One pair a product, in the order q, k, v."""
-        return [(product.down, product.up) for product in self.products.values()]
+        return [(product.down, product.up) for _, product in self._named()]
 
     def forward(self, x: Tensor, qkv: Tensor) -> Tensor:
         """Changed projection of ``x`` (..., C), given the trunk's own ``qkv`` (..., 3 C)."""
-        return self._add(qkv, {name: product(x) for name, product in self.products.items()}, -1)
+        return self._add(qkv, {name: product(x) for name, product in self._named()}, -1)
 
     def merge(self, weight: Tensor) -> Tensor:
         """Changed weight (3 C, C) of the fused projection, given the trunk's own."""
-        return self._add(weight, {name: p.weight() for name, p in self.products.items()}, 0)
+        return self._add(weight, {name: p.weight() for name, p in self._named()}, 0)
+
+    def _named(self) -> Iterator[tuple[str, LowRank]]:
+        for name, product in self.products.items():
+            assert isinstance(product, LowRank)
+            yield name, product
 
     def _add(self, base: Tensor, changes: dict[str, Tensor], dim: int) -> Tensor:
         if 'qkv' in changes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from mmqadapter.adapters import build_adapter, is_float
@@ -51,7 +53,8 @@ class AdaptedBackbone(FrozenBackbone):
         self._log_summary(f'{adapter["type"]} in {len(chosen)} blocks')
 
     def _adapt(self, block: nn.Module, adapter: dict, quantizer: dict | None) -> nn.ModuleDict:
-        channels = block.get_submodule(self.family.mlp_in).normalized_shape[0]
+        norm: Any = block.get_submodule(self.family.mlp_in)  # a LayerNorm or one of timm's own
+        channels = norm.normalized_shape[0]
         first = build_adapter(adapter, quantizer, channels=channels)
         others = [build_adapter(adapter, quantizer, channels=channels) for _ in first.sites[1:]]
         adapters = nn.ModuleDict(dict(zip(first.sites, [first, *others], strict=True)))

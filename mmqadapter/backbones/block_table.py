@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -112,7 +113,8 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     Blocks behind the last of ``out_indices`` are left out: adapters there would get no gradient,
     which DDP refuses.
     """
-    last = max(int(i) for i in trunk.out_indices)
+    outputs: Any = trunk.out_indices
+    last = max(int(i) for i in outputs)
     matches = ((re.fullmatch(family.blocks, n), n, m) for n, m in trunk.named_modules())
     return {name: module for match, name, module in matches if match and int(match[1]) <= last}
 
@@ -135,6 +137,7 @@ def select_blocks(blocks: dict[str, nn.Module], choice: str | None) -> dict[str,
         raise ValueError(f'blocks={choice!r}, but there are {len(names)} blocks to choose from.')
     chosen = names[-int(tail[1]) :] if tail else [n for n in names if re.search(choice, n)]
     if not chosen:
-        raise ValueError(f'blocks={choice!r} matches no block; names run from '
-                         f'{names[0]!r} to {names[-1]!r}.')
+        raise ValueError(
+            f'blocks={choice!r} matches no block; names run from {names[0]!r} to {names[-1]!r}.'
+        )
     return {name: blocks[name] for name in chosen}

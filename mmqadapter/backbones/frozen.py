@@ -39,7 +39,7 @@ class FrozenBackbone(BaseModule):
         self, backbone: dict, train: str | Sequence[str] = (), trunk_drop_path: bool = False
     ) -> None:
         super().__init__()
-        self.trunk: nn.Module = ROOT_MODELS.build(ConfigDict(backbone))
+        self.trunk = _build(backbone)
         self.adapters = nn.ModuleDict()
         self.family = find_family(self.trunk)
         self.trunk_drop_path = trunk_drop_path
@@ -76,10 +76,15 @@ class FrozenBackbone(BaseModule):
                 module.train(mode)
         return self
 
+    def _apply(self, fn: Any, recurse: bool = True) -> FrozenBackbone:
+        _ = self.fingerprint  # of the weights as loaded, before a cast changes them
+        return super()._apply(fn, recurse)
+
     def _load_weights(self) -> bool:
         """Load the trunk's weights; whether there were any to load."""
-        self.trunk.init_weights()
-        init_cfg = getattr(self.trunk, 'init_cfg', None)
+        trunk: Any = self.trunk
+        trunk.init_weights()
+        init_cfg = getattr(trunk, 'init_cfg', None)
         named = isinstance(init_cfg, dict) and bool(init_cfg.get('checkpoint'))
         return named or bool(getattr(self.trunk, 'pretrained_loaded', False))
 
@@ -123,8 +128,15 @@ class FrozenBackbone(BaseModule):
         )
 
 
+def _build(backbone: dict) -> nn.Module:
+    try:
+        return ROOT_MODELS.build(ConfigDict(backbone))
+    except KeyError as error:
+        raise ValueError(f'backbone={dict(backbone)} cannot be built: {error.args[0]}') from error
+
+
 def unfold(module: nn.Module) -> None:
     """Let weights that came decoded from a task file be quantised and trained again."""
     for _, quantizer, latent in quantized_weights(module):
-        quantizer.folded = None
+        quantizer.fold(None, latent)
         latent.requires_grad_(True)

@@ -48,6 +48,7 @@ def _names(trunk: nn.Module, blocks: Sequence[str], choice: str) -> list[str]:
         return [name for name in names if 'bias' in name.rpartition('.')[2]]
     partial = re.fullmatch(r'partial-(\d+)', choice)
     if partial:
-        last = tuple(f'{block}.' for block in blocks[len(blocks) - int(partial[1]) :])
-        return [name for name in names if name.startswith(last)] if int(partial[1]) else []
+        count = int(partial[1])
+        last = blocks[-count:] if 0 < count <= len(blocks) else ()
+        return [name for name in names if name.startswith(tuple(f'{block}.' for block in last))]
     return [name for name in names if re.search(choice, name)]

@@ -55,6 +55,7 @@ class ParallelMLPSite:
         self.stream: Tensor | None = None
         block.get_submodule(family.mlp_in).register_forward_pre_hook(self._remember)
         block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        block.register_forward_hook(self._forget, always_call=True)
 
     def _remember(self, module: nn.Module, args: tuple) -> None:
         self.stream = args[0]
@@ -62,6 +63,9 @@ class ParallelMLPSite:
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         stream, self.stream = self.stream, None
         return output + self.adapter(stream)
+
+    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self.stream = None  # a block that raised has not come to `_add`
 
 
 class LinearProjectionSite:
@@ -88,7 +92,9 @@ class PackedProjectionSite:
         attention.register_forward_hook(self._restore, always_call=True)
 
     def _shadow(self, module: nn.Module, args: tuple) -> None:
-        module.__dict__['in_proj_weight'] = self.adapter.merge(module._parameters['in_proj_weight'])
+        weight = module._parameters['in_proj_weight']
+        assert weight is not None, 'q, k and v of different widths are not packed'
+        module.__dict__['in_proj_weight'] = self.adapter.merge(weight)
 
     def _restore(self, module: nn.Module, args: tuple, output: Any) -> None:
         module.__dict__.pop('in_proj_weight', None)
@@ -97,8 +103,10 @@ class PackedProjectionSite:
 def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> object:
     """Site on the fused projection, for either way of holding it."""
     projection = block.get_submodule(family.qkv)
-    packed = isinstance(projection, nn.MultiheadAttention)
-    return (PackedProjectionSite if packed else LinearProjectionSite)(adapter, projection)
+    if isinstance(projection, nn.MultiheadAttention):
+        return PackedProjectionSite(adapter, projection)
+    assert isinstance(projection, nn.Linear)
+    return LinearProjectionSite(adapter, projection)
 
 
 SITES: dict[str, Any] = {

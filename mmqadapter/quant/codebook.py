@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ def gaussian_codebook(bits: int, criterion: str = 'l1') -> tuple[Tensor, Tensor]
     return levels, _midpoints(levels)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fixed_point(centre: _Centre, count: int) -> Tensor:
     quantiles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     levels = torch.special.ndtri(quantiles)
@@ -73,7 +73,7 @@ def _midpoints(levels: Tensor) -> Tensor:
 
 
 def _jacobian(slope: Tensor) -> Tensor:
-    """Jacobian (K, K) of ``levels - centre(levels)`` from d centre / d (left, right edge) (K, 2)."""
+    """Jacobian (K, K) of levels - centre, from d centre / d (left, right edge) (K, 2)."""
     half = slope / 2
     inner = half.clone()
     inner[0, 0] = inner[-1, 1] = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class Encoded:
     std: Tensor
 
 
-@lru_cache(maxsize=None)
+@cache
 def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, Tensor]:
     levels, thresholds = gaussian_codebook(bits, criterion)
     return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
@@ -46,7 +46,8 @@ def _statistics(weight: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f'a weight of shape {tuple(weight.shape)} cannot be quantised: it is constant, NaN or '
             f'inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it with random '
-            'values; if it broke during training, lower the learning rate or clip gradients.'
+            'values; if it broke during training, lower the learning rate or clip gradients. '
+            "granularity='channel' needs two weights or more for each output."
         )
     return mean, std
 
@@ -82,7 +83,7 @@ class GaussianQuantizer(nn.Module):
     """Parametrisation of a weight: normalise, nearest level, de-normalise (2307.16867, sec. 3.3).
 
     The latent weight stays float and is what the optimiser sees. A quantiser is *folded* when its
-    weight came decoded from a task file: it then passes the weight on and remembers the codes.
+    weight came from a task file: it then gives the decoded weight, whatever the latent one is.
 
     Args:
         bits: Width of a stored weight, in bits: 1, 2, 4 or 8.
@@ -93,6 +94,8 @@ class GaussianQuantizer(nn.Module):
         ValueError: An argument outside these values.
     """
 
+    _decoded: Tensor | None
+
     def __init__(self, bits: int, criterion: str = 'l1', granularity: str = 'tensor') -> None:
         super().__init__()
         check_bits(bits)
@@ -102,6 +105,7 @@ class GaussianQuantizer(nn.Module):
             raise ValueError(f'granularity={granularity!r} is unknown; use one of {GRANULARITIES}.')
         self.bits, self.criterion, self.granularity = bits, criterion, granularity
         self.folded: Encoded | None = None
+        self.register_buffer('_decoded', None, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Quantised value of the latent ``weight`` (out, in, ...), same shape and dtype.
@@ -109,11 +113,19 @@ class GaussianQuantizer(nn.Module):
         Raises:
             ValueError: ``weight`` is constant, or holds NaN or inf.
         """
-        if self.folded is not None:
-            return weight
+        if self._decoded is not None:
+            return self._decoded
         levels, thresholds = _codebook(self.bits, self.criterion, weight.device)
         value = _StraightThrough.apply(weight.float(), levels, thresholds, self._dims(weight))
         return value.to(weight.dtype)
+
+    def fold(self, encoded: Encoded | None, like: Tensor) -> None:
+        """Give this stored matrix from now on, on the device and in the dtype of ``like``.
+
+        None: quantise the latent weight again.
+        """
+        self.folded = encoded
+        self._decoded = None if encoded is None else self.decode(encoded).to(like)
 
     @torch.no_grad()
     def encode(self, weight: Tensor) -> Encoded:

@@ -62,10 +62,9 @@ def decode_adapters(adapters: nn.Module, blobs: dict[str, Tensor], trainable: bo
     codes, statistics = _Reader(blobs.get(CODES)), _Reader(blobs.get(STATISTICS))
     for _, quantizer, latent in quantized_weights(adapters):
         encoded = _read_matrix(quantizer, latent, codes, statistics)
-        value = quantizer.latent(encoded) if trainable else quantizer.decode(encoded)
-        latent.copy_(value)
+        latent.copy_(quantizer.latent(encoded))
         latent.requires_grad_(trainable)
-        quantizer.folded = None if trainable else encoded
+        quantizer.fold(None if trainable else encoded, latent)
     floats = _Reader(blobs.get(FLOATS))
     for parameter in _float_parameters(adapters):
         parameter.copy_(floats.take(parameter.numel()).view_as(parameter))

@@ -12,7 +12,7 @@ from torch import Tensor
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Content of a tensor of any dtype, row-major, as stored in memory."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:

@@ -54,9 +54,7 @@ def save_task(
     write_content(path, TaskContent(metadata, tensors))
 
 
-def load_task(
-    model: nn.Module, path: str | os.PathLike, trainable: bool = False
-) -> dict[str, Any]:
+def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False) -> dict[str, Any]:
     """Put a task into ``model``; the model is touched only when all checks have passed.
 
     Args:
@@ -135,7 +133,8 @@ def _find(model: nn.Module) -> Any:
 
 
 def _narrow(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
+    # A copy, since safetensors refuses tensors that share memory, as tied heads do.
+    tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if not (tensor.is_floating_point() and dtype == torch.float16):
         return tensor
     narrow = tensor.to(dtype)

@@ -44,8 +44,9 @@ def bare(cfg: dict) -> nn.Module:
 
 def wrap(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:
     """``bare(cfg)`` with adapters as they start."""
+    torch.manual_seed(0)
     wrapped = AdaptedBackbone(cfg, ADAPTERS[adapter], **kwargs)
-    wrapped.trunk.load_state_dict(bare(cfg).state_dict())
+    wrapped.load_state_dict(bare(cfg).state_dict(), strict=False)
     return wrapped
 
 
@@ -90,11 +91,13 @@ def segmentor(backbone: dict) -> nn.Module:
 
 
 def detector(backbone: dict) -> nn.Module:
-    """Detector on the last map (16 channels)."""
+    """Detector on both maps."""
+    net = backbone.get('backbone', backbone)
+    channels = [net.get('embed_dims', net.get('embed_dim')), 16]
     cfg = dict(
         type='mmdet.RetinaNet',
         backbone=backbone,
-        neck=dict(type='FPN', in_channels=[16], out_channels=8, num_outs=2),
+        neck=dict(type='FPN', in_channels=channels, out_channels=8, num_outs=2),
         bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=8, feat_channels=8),
         _scope_='mmdet',
     )
@@ -147,7 +150,9 @@ def _bottleneck(adapter: nn.Module, x: Tensor, activation: Any) -> Tensor:
 def _packed_attention(block: nn.Module, x: Tensor) -> Tensor:
     attention = block.attn.attn
     packed = F.linear(block.ln1(x), attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = (p.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for p in packed.chunk(3, 2))
+    q, k, v = (
+        p.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for p in packed.chunk(3, 2)
+    )
     weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1)
     return attention.out_proj((weights @ v).transpose(1, 2).flatten(2))
 

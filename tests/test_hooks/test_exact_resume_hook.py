@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from mmqadapter.hooks import ExactResumeHook
 from mmqadapter.random_state import get_random_state, seeded, set_random_state
 
 pytestmark = pytest.mark.usefixtures('saved_tasks')
@@ -125,6 +127,25 @@ def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
     cfg.randomness = dict(seed=7)
     train(cfg, resume=checkpoint)
     assert 'the seed was 0 and is 7' in ''.join(capfd.readouterr())
+
+
+def test_every_rank_takes_its_own_state(monkeypatch):
+    module = 'mmqadapter.hooks.exact_resume_hook'
+    states = [get_random_state()]
+    expected = [random.random()]
+    states.append(get_random_state())
+    expected.append(random.random())
+    monkeypatch.setattr(f'{module}.all_gather_object', lambda state: states)
+    monkeypatch.setattr(f'{module}._obstacles', lambda *args: ['tested elsewhere'])
+    checkpoint = {'meta': {}}
+    hook = ExactResumeHook()
+    hook.collect_from_all_ranks(None)
+    hook.before_save_checkpoint(None, checkpoint)
+    for rank in range(2):
+        monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, 2))
+        hook.after_load_checkpoint(mock.Mock(_resume=True), checkpoint)
+        hook.before_train_iter(None, 0)
+        assert random.random() == expected[rank]
 
 
 def test_random_state_round_trip():

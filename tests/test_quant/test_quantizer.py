@@ -141,13 +141,14 @@ def test_latent_of_a_stored_matrix_gives_nearly_its_value(bits: int, granularity
     torch.testing.assert_close(again.mean(), value.mean(), rtol=1e-3, atol=1e-4)
 
 
-def test_a_folded_quantizer_passes_the_weight_on_and_keeps_the_codes() -> None:
+def test_a_folded_quantizer_gives_what_was_stored_whatever_the_latent_weight() -> None:
     quantizer = GaussianQuantizer(2)
     encoded = quantizer.encode(weight())
-    value = quantizer.decode(encoded)
-    quantizer.folded = encoded
-    assert quantizer(value) is value
-    assert quantizer.encode(value) is encoded
+    quantizer.fold(encoded, weight())
+    assert torch.equal(quantizer(torch.zeros(SHAPE)), quantizer.decode(encoded))
+    assert quantizer.encode(torch.zeros(SHAPE)) is encoded
+    quantizer.fold(None, weight())
+    assert not torch.equal(quantizer(weight() + 1), quantizer.decode(encoded))
 
 
 BROKEN = {

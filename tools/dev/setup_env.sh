@@ -91,13 +91,16 @@ print(os.path.join(sys.argv[1], 'wheels', '-'.join(key)))
 PY
 }
 
-# -g0: debug symbols double the time. No pip cache: it may hold a wheel that was built without operators.
+# -g0: debug symbols double the time. CFLAGS replaces Python's own flags (-O3), hence their repetition.
+# No pip cache: it may hold a wheel that was built without operators.
 compile_mmcv() {
-  PATH=$venv/bin:$PATH CFLAGS="${CFLAGS:-} -g0" MMCV_WITH_OPS=1 MAX_JOBS=$1 "$py" -m pip wheel --no-deps \
+  local flags
+  flags="$("$py" -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))') ${CFLAGS:-} -g0"
+  PATH=$venv/bin:$PATH CFLAGS=$flags MMCV_WITH_OPS=1 MAX_JOBS=$1 "$py" -m pip wheel --no-deps \
     --no-build-isolation --no-cache-dir --retries 10 --timeout 60 -w "$TMPDIR/wheel" -r requirements/mmcv.txt
 }
 
-# Print the wheel's path; the wheel shows up in the cache complete or not at all.
+# The wheel shows up in the cache complete or not at all.
 install_mmcv() {
   local folder version wheel jobs=${MAX_JOBS:-$(nproc)}
   folder=$(wheel_folder)
@@ -106,7 +109,7 @@ install_mmcv() {
   if [ -n "$wheel" ]; then
     say "4/5 installing mmcv $version from $wheel"
   else
-    say "4/5 compiling mmcv $version with $jobs jobs: about $((8 / jobs + 1)) minutes, once (log: $venv/log/mmcv.log)"
+    say "4/5 compiling mmcv $version with $jobs jobs: about $((12 / jobs + 1)) minutes, more with CUDA, once (log: $venv/log/mmcv.log)"
     watched mmcv compile_mmcv "$jobs"
     wheel=$folder/$(basename "$TMPDIR"/wheel/*.whl)
     mkdir -p "$folder"
@@ -123,7 +126,7 @@ command -v flock >/dev/null && exec 9>.env.lock && { flock -n 9 || { say 'waitin
 up_to_date && exit 0
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-export TMPDIR=$venv/tmp  # on the disk that has to hold the packages anyway; /tmp is often small
+export TMPDIR=$venv/tmp  # on the disk that has to hold the packages anyway; the usual one is often small
 job=
 trap '[ -z "$job" ] || kill -- -"$job" 2>/dev/null; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT

@@ -15,9 +15,3 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters, eta_min=0.0),
 ]
-default_hooks = dict(
-    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(
-        type='mmqadapter.TaskCheckpointHook', by_epoch=False, interval=100, max_keep_ckpts=1
-    ),
-)

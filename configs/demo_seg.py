@@ -1,0 +1,34 @@
+"""The demo: UperNet, 1-bit AdaptFormer in a very small Swin, on generated scenes.
+
+python tools/demo.py
+"""
+
+_base_ = [
+    'mmseg::_base_/default_runtime.py',
+    './_base_/models/demo_upernet_swin.py',
+    './_base_/datasets/demo_semantic.py',
+    './_base_/schedules/short.py',
+    './_base_/tuning.py',
+]
+iters = 300
+train_cfg = dict(max_iters=iters, val_interval=iters)
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmqadapter.AdaptedBackbone',
+        backbone=_base_.model.backbone,
+        adapter=dict(type='AdaptFormer', width=16),
+        quantizer=dict(type='GaussianQuantizer', bits=1),
+    ),
+    decode_head=dict(num_classes=5),
+)
+# Tuned on this data. `backbone` acts in full fine-tuning, where the whole backbone trains.
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={'backbone.adapters': dict(lr_mult=1.0), 'backbone': dict(lr_mult=0.3)}
+    )
+)
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(type='mmqadapter.TaskCheckpointHook', by_epoch=False, interval=iters),
+)

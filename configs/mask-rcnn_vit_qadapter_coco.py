@@ -1,0 +1,46 @@
+"""Mask R-CNN, plain ViT-B/16, 1-bit AdaptFormer in the path of the frozen trunk, COCO, 12 epochs.
+
+python tools/train.py configs/mask-rcnn_vit_qadapter_coco.py
+32 bits: --cfg-options model.backbone.quantizer.bits=32
+Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of timm's ViT-B/16.
+"""
+
+_base_ = [
+    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_instance.py',
+    'mmdet::_base_/schedules/schedule_1x.py',
+    'mmdet::_base_/default_runtime.py',
+    './_base_/tuning.py',
+]
+checkpoint = 'pretrain/vit_base_patch16_224.pth'
+vit = dict(
+    type='mmseg.VisionTransformer',
+    img_size=(800, 800),  # grid that the position embedding is fitted to; any image size runs
+    out_indices=(2, 5, 8, 11),
+    norm_cfg=dict(type='LN', eps=1e-6),
+    init_cfg=dict(type='Pretrained', checkpoint=checkpoint),
+)
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmqadapter.AdaptedBackbone',
+        backbone=vit,
+        adapter=dict(type='AdaptFormer', width=32),
+        quantizer=dict(type='GaussianQuantizer', bits=1),
+    ),
+    neck=[  # strides 4 to 32 of the one scale of a plain ViT, then the usual FPN
+        dict(type='mmseg.Feature2Pyramid', embed_dim=768, norm_cfg=dict(type='BN')),
+        dict(type='FPN', in_channels=[768, 768, 768, 768], out_channels=256, num_outs=5),
+    ],
+)
+# As for Swin: 1e-4 for neck and heads, 1e-3 for adapters.
+optim_wrapper = dict(
+    constructor='mmqadapter.TrainableOptimWrapperConstructor',
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.05),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0, custom_keys={'adapters': dict(lr_mult=10.0, decay_mult=0.0)}
+    ),
+)
+default_hooks = dict(
+    checkpoint=dict(type='mmqadapter.TaskCheckpointHook', save_best='coco/segm_mAP')
+)

@@ -1,0 +1,31 @@
+"""UperNet, ViT-B/16, 1-bit AdaptFormer in the path of the frozen trunk, ADE20K.
+
+python tools/train.py configs/upernet_vit_qadapter_ade20k.py
+32 bits: --cfg-options model.backbone.quantizer.bits=32
+Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of timm's ViT-B/16.
+"""
+
+_base_ = [
+    'mmseg::vit/vit_vit-b16_mln_upernet_8xb2-80k_ade20k-512x512.py',
+    './_base_/tuning.py',
+]
+checkpoint = 'pretrain/vit_base_patch16_224.pth'
+model = dict(
+    pretrained=None,  # mmseg would hand it to the wrapper; the net itself loads it
+    backbone=dict(
+        _delete_=True,
+        type='mmqadapter.AdaptedBackbone',
+        backbone=dict(
+            init_cfg=dict(type='Pretrained', checkpoint=checkpoint), **_base_.model.backbone
+        ),
+        adapter=dict(type='AdaptFormer', width=32),
+        quantizer=dict(type='GaussianQuantizer', bits=1),
+    ),
+)
+# As for Swin: nothing pretrained moves, so the decoder takes 3e-4 and the adapters 1e-3.
+optim_wrapper = dict(
+    constructor='mmqadapter.TrainableOptimWrapperConstructor',
+    optimizer=dict(lr=3e-4),
+    paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=3.33, decay_mult=0.0)}),
+)
+default_hooks = dict(checkpoint=dict(type='mmqadapter.TaskCheckpointHook', save_best='mIoU'))

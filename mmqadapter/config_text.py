@@ -1,0 +1,74 @@
+"""The config that a checkpoint carries, read as data and never run."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+REMEDY = 'give the config of the training yourself (--config).'
+# mmengine also builds any callable that a dotted path names, such as os.system.
+HARMLESS_TYPE = re.compile(r'(mmcv|mmdet|mmengine|mmpretrain|mmqadapter|mmseg)\.[A-Z]\w*|\w+')
+
+
+def stored_config(checkpoint: dict[str, Any]) -> Config:
+    """The config in the ``meta`` of an mmengine checkpoint.
+
+    mmengine keeps it as python text; here that text is only parsed.
+
+    Raises:
+        ValueError: There is none, it is more than plain values, or its model names a type outside
+            the OpenMMLab packages.
+    """
+    text = checkpoint.get('meta', {}).get('cfg')
+    if not isinstance(text, str):
+        raise ValueError(f'the checkpoint carries no config; {REMEDY}')
+    cfg = Config(parse_config(text))
+    foreign = set((cfg.get('custom_imports') or {}).get('imports', ())) - {'mmqadapter'}
+    if foreign:
+        raise ValueError(f"the checkpoint's config imports {sorted(foreign)}; {REMEDY}")
+    for kind in _types(cfg.get('model')):
+        if not (isinstance(kind, str) and HARMLESS_TYPE.fullmatch(kind)):
+            raise ValueError(f"the checkpoint's config builds a {kind!r}; {REMEDY}")
+    return cfg
+
+
+def parse_config(text: str) -> dict[str, Any]:
+    """Values of ``name = value`` lines made of literals and ``dict(...)``.
+
+    Raises:
+        ValueError: Anything else in ``text``.
+    """
+    try:
+        lines = _DictCalls().visit(ast.parse(text)).body
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    except (AttributeError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the checkpoint's config is more than plain values ({error}); {REMEDY}"
+        ) from error
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Turns ``dict(a=1)`` into ``{'a': 1}``, which ``ast.literal_eval`` takes."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802  # ast's own spelling
+        self.generic_visit(node)
+        names = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        plain = isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args
+        if not plain or any(name.value is None for name in names):
+            return node
+        return ast.Dict(list(names), [keyword.value for keyword in node.keywords])
+
+
+def _types(value: Any) -> Iterator[Any]:
+    """Every ``type`` in a nested config."""
+    if isinstance(value, dict):
+        if 'type' in value:
+            yield value['type']
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _types(item)

@@ -1,0 +1,7 @@
+"""Predictions of a task file on images: as values, as pictures, and as files to work with."""
+
+from mmqadapter.inference.model import load_model
+from mmqadapter.inference.predict import predict
+from mmqadapter.inference.prediction import Prediction
+
+__all__ = ['Prediction', 'load_model', 'predict']

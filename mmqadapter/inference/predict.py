@@ -1,0 +1,100 @@
+"""Predictions of a task on images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from rich.progress import track
+from torch import nn
+
+from mmqadapter.datasets.check_source import leaf_configs
+from mmqadapter.inference.images import find_images, read_image
+from mmqadapter.inference.model import load_model, switch_task
+from mmqadapter.inference.prediction import Prediction, plain_prediction
+from mmqadapter.inference.writers import ResultWriter
+
+
+def predict(
+    config: Config | str | os.PathLike | nn.Module,
+    task: str | os.PathLike | None,
+    images: str | os.PathLike | Iterable[str | os.PathLike],
+    out: str | os.PathLike | None = None,
+    *,
+    score_thr: float = 0.3,
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> list[Prediction]:
+    """Predict labels or instances of images, and write them where ``out`` is given.
+
+    Args:
+        config: The config that the task was trained with; or a model of :func:`load_model`,
+            which spares loading it again.
+        task: A task file or a checkpoint; None for a model that has its weights.
+        images: Files, folders or globs.
+        out: Folder for ``overlays/``, and for ``labels/`` (8-bit PNG) or ``instances.json``.
+        score_thr: Instances below this score (0 to 1) are left out.
+        device: See :func:`load_model`.
+        cfg_options: See :func:`load_model`.
+        progress: Show a bar.
+
+    Returns:
+        One prediction per image.
+
+    Raises:
+        FileNotFoundError: A file that does not exist.
+        ValueError: An image that cannot be read, or weights that do not fit.
+    """
+    paths = find_images([images] if isinstance(images, (str, os.PathLike)) else images)
+    model = _ready(config, task, device, cfg_options)
+    pipeline = _pipeline(model.cfg)
+    writer = ResultWriter(out, paths, model.dataset_meta) if out is not None else None
+    predictions = []
+    for path in track(paths, 'Predicting', disable=not progress):
+        pixels = read_image(path)
+        sample = _forward(model, pipeline, path)
+        predictions.append(plain_prediction(path, sample, score_thr))
+        if writer is not None:
+            writer.write(predictions[-1], sample, pixels, score_thr)
+    if writer is not None:
+        writer.finish(predictions)
+    return predictions
+
+
+def _ready(config: Any, task: Any, device: str | None, cfg_options: dict | None) -> Any:
+    if not isinstance(config, nn.Module):
+        if task is None:
+            raise ValueError('task=None needs a loaded model; name a task file or a checkpoint.')
+        return load_model(config, task, device, cfg_options)
+    if task is not None:
+        switch_task(config, task)
+    return config
+
+
+def _pipeline(cfg: Config) -> Compose:
+    """Test transforms of the config, without those that load annotations."""
+    if not cfg.get('test_dataloader'):
+        raise ValueError('the config has no test_dataloader, whose transforms prepare an image.')
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    leaf, _ = next(leaf_configs(cfg.test_dataloader.dataset))
+    return Compose([step for step in leaf['pipeline'] if not _loads_annotations(step['type'])])
+
+
+def _loads_annotations(kind: str | type) -> bool:
+    name = kind if isinstance(kind, str) else kind.__name__
+    name = name.rpartition('.')[2]
+    return name.startswith('Load') and 'Annotation' in name
+
+
+@torch.no_grad()
+def _forward(model: Any, pipeline: Compose, path: Path) -> Any:
+    """Data sample of one image, on the CPU."""
+    data = pipeline(dict(img_path=str(path), img_id=0))
+    return model.test_step(pseudo_collate([data]))[0].cpu()

@@ -1,0 +1,99 @@
+"""Predictions as files: overlays to look at, label maps and COCO JSON to work with."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.visualization import Visualizer
+from PIL import Image
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.inference.images import relative_files, result_names
+from mmqadapter.inference.prediction import Prediction
+
+
+class ResultWriter:
+    """Writes each file whole or not at all.
+
+    Args:
+        out: Folder for ``overlays/``, ``labels/`` and ``instances.json``.
+        images: All images that will come.
+        meta: ``classes`` and ``palette``.
+    """
+
+    def __init__(self, out: str | os.PathLike, images: list[Path], meta: dict[str, Any]) -> None:
+        self.out = Path(out)
+        self.meta = meta
+        self.files = dict(zip(images, relative_files(images), strict=True))
+        self.names = dict(zip(images, result_names(images), strict=True))
+
+    def write(
+        self, prediction: Prediction, sample: Any, pixels: np.ndarray, score_thr: float
+    ) -> None:
+        """Write the overlay and, of a segmentor, the label map of one image.
+
+        Args:
+            prediction: The plain values.
+            sample: The data sample that they come from, on the CPU.
+            pixels: The image, (H, W, 3) bytes, RGB.
+            score_thr: Instances below it are not drawn.
+        """
+        name = f'{self.names[prediction.image]}.png'
+        if prediction.labels is not None:
+            _write_png(self.out / 'labels' / name, prediction.labels)
+            self._labels.add_datasample(name, pixels, sample, draw_gt=False)
+            pixels = self._labels.get_image()
+        if prediction.instances is not None:
+            kept = sample.pred_instances
+            sample.pred_instances = kept[kept.scores >= score_thr]
+            options = dict(draw_gt=False, pred_score_thr=-1.0)
+            self._instances.add_datasample(name, pixels, sample, **options)
+            pixels = self._instances.get_image()
+        _write_png(self.out / 'overlays' / name, pixels)
+
+    def finish(self, predictions: Sequence[Prediction]) -> None:
+        """Write ``instances.json``, unless the model is a segmentor."""
+        if all(prediction.instances is None for prediction in predictions):
+            return
+        images: list[dict] = []
+        annotations: list[dict] = []
+        for number, prediction in enumerate(predictions, start=1):
+            height, width = prediction.shape
+            file = self.files[prediction.image]
+            images.append(dict(id=number, file_name=file, width=width, height=height))
+            for instance in prediction.instances or ():
+                own = dict(id=len(annotations) + 1, image_id=number, iscrowd=0)
+                annotations.append({**own, **instance})
+        classes = enumerate(self.meta['classes'], start=1)
+        categories = [dict(id=number, name=name) for number, name in classes]
+        content = dict(images=images, categories=categories, annotations=annotations)
+        atomic_write(self.out / 'instances.json', json.dumps(content).encode())
+
+    @cached_property
+    def _labels(self) -> Visualizer:
+        from mmseg.visualization import SegLocalVisualizer  # a detector does not need mmseg
+
+        visualizer = SegLocalVisualizer(alpha=0.5)
+        visualizer.dataset_meta = self.meta
+        return visualizer
+
+    @cached_property
+    def _instances(self) -> Visualizer:
+        from mmdet.visualization import DetLocalVisualizer  # a segmentor does not need mmdet
+
+        visualizer = DetLocalVisualizer(line_width=1, alpha=0.6)
+        visualizer.dataset_meta = self.meta
+        return visualizer
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    page = io.BytesIO()
+    Image.fromarray(pixels).save(page, 'PNG')
+    atomic_write(path, page.getvalue())

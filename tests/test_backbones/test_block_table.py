@@ -1,0 +1,96 @@
+"""The table of block families: a row for each net, and clear words where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from nets import BRANCHES, bare
+
+from mmqadapter.backbones import FAMILIES, FrozenBackbone
+from mmqadapter.backbones.block_table import find_blocks, find_family, select_blocks
+
+Factory = Callable[..., dict]
+NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end', 'qkv')
+
+
+def test_rows_have_their_own_names_and_classes() -> None:
+    for of in (lambda f: [f.name], lambda f: f.classes):
+        found = [entry for family in FAMILIES for entry in of(family)]
+        assert len(found) == len(set(found))
+
+
+def test_row_names_modules_of_every_block(tiny_backbone: Factory) -> None:
+    net = bare(tiny_backbone())
+    family = find_family(net)
+    blocks = find_blocks(net, family)
+    assert len(blocks) == tiny_backbone().get('num_layers', len(blocks))
+    for block in blocks.values():
+        assert type(block).__name__ in BRANCHES
+        assert all(block.get_submodule(getattr(family, name)) for name in NAMES)
+    assert set(family.resized) <= {'model.pos_embed', 'pos_embed', 'absolute_pos_embed'}
+
+
+def test_blocks_come_in_the_order_in_which_they_run(tiny_backbone: Factory) -> None:
+    net, ran = bare(tiny_backbone()), []
+    blocks = find_blocks(net, find_family(net))
+    for name, block in blocks.items():
+        block.register_forward_hook(lambda module, args, out, name=name: ran.append(name))
+    net(torch.zeros(1, 3, 64, 64))
+    assert ran == list(blocks)
+
+
+@pytest.mark.parametrize('last', [0, 1])
+def test_blocks_behind_the_last_map_are_left_out(tiny_backbone: Factory, last: int) -> None:
+    net = bare(tiny_backbone(out_indices=(last,)))
+    blocks = find_blocks(net, find_family(net))
+    swin = 'Swin' in type(net).__name__ or 'Swin' in type(getattr(net, 'model', None)).__name__
+    assert len(blocks) == (last + 1) * (2 if swin else 1)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'match'),
+    [
+        (dict(type='mmdet.ResNet', depth=18), 'ResNet.*mmdet and mmseg Swin.*timm Swin.*docs'),
+        (dict(type='mmseg.MixVisionTransformer'), 'MixVisionTransformer.*mmseg ViT'),
+        (dict(type='mmdet.SwinTransfromer'), 'SwinTransfromer is not in'),
+        (dict(embed_dims=96), 'must contain the key "type"'),
+    ],
+)
+def test_unknown_backbone(backbone: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        FrozenBackbone(backbone)
+
+
+@pytest.mark.xfail(reason='blocks of another kind are taken for pre-norm ones', strict=True)
+@pytest.mark.parametrize(
+    'model_name',
+    ['vit_base_patch16_rpn_224', 'vit_base_patch16_xp_224', 'vit_small_patch16_18x2_224'],
+)
+def test_unknown_block_of_a_known_net(tiny_timm_vit: Factory, model_name: str) -> None:
+    """Norm behind the branch, or branches side by side: adapters would sit in the wrong place."""
+    with pytest.raises(ValueError, match='Block.*adding_a_backbone'):
+        FrozenBackbone(tiny_timm_vit(model_name=model_name))
+
+
+def test_select_blocks(tiny_timm_vit: Factory) -> None:
+    net = bare(tiny_timm_vit())
+    blocks = find_blocks(net, find_family(net))
+    assert select_blocks(blocks, None) == blocks
+    assert list(select_blocks(blocks, 'last-2')) == ['model.blocks.1', 'model.blocks.2']
+    assert list(select_blocks(blocks, r'\.[02]$')) == ['model.blocks.0', 'model.blocks.2']
+
+
+@pytest.mark.parametrize(
+    ('choice', 'match'),
+    [
+        ('last-0', "'last-0'.*there are 3"),
+        ('last-99', "'last-99'.*there are 3"),
+        ('stages', r"'stages'.*model\.blocks\.0.*model\.blocks\.2"),
+    ],
+)
+def test_wrong_choice_of_blocks(tiny_timm_vit: Factory, choice: str, match: str) -> None:
+    net = bare(tiny_timm_vit())
+    with pytest.raises(ValueError, match=match):
+        select_blocks(find_blocks(net, find_family(net)), choice)

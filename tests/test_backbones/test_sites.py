@@ -1,0 +1,118 @@
+"""Sites: each adapter enters each block where its paper says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from nets import ADAPTERS, backward, bare, block_by_hand, images, merge_lora, trained
+from torch import Tensor, nn
+
+from mmqadapter.backbones.block_table import find_blocks
+
+Factory = Callable[..., dict]
+BOTTLENECKS = pytest.mark.parametrize('adapter', ['adaptformer', 'sequential'])
+LORAS = pytest.mark.parametrize('adapter', ['lora', 'lora-qkv'])
+EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
+
+
+def traced(wrapped: nn.Module) -> Iterator[tuple[str, tuple, Tensor]]:
+    """Name, arguments and output of each block in one forward."""
+    trace: list = []
+    for name, block in find_blocks(wrapped.trunk, wrapped.family).items():
+        block.register_forward_hook(lambda m, args, out, n=name: trace.append((n, args, out)))
+    wrapped(images())
+    return iter(trace)
+
+
+def hooks(module: nn.Module) -> Iterator[Any]:
+    """Hooks on ``module`` and all below it."""
+    for child in module.modules():
+        yield from child._forward_pre_hooks.values()
+        yield from child._forward_hooks.values()
+
+
+def assert_nothing_left(wrapped: nn.Module) -> None:
+    for hook in hooks(wrapped.trunk):
+        assert not any(isinstance(value, Tensor) for value in vars(hook.__self__).values())
+    for module in wrapped.trunk.modules():
+        assert not any(isinstance(value, Tensor) for value in vars(module).values())
+
+
+@BOTTLENECKS
+@torch.no_grad()
+def test_equals_a_block_written_by_hand(tiny_backbone: Factory, adapter: str) -> None:
+    net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
+    blocks = 0
+    for name, args, out in traced(wrapped):
+        adapters = wrapped.adapters[name.replace('.', '_')]
+        expected = block_by_hand(net.get_submodule(name), adapters, *args)
+        torch.testing.assert_close(out, expected)
+        unadapted = block_by_hand(net.get_submodule(name), nn.ModuleDict(), *args)
+        assert (out - unadapted).abs().max() > 1e-2
+        blocks += 1
+    assert blocks == len(wrapped.adapters)
+
+
+@LORAS
+@torch.no_grad()
+def test_lora_equals_merged_weights(tiny_backbone: Factory, adapter: str) -> None:
+    net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
+    before = net(images())
+    merge_lora(net, wrapped)
+    for out, expected, unmerged in zip(wrapped(images()), net(images()), before, strict=True):
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+        assert (out - unmerged).abs().max() > 1e-2
+
+
+def test_sequential_adapters_of_a_block_are_two(tiny_backbone: Factory) -> None:
+    wrapped = trained(tiny_backbone(), 'sequential')
+    for adapters in wrapped.adapters.values():
+        assert adapters['attn_branch'] is not adapters['mlp_branch']
+
+
+@EVERY_ADAPTER
+def test_hooks_are_bound_methods(tiny_backbone: Factory, adapter: str) -> None:
+    """Functions would stay tied to the original when the net is copied."""
+    wrapped = trained(tiny_backbone(), adapter)
+    copy = deepcopy(wrapped)
+    copied = {id(module) for module in copy.adapters.modules()}
+    found = [hook.__self__.adapter for hook in hooks(copy.trunk)]
+    assert found
+    assert all(id(module) in copied for module in found)
+
+
+@EVERY_ADAPTER
+@pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
+def test_nothing_is_left_after_a_step(tiny_backbone: Factory, adapter: str) -> None:
+    wrapped = trained(tiny_backbone(with_cp=True), adapter)
+    backward(wrapped)
+    assert_nothing_left(wrapped)
+
+
+@EVERY_ADAPTER
+def test_nothing_is_left_after_an_error(
+    tiny_backbone: Factory, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever part of a block fails: memory is free again, and the net can be copied."""
+    wrapped = trained(tiny_backbone(), adapter)
+    block = list(find_blocks(wrapped.trunk, wrapped.family).values())[-1]
+    parts = [m for m in [*block.modules(), *wrapped.adapters.modules()] if not len(m._modules)]
+    failures = 0
+    for part in parts:
+        with monkeypatch.context() as patch:
+            patch.setattr(part, 'forward', _fail)
+            try:
+                wrapped(images())
+            except MemoryError:
+                failures += 1
+        assert_nothing_left(wrapped)
+    assert failures > 5
+    deepcopy(wrapped)
+
+
+def _fail(*args: Any, **kwargs: Any) -> None:
+    raise MemoryError

@@ -1,0 +1,67 @@
+"""Every shipped config builds without a network and puts its model together as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+
+from mmqadapter.accounting import tuned_backbone
+from mmqadapter.adapters import quantized_weights
+from mmqadapter.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmqadapter.running import build_model, load_config
+
+ROOT = Path(__file__).resolve().parent.parent / 'configs'
+CONFIGS = sorted([*ROOT.glob('*.py'), *ROOT.glob('templates/*.py')])
+IDS = [str(path.relative_to(ROOT)) for path in CONFIGS]
+
+
+def dicts(node: Any) -> Iterator[dict]:
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from dicts(child)
+
+
+def offline(cfg: Config) -> Config:
+    """Random weights, and batch norm that needs no process group."""
+    for node in dicts(cfg.model):
+        for key in ('init_cfg', 'checkpoint'):
+            if key in node:
+                node[key] = None
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+    return cfg
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=IDS)
+def test_config_builds(path: Path) -> None:
+    cfg = offline(load_config(path))
+    model = build_model(cfg)
+    backbone = tuned_backbone(model)
+    assert (backbone is None) == ('_full_' in path.name)
+    widths = {quantizer.bits for _, quantizer, _ in quantized_weights(model)}
+    assert widths == ({1} if backbone is not None and len(backbone.adapters) else set())
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=IDS)
+def test_config_names_what_exists_and_how_it_is_launched(path: Path) -> None:
+    cfg = load_config(path)
+    text = path.read_text()
+    assert f'python tools/train.py configs/{path.relative_to(ROOT)}' in text or 'demo' in path.name
+    assert len(text.splitlines()) <= 50
+    for hook in [*cfg.custom_hooks, cfg.default_hooks.checkpoint]:
+        assert HOOKS.get(hook.type) is not None
+    assert cfg.default_hooks.checkpoint.type == 'mmqadapter.TaskCheckpointHook'
+    assert OPTIM_WRAPPER_CONSTRUCTORS.get(cfg.optim_wrapper.constructor) is not None
+
+
+@pytest.mark.parametrize('name', ['upernet_vit-tiny_qadapter_camvid.py'])
+def test_32_bits_is_one_override(name: str) -> None:
+    cfg = offline(load_config(ROOT / name, {'model.backbone.quantizer.bits': 32}))
+    assert not list(quantized_weights(build_model(cfg)))

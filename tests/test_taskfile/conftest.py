@@ -1,0 +1,90 @@
+"""A small model with a tuned backbone and a head, and a few steps of training for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+ModelFactory = Callable[..., nn.Module]
+
+
+class Segmentor(nn.Module):
+    """Wrapped backbone; head of a convolution, batch norm and a classifier."""
+
+    def __init__(self, backbone: dict[str, Any], classes: int) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.head = nn.Sequential(nn.LazyConv2d(8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, classes, 1))
+        self.eval()(images())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x)[-1])
+
+
+def images() -> Tensor:
+    """Two images, always the same."""
+    return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture
+def build(tiny_timm_vit: Callable[..., dict]) -> ModelFactory:
+    """``build(**settings)``: the same model each time, but for what the settings change."""
+
+    def factory(
+        backbone: dict | None = None,
+        adapter: dict | None = None,
+        bits: int = 1,
+        seed: int = 0,
+        classes: int = 5,
+        granularity: str = 'tensor',
+        wrapper: dict | None = None,
+    ) -> nn.Module:
+        torch.manual_seed(seed)
+        adapted = dict(
+            type='mmqadapter.AdaptedBackbone',
+            adapter=adapter or dict(type='AdaptFormer', width=4),
+            quantizer=dict(type='GaussianQuantizer', bits=bits, granularity=granularity),
+        )
+        config = {**(wrapper or adapted), 'backbone': backbone or tiny_timm_vit()}
+        return Segmentor(config, classes).eval()
+
+    return factory
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a task file goes."""
+    return tmp_path / 'a.task.safetensors'
+
+
+@pytest.fixture
+def train() -> Callable[[nn.Module], nn.Module]:
+    """``train(model)``: a few steps that move all that trains, then evaluation mode."""
+
+    def steps(model: nn.Module) -> nn.Module:
+        model.train()
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (model(images()) - 1).square().mean().backward()
+            optimizer.step()
+        return model.eval()
+
+    return steps
+
+
+@pytest.fixture
+def outputs() -> Callable[[nn.Module], Tensor]:
+    """``outputs(model)``: what it predicts for two fixed images, without gradients."""
+
+    @torch.no_grad()
+    def predict(model: nn.Module) -> Tensor:
+        return model(images())
+
+    return predict

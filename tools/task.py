@@ -1,0 +1,98 @@
+"""Look into, check and make task files: python tools/task.py inspect|verify|export ..."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mmqadapter import inspect_task, load_task
+from mmqadapter.command_line import add_config_options, add_trust, user_errors
+from mmqadapter.export import export_task
+from mmqadapter.running import build_model, load_config
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description='Look into, check and make task files.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    look = commands.add_parser('inspect', help='show what a task file holds')
+    look.add_argument('task', help='a *.task.safetensors')
+    look.add_argument('--json', action='store_true', help='everything, for other programs')
+    check = commands.add_parser('verify', help='check every bit; with CONFIG, that it fits')
+    check.add_argument('task', help='a *.task.safetensors')
+    check.add_argument('config', nargs='?', help='load the task into the model of this config')
+    add_config_options(check)
+    make = commands.add_parser('export', help='make a task file of a training checkpoint')
+    make.add_argument('checkpoint', help='a *.pth of a model with a wrapped backbone')
+    make.add_argument('--out', required=True, help='the *.task.safetensors to write')
+    make.add_argument('--config', help='by default the one that the checkpoint carries')
+    make.add_argument('--head-bits', type=int, default=32, help='bits per head weight: 32 or 16')
+    make.add_argument('--no-ema', action='store_true', help='take the weights without averaging')
+    add_trust(make)
+    return parser.parse_args(argv)
+
+
+@user_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command."""
+    args = parse_args(argv)
+    {'inspect': inspect, 'verify': verify, 'export': export}[args.command](args)
+
+
+def inspect(args: argparse.Namespace) -> None:
+    """Print a table, or JSON."""
+    content = inspect_task(args.task)
+    if args.json:
+        print(json.dumps(content, indent=2))
+    else:
+        Console().print(_table(args.task, content))
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Check the file and, with a config, that its model takes it."""
+    inspect_task(args.task)
+    print(f'{args.task}: every bit is as it was written.')
+    if args.config:
+        load_task(build_model(load_config(args.config, args.cfg_options)), args.task)
+        print(f'{args.config}: same trunk, same tuning config, same head; the task loads.')
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a task file and say which weights it holds."""
+    held = export_task(
+        args.checkpoint,
+        args.out,
+        config=args.config,
+        head_bits=args.head_bits,
+        ema=not args.no_ema,
+        trust=args.trust_checkpoint,
+    )
+    size = inspect_task(args.out)['bytes']['file']
+    print(f'{args.out}: {size:,} bytes, {held}.')
+
+
+def _table(path: str, content: dict[str, Any]) -> Table:
+    dataset = content['dataset'] or {}
+    rows = {
+        'format version': content['version'],
+        **{f'tuning: {name}': value for name, value in content['tuning'].items()},
+        'trunk (sha-256)': content['trunk'],
+        'classes': ', '.join(dataset.get('classes', [])) or '-',
+        'bits per head weight': content['head_bits'],
+        **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
+        'tensors': len(content['tensors']),
+    }
+    table = Table(show_header=False, title=path)
+    for name, value in rows.items():
+        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    return table
+
+
+if __name__ == '__main__':
+    sys.exit(main())
