@@ -20,22 +20,28 @@ class BlockFamily:
         name: What messages call the family.
         classes: Qualified names of the nets it covers; the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is what ``out_indices`` counts.
+        block: Class name of the blocks. A net may be built of others (norm behind the branch,
+            branches side by side), where these names mean something else or nothing.
         attn_branch: Gives the attention branch before its residual sum, (B, L, C).
         mlp_in: Its input is the stream after attention, (B, L, C).
         mlp_branch: Gives the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child that ends the MLP branch; may have added the residual.
         qkv: Fused projection: an ``nn.Linear``, or an ``nn.MultiheadAttention`` that packs it.
+        behind: Regex of parameters behind an output: used only if a later output follows the one
+            that group 1 counts, or (no group) if the last block reaches an output.
         resized: Parameters that loading fits to the image size; left out of the fingerprint.
     """
 
     name: str
     classes: tuple[str, ...]
     blocks: str
+    block: str
     attn_branch: str
     mlp_in: str
     mlp_branch: str
     mlp_end: str
     qkv: str
+    behind: str = '$'
     resized: tuple[str, ...] = ()
 
 
@@ -47,28 +53,33 @@ FAMILIES = (
             'mmseg.models.backbones.swin.SwinTransformer',
         ),
         blocks=r'stages\.(\d+)\.blocks\.\d+',
+        block='SwinBlock',
         attn_branch='attn',
         mlp_in='norm2',
         mlp_branch='ffn.layers',
         mlp_end='ffn',
         qkv='attn.w_msa.qkv',
+        behind=r'stages\.(\d+)\.downsample\.',
         resized=('absolute_pos_embed',),
     ),
     BlockFamily(
         name='mmseg ViT',
         classes=('mmseg.models.backbones.vit.VisionTransformer',),
         blocks=r'layers\.(\d+)',
+        block='TransformerEncoderLayer',
         attn_branch='attn.proj_drop',
         mlp_in='ln2',
         mlp_branch='ffn.layers',
         mlp_end='ffn',
         qkv='attn.attn',
+        behind=r'ln1\.',
         resized=('pos_embed',),
     ),
     BlockFamily(
         name='timm ViT and DINOv2',
         classes=('timm.models.vision_transformer.VisionTransformer',),
         blocks=r'model\.blocks\.(\d+)',
+        block='Block',
         attn_branch='drop_path1',
         mlp_in='norm2',
         mlp_branch='drop_path2',
@@ -80,6 +91,7 @@ FAMILIES = (
         name='timm Swin',
         classes=('timm.models.swin_transformer.SwinTransformer',),
         blocks=r'model\.layers\.(\d+)\.blocks\.\d+',
+        block='SwinTransformerBlock',
         attn_branch='drop_path1',
         mlp_in='norm2',
         mlp_branch='drop_path2',
@@ -112,11 +124,46 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
 
     Blocks behind the last of ``out_indices`` are left out: adapters there would get no gradient,
     which DDP refuses.
+
+    Raises:
+        ValueError: The blocks are of another kind than the table knows.
     """
-    outputs: Any = trunk.out_indices
-    last = max(int(i) for i in outputs)
+    last = _last_output(trunk)
     matches = ((re.fullmatch(family.blocks, n), n, m) for n, m in trunk.named_modules())
-    return {name: module for match, name, module in matches if match and int(match[1]) <= last}
+    blocks = {name: module for match, name, module in matches if match and int(match[1]) <= last}
+    for name, block in blocks.items():
+        if type(block).__name__ != family.block:
+            raise ValueError(
+                f'{name} is a {type(block).__name__}; {family.name} is known with {family.block} '
+                'alone. Use another model_name, or see docs/adding_a_backbone.md.'
+            )
+    return blocks
+
+
+def idle_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
+    """Names of parameters that no output depends on; DDP refuses to train them."""
+    last, names = _last_output(trunk), [name for name, _ in trunk.named_parameters()]
+    blocks = ((re.match(family.blocks + r'\.', name), name) for name in names)
+    idle = {name for match, name in blocks if match and int(match[1]) > last}
+    behind = [(match, name) for name in names if (match := re.match(family.behind, name))]
+    return idle | {n for m, n in behind if (int(m[1]) >= last if m.lastindex else idle)}
+
+
+def compiled(pattern: str, argument: str) -> re.Pattern:
+    """Regex of a user.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'{argument}={pattern!r} is no regex ({error}); mend it.') from error
+
+
+def _last_output(trunk: nn.Module) -> int:
+    outputs: Any = trunk.out_indices
+    return max(int(i) for i in outputs)
 
 
 def select_blocks(blocks: dict[str, nn.Module], choice: str | None) -> dict[str, nn.Module]:
@@ -127,7 +174,7 @@ def select_blocks(blocks: dict[str, nn.Module], choice: str | None) -> dict[str,
         choice: None for all, ``'last-k'`` for the last k, or a regex that names must contain.
 
     Raises:
-        ValueError: ``choice`` selects nothing, or more blocks than there are.
+        ValueError: ``choice`` selects nothing, more blocks than there are, or is no regex.
     """
     if choice is None:
         return blocks
@@ -135,9 +182,14 @@ def select_blocks(blocks: dict[str, nn.Module], choice: str | None) -> dict[str,
     names = list(blocks)
     if tail and not 1 <= int(tail[1]) <= len(names):
         raise ValueError(f'blocks={choice!r}, but there are {len(names)} blocks to choose from.')
-    chosen = names[-int(tail[1]) :] if tail else [n for n in names if re.search(choice, n)]
+    chosen = names[-int(tail[1]) :] if tail else _matching(names, choice)
     if not chosen:
         raise ValueError(
             f'blocks={choice!r} matches no block; names run from {names[0]!r} to {names[-1]!r}.'
         )
     return {name: blocks[name] for name in chosen}
+
+
+def _matching(names: list[str], choice: str) -> list[str]:
+    pattern = compiled(choice, 'blocks')
+    return [name for name in names if pattern.search(name)]

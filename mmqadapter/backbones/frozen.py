@@ -12,7 +12,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
 from mmqadapter.adapters import quantized_weights
-from mmqadapter.backbones.block_table import find_blocks, find_family
+from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
 from mmqadapter.backbones.presets import chosen_parameters
 from mmqadapter.registry import MODELS
 from mmqadapter.taskfile.fingerprint import fingerprint
@@ -44,11 +44,8 @@ class FrozenBackbone(BaseModule):
         self.family = find_family(self.trunk)
         self.trunk_drop_path = trunk_drop_path
         self.pretrained = self._load_weights()
-        self.trunk.requires_grad_(False)
         choices = (train,) if isinstance(train, str) else tuple(train)
-        blocks = find_blocks(self.trunk, self.family)
-        for parameter in chosen_parameters(self.trunk, list(blocks), choices).values():
-            parameter.requires_grad_(True)
+        self._freeze(choices)
         self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(choices)}
         self._fingerprint: str | None = self._compute_fingerprint()
         self.train()  # a new module trains: this puts the trunk in eval mode
@@ -87,6 +84,13 @@ class FrozenBackbone(BaseModule):
         init_cfg = getattr(trunk, 'init_cfg', None)
         named = isinstance(init_cfg, dict) and bool(init_cfg.get('checkpoint'))
         return named or bool(getattr(self.trunk, 'pretrained_loaded', False))
+
+    def _freeze(self, choices: Sequence[str]) -> None:
+        self.trunk.requires_grad_(False)
+        blocks = list(find_blocks(self.trunk, self.family))
+        idle = idle_parameters(self.trunk, self.family)
+        for parameter in chosen_parameters(self.trunk, blocks, idle, choices).values():
+            parameter.requires_grad_(True)
 
     def _compute_fingerprint(self) -> str:
         left_out = self.family.resized

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from mmqadapter.backbones.block_table import compiled
+
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def chosen_parameters(
-    trunk: nn.Module, blocks: Sequence[str], choices: Sequence[str]
+    trunk: nn.Module, blocks: Sequence[str], idle: set[str], choices: Sequence[str]
 ) -> dict[str, nn.Parameter]:
     """Parameters of ``trunk`` that any of ``choices`` names.
 
     Args:
         trunk: The backbone.
         blocks: Full names of its blocks, in execution order.
+        idle: Names of parameters that no output depends on; never chosen.
         choices: ``'partial-k'`` (the last k blocks), ``'bitfit'`` (biases and relative position
             biases; arXiv 2106.10199), ``'norm'`` (affine parameters of norms), or regexes that a
             parameter's name must contain.
@@ -28,7 +31,7 @@ def chosen_parameters(
     chosen: dict[str, nn.Parameter] = {}
     parameters = dict(trunk.named_parameters())
     for choice in choices:
-        names = _names(trunk, blocks, choice)
+        names = [name for name in _names(trunk, blocks, choice) if name not in idle]
         if not names:
             raise ValueError(
                 f'train={choice!r} matches no parameter of the trunk; use a preset '
@@ -51,4 +54,5 @@ def _names(trunk: nn.Module, blocks: Sequence[str], choice: str) -> list[str]:
         count = int(partial[1])
         last = blocks[-count:] if 0 < count <= len(blocks) else ()
         return [name for name in names if name.startswith(tuple(f'{block}.' for block in last))]
-    return [name for name in names if re.search(choice, name)]
+    pattern = compiled(choice, 'train')
+    return [name for name in names if pattern.search(name)]

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from PIL import Image
 
 from mmqadapter.atomic import atomic_write
 from mmqadapter.inference.images import relative_files, result_names
 from mmqadapter.inference.prediction import Prediction
+
+READABLE = 800  # pixels of the shorter side of an overlay with boxes and names
 
 
 class ResultWriter:
@@ -51,10 +54,8 @@ class ResultWriter:
             self._labels.add_datasample(name, pixels, sample, draw_gt=False)
             pixels = self._labels.get_image()
         if prediction.instances is not None:
-            kept = sample.pred_instances
-            sample.pred_instances = kept[kept.scores >= score_thr]
-            options = dict(draw_gt=False, pred_score_thr=-1.0)
-            self._instances.add_datasample(name, pixels, sample, **options)
+            pixels, sample = _enlarged(pixels, sample.pred_instances, score_thr)
+            self._instances.add_datasample(name, pixels, sample, draw_gt=False, pred_score_thr=-1.0)
             pixels = self._instances.get_image()
         _write_png(self.out / 'overlays' / name, pixels)
 
@@ -88,9 +89,23 @@ class ResultWriter:
     def _instances(self) -> Visualizer:
         from mmdet.visualization import DetLocalVisualizer  # a segmentor does not need mmdet
 
-        visualizer = DetLocalVisualizer(line_width=1, alpha=0.6)
+        visualizer = DetLocalVisualizer(line_width=2, alpha=0.6)
         visualizer.dataset_meta = self.meta
         return visualizer
+
+
+def _enlarged(
+    pixels: np.ndarray, found: InstanceData, score_thr: float
+) -> tuple[np.ndarray, BaseDataElement]:
+    """A small image, and what to draw on it, in a size at which names do not hide the objects."""
+    factor = max(1, round(READABLE / min(pixels.shape[:2])))
+    shown = found[found.scores >= score_thr]
+    shown.bboxes = shown.bboxes * factor
+    if 'masks' in shown:
+        masks = shown.pop('masks')
+        shown.masks = masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    large = pixels.repeat(factor, 0).repeat(factor, 1)
+    return large, BaseDataElement(pred_instances=shown)
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:

@@ -63,7 +63,6 @@ def test_unknown_backbone(backbone: dict, match: str) -> None:
         FrozenBackbone(backbone)
 
 
-@pytest.mark.xfail(reason='blocks of another kind are taken for pre-norm ones', strict=True)
 @pytest.mark.parametrize(
     'model_name',
     ['vit_base_patch16_rpn_224', 'vit_base_patch16_xp_224', 'vit_small_patch16_18x2_224'],
