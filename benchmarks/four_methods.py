@@ -45,15 +45,15 @@ class Method:
 
 
 TASKS = {
-    'camvid': Task('upernet_vit-tiny_{}_camvid.py', 'mIoU', 300, 100, (1e-3, 3e-3)),
+    'camvid': Task('upernet_vit-tiny_{}_camvid.py', 'mIoU', 200, 100, (1e-3, 3e-3)),
     'nuclei': Task('mask-rcnn_vit-tiny_{}_nuclei.py', 'coco/segm_mAP', 200, 80, (1e-3, 3e-3)),
 }
 FLOAT = ('model.backbone.quantizer.bits=32',)
 METHODS = {
     'frozen': Method('frozen'),
     'full': Method('full', group='backbone', rates=(3e-5, 1e-4, 3e-4)),
-    'adaptformer': Method('qadapter', FLOAT, 'adapters', (1e-3, 3e-3, 1e-2)),
-    'adaptformer@1': Method('qadapter', group='adapters', rates=(1e-3, 3e-3, 1e-2)),
+    'adaptformer': Method('qadapter', FLOAT, 'adapters', (3e-4, 1e-3, 3e-3)),
+    'adaptformer@1': Method('qadapter', group='adapters', rates=(3e-4, 1e-3, 3e-3)),
 }
 
 

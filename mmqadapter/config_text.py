@@ -52,15 +52,18 @@ def parse_config(text: str) -> dict[str, Any]:
 
 
 class _DictCalls(ast.NodeTransformer):
-    """Turns ``dict(a=1)`` into ``{'a': 1}``, which ``ast.literal_eval`` takes."""
+    """Turns ``dict({0: 1}, a=2)`` into ``{0: 1, 'a': 2}``, which ``ast.literal_eval`` takes."""
 
     def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802  # ast's own spelling
         self.generic_visit(node)
-        names = [ast.Constant(keyword.arg) for keyword in node.keywords]
-        plain = isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args
-        if not plain or any(name.value is None for name in names):
+        first = node.args[0] if node.args else ast.Dict([], [])
+        plain = isinstance(node.func, ast.Name) and node.func.id == 'dict' and len(node.args) < 2
+        named = all(keyword.arg is not None for keyword in node.keywords)
+        if not (plain and named and isinstance(first, ast.Dict)):
             return node
-        return ast.Dict(list(names), [keyword.value for keyword in node.keywords])
+        names = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        values = [keyword.value for keyword in node.keywords]
+        return ast.Dict([*first.keys, *names], [*first.values, *values])
 
 
 def _types(value: Any) -> Iterator[Any]:

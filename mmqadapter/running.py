@@ -15,6 +15,7 @@ from torch import nn
 
 from mmqadapter.datasets import exactly_resumable
 from mmqadapter.datasets.check_source import _require_root, leaf_configs
+from mmqadapter.distributed import prepare_cpu
 from mmqadapter.weights import load_weights
 
 
@@ -60,6 +61,7 @@ def training_runner(
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    prepare_cpu(cfg)
     return Runner.from_cfg(cfg)
 
 
@@ -87,6 +89,7 @@ def testing_runner(
     start, cfg.load_from, cfg.resume = cfg.get('load_from'), None, False
     if amp:
         cfg.test_cfg.fp16 = True
+    prepare_cpu(cfg)
     runner = Runner.from_cfg(cfg)
     # Before `test`, so that an EMA hook, which copies the model then, has them as well.
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model

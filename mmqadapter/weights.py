@@ -62,8 +62,10 @@ def read_checkpoint(path: str | os.PathLike, trust: bool = False) -> dict[str, A
             f'{str(path)!r} is damaged or holds objects that may run code when they are read '
             f'({_reason(error)}). If you know who wrote it: --trust-checkpoint (trust=True).'
         ) from error
-    except (EOFError, RuntimeError) as error:
-        raise ValueError(f'{str(path)!r} is no checkpoint, or damaged: {error}') from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file raises whatever its reader stumbles over
+        raise ValueError(f'{str(path)!r} is no checkpoint, or damaged: {error!r}') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{str(path)!r} holds a {type(checkpoint).__name__}, not weights by name.')
     return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
@@ -75,12 +77,13 @@ def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.Pa
     Raises:
         ValueError: Another trunk, another shape, or nothing of what trains is in the checkpoint.
     """
-    check_fits(model, checkpoint)
     state = {name.removeprefix('module.'): t for name, t in checkpoint['state_dict'].items()}
+    check_fits(model, {**checkpoint, 'state_dict': state})
     try:
         missing = set(model.load_state_dict(state, strict=False).missing_keys)
     except RuntimeError as error:
-        raise ValueError(f'{str(source)!r} does not fit: {error}') from error
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{str(source)!r} does not fit: {reason}') from error
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     if trained and trained <= missing:
         raise ValueError(f'{str(source)!r} has nothing of what trains in this model: check CONFIG.')
@@ -138,4 +141,5 @@ def _buffer_method(owner: Any, name: str) -> Any:
 def _reason(error: UnpicklingError) -> str:
     """The line of torch's long text that names the object."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if 'GLOBAL' in line or 'but got' in line), lines[0])
+    telling = [line for line in lines if 'GLOBAL' in line or 'but got' in line]
+    return (telling or lines or ['no pickle'])[0].split(' by default')[0]

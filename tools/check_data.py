@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
 from rich.console import Console
 
+from mmqadapter.command_line import add_config_options, user_errors
 from mmqadapter.datasets.check import collect_problems, scan_config
 from mmqadapter.datasets.check_problem import ERROR
 from mmqadapter.datasets.check_report import print_report
 from mmqadapter.datasets.check_source import set_data_root
+from mmqadapter.running import load_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,29 +24,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='an mmsegmentation or mmdetection config')
     parser.add_argument('--data-root', help='take this root instead of those in the config')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value ...'
-    )
+    add_config_options(parser)
     return parser.parse_args(argv)
 
 
+@user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Check, print the report, and return the exit status."""
     args = parse_args(argv)
-    console = Console()
-    try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        if args.data_root:
-            set_data_root(cfg, args.data_root)
-        scans = scan_config(cfg)
-    except (FileNotFoundError, ValueError) as error:
-        Console(stderr=True).print(
-            f'{type(error).__name__}: {error}', style='red', markup=False, soft_wrap=True
-        )
-        return 1
+    cfg = load_config(args.config, args.cfg_options)
+    if args.data_root:
+        set_data_root(cfg, args.data_root)
+    scans = scan_config(cfg)
     problems = collect_problems(scans)
-    print_report(scans, problems, console)
+    print_report(scans, problems, Console())
     return int(any(problem.severity == ERROR for problem in problems))
 
 

@@ -88,7 +88,8 @@ def _table(path: str, content: dict[str, Any]) -> Table:
         **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
         'tensors': len(content['tensors']),
     }
-    table = Table(show_header=False, title=path)
+    table = Table('what', 'value', show_header=False, title=path)
+    table.columns[1].overflow = 'fold'
     for name, value in rows.items():
         table.add_row(name, value if isinstance(value, str) else json.dumps(value))
     return table

@@ -168,7 +168,7 @@ def test_32_bits_mean_float(tiny_timm_vit: Factory) -> None:
     [
         (dict(width=4), 'no `type`'),
         (dict(type='AdaptFormr', width=4), "'AdaptFormr'.*AdaptFormer"),
-        (dict(type='AdaptFormer', widht=4), 'widht'),
+        (dict(type='AdaptFormer', breadth=4), 'breadth'),
         (dict(type='GaussianQuantizer', bits=1), 'GaussianQuantizer'),
     ],
 )

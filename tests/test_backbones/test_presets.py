@@ -74,9 +74,7 @@ def test_gradients_where_chosen_only(tiny_backbone: Factory, train: Any) -> None
 
 
 @pytest.mark.parametrize('train', ['partial-1', 'bitfit', 'norm', 'weight'])
-def test_nothing_behind_the_last_map_trains(
-    tiny_backbone: Factory, train: str
-) -> None:
+def test_nothing_behind_the_last_map_trains(tiny_backbone: Factory, train: str) -> None:
     """It would get no gradient, which DDP refuses."""
     cfg = tiny_backbone(out_indices=(0,))
     net = FrozenBackbone(cfg, train=train)

@@ -1,6 +1,6 @@
 """Mask R-CNN with a ViT-Tiny of timm and narrow heads (64 channels), for small data and a CPU.
 
-The plain ViT has one scale; Feature2Pyramid makes strides 4 to 32 of it, then an FPN of 64 channels.
+The plain ViT has one scale; Feature2Pyramid makes strides 4 to 32 of it for an FPN of 64 channels.
 """
 
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
@@ -26,8 +26,6 @@ model = dict(
         bbox_roi_extractor=dict(out_channels=width),
         bbox_head=dict(in_channels=width, fc_out_channels=256, num_classes=1),
         mask_roi_extractor=dict(out_channels=width),
-        mask_head=dict(
-            in_channels=width, conv_out_channels=width, num_convs=2, num_classes=1
-        ),
+        mask_head=dict(in_channels=width, conv_out_channels=width, num_convs=2, num_classes=1),
     ),
 )

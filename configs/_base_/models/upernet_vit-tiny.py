@@ -1,6 +1,6 @@
 """UperNet with a ViT-Tiny of timm and a light decoder (64 channels), for small data and a CPU.
 
-The plain ViT has one scale; Feature2Pyramid makes strides 8, 16, 32 and 64 of it.
+The plain ViT has one scale; Feature2Pyramid makes strides 4, 8, 16 and 32 of it.
 """
 
 norm_cfg = dict(type='BN', requires_grad=True)
@@ -20,7 +20,7 @@ model = dict(
         checkpoint='{{$MMQADAPTER_DATA:data}}/weights/vit_tiny_patch16_224.safetensors',
         out_indices=(2, 5, 8, 11),
     ),
-    neck=dict(type='Feature2Pyramid', embed_dim=192, rescales=[2, 1, 0.5, 0.25], norm_cfg=norm_cfg),
+    neck=dict(type='Feature2Pyramid', embed_dim=192, rescales=[4, 2, 1, 0.5], norm_cfg=norm_cfg),
     decode_head=dict(
         type='UPerHead',
         in_channels=[192, 192, 192, 192],

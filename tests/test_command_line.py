@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from mmqadapter.command_line import SHOW_TRACEBACK, user_errors
+from mmqadapter.quant import GaussianQuantizer
+
+
+@user_errors
+def main(error: Exception | None = None, status: int | None = None) -> int | None:
+    if error is not None:
+        raise error
+    return status
+
+
+def test_statuses_pass() -> None:
+    assert main() == 0
+    assert main(status=3) == 3
+
+
+@pytest.mark.parametrize('kind', [ValueError, FileNotFoundError])
+def test_a_user_error_is_one_line(kind: type[Exception], capsys) -> None:
+    assert main(kind('two\n   lines')) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f'{kind.__name__}: two lines') and told.count('\n') == 1
+
+
+def test_an_error_from_elsewhere_says_how_to_find_the_place(capsys) -> None:
+    main(ValueError('x'))
+    assert SHOW_TRACEBACK in capsys.readouterr().err
+    user_errors(lambda: GaussianQuantizer(bits=3))()
+    assert SHOW_TRACEBACK not in capsys.readouterr().err
+
+
+def test_the_traceback_can_be_had(monkeypatch) -> None:
+    monkeypatch.setenv(SHOW_TRACEBACK, '1')
+    with pytest.raises(ValueError, match='x'):
+        main(ValueError('x'))
+
+
+def test_our_own_bugs_are_not_hidden() -> None:
+    with pytest.raises(KeyError):
+        main(KeyError('x'))

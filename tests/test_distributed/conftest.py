@@ -1,0 +1,100 @@
+"""Two processes on this machine, started by the shell scripts that users start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_runs import ROOT, Run, fresh_globals, instances, semantic
+
+__all__ = ['fresh_globals', 'instances', 'semantic']
+
+LIMIT = 300  # seconds; the runs here take about 10
+
+# Group norm instead of SyncBN, and no dropout, which would differ between the ways to train.
+UPERNET = """
+model = dict(
+    backbone=dict(adapter=dict(dropout=0.0)),
+    decode_head=dict(
+        _delete_=True, type='UPerHead', in_channels=[8, 16], in_index=[0, 1], pool_scales=(1, 2),
+        channels=8, num_classes=3, dropout_ratio=0.0, align_corners=False,
+        norm_cfg=dict(type='GN', num_groups=4), loss_decode=dict(type='CrossEntropyLoss')),
+)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+custom_hooks = [*_base_.custom_hooks, dict(type='StateProbe')]
+"""
+
+MASK_RCNN = """
+custom_hooks = [*_base_.custom_hooks, dict(type='GradientProbe'), dict(type='StateProbe')]
+"""
+
+SHARED = """
+_base_ = {base!r}
+custom_imports = dict(imports=['mmqadapter', 'probes'])
+train_dataloader = dict(batch_size=1)
+env_cfg = dict(dist_cfg=dict(timeout=120))
+"""
+
+
+@pytest.fixture(scope='session')
+def upernet(semantic: Run) -> str:
+    """Config of a UperNet on a tiny 1-bit Swin, one image per process and step."""
+    return _derived(semantic, UPERNET)
+
+
+@pytest.fixture(scope='session')
+def mask_rcnn(instances: Run) -> str:
+    """Config of a Mask R-CNN on a tiny 1-bit Swin, one image per process and step."""
+    return _derived(instances, MASK_RCNN)
+
+
+def _derived(run: Run, delta: str) -> str:
+    path = Path(run.config).with_name('two_ranks.py')
+    path.write_text(SHARED.format(base=run.config) + delta)
+    return str(path)
+
+
+@pytest.fixture(scope='session')
+def launch() -> Callable[..., str]:
+    """``launch('dist_train.sh', config, '2', ...)``: run a tool, return what it prints."""
+    return _launch
+
+
+def _launch(name: str, *arguments: str) -> str:
+    shell = 'bash' if name.endswith('.sh') else sys.executable
+    process = subprocess.Popen(
+        [shell, str(ROOT / 'tools' / name), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(),
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=LIMIT)
+    except BaseException:
+        _stop(process)
+        raise
+    assert process.returncode == 0, output[-5000:]
+    return output
+
+
+def _environment() -> dict[str, str]:
+    """No GPU, one thread, the probes importable."""
+    path = [str(Path(__file__).parent), str(ROOT), os.environ.get('PYTHONPATH', '')]
+    return dict(
+        os.environ,
+        PYTHON=sys.executable,
+        PYTHONPATH=os.pathsep.join(path),
+        CUDA_VISIBLE_DEVICES='',
+        OMP_NUM_THREADS='1',
+    )
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End torchrun by the signal at which it ends its workers first."""
+    process.terminate()
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()

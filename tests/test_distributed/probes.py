@@ -1,0 +1,67 @@
+"""Hooks that write down what each rank holds; the launched processes import this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+from mmqadapter.random_state import get_random_state, set_random_state
+
+
+@HOOKS.register_module(force=True)
+class StateProbe(Hook):
+    """Writes the model of every rank before and after training."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        write(runner, 'start', unwrapped(runner).state_dict())
+
+    def after_train(self, runner: Runner) -> None:
+        write(runner, 'end', unwrapped(runner).state_dict())
+
+
+@HOOKS.register_module(force=True)
+class GradientProbe(Hook):
+    """Writes the local and the synchronised gradients of the first batch, of the same random draws.
+
+    Twice without synchronisation: the second pass tells whether the draws really are the same.
+    """
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter:
+            return
+        start = get_random_state()
+        with runner.model.no_sync():
+            local = gradients(runner, data_batch, start)
+            again = gradients(runner, data_batch, start)
+        synchronised = gradients(runner, data_batch, start)
+        set_random_state(start)
+        write(runner, 'gradients', dict(local=local, again=again, synchronised=synchronised))
+
+
+def gradients(runner: Runner, batch: Any, random_state: dict) -> dict[str, torch.Tensor]:
+    """Gradients of one batch by parameter name; the model's own are cleared."""
+    set_random_state(random_state)
+    model = runner.model
+    losses = model(**model.module.data_preprocessor(batch, training=True), mode='loss')
+    model.module.parse_losses(losses)[0].backward()
+    trained = ((name, p) for name, p in model.module.named_parameters() if p.requires_grad)
+    found = {name: parameter.grad.clone() for name, parameter in trained}
+    model.zero_grad()
+    return found
+
+
+def unwrapped(runner: Runner) -> nn.Module:
+    return getattr(runner.model, 'module', runner.model)
+
+
+def write(runner: Runner, what: str, content: dict) -> None:
+    torch.save(content, Path(runner.work_dir, f'{what}_rank{get_rank()}.pth'))
