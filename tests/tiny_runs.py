@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.visualization import Visualizer
-from PIL import Image
+from tiny_data import CLASSES, write_data
 
 ROOT = Path(__file__).parents[1]
-CLASSES = ('sky', 'box', 'dot')
 SWIN: dict[str, Any] = dict(
     pretrain_img_size=64,
     embed_dims=8,
@@ -168,7 +166,7 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def _trained(root: Path, template: str, package: str, **values: Any) -> Run:
     torch.manual_seed(ord(package[2]))  # another trunk for each
-    _write_data(root)
+    write_data(root)
     values.update(backbone=_backbone(root, package), root=str(root), classes=CLASSES)
     text = template + SCHEDULE
     for name, value in values.items():
@@ -191,42 +189,4 @@ def _backbone(root: Path, package: str) -> dict[str, Any]:
         backbone={**bare, 'init_cfg': dict(type='Pretrained', checkpoint=str(weights))},
         adapter=dict(type='AdaptFormer', width=4),
         quantizer=dict(type='GaussianQuantizer', bits=1),
-    )
-
-
-def _write_data(root: Path) -> None:
-    """Four 64 x 64 images of a box and a dot; label maps and COCO JSON."""
-    generator = np.random.default_rng(0)
-    content: dict[str, list] = {
-        'images': [],
-        'annotations': [],
-        'categories': [dict(id=i, name=name) for i, name in enumerate(CLASSES, start=1)],
-    }
-    for folder in ('images', 'labels'):
-        (root / folder).mkdir()
-    for number in range(4):
-        image = generator.integers(0, 80, (64, 64, 3), dtype=np.uint8)
-        labels = np.zeros((64, 64), np.uint8)
-        file = f'{number}.jpg'
-        content['images'].append(dict(id=number, file_name=file, width=64, height=64))
-        for label, size in ((1, 24), (2, 10)):
-            x, y = (int(value) for value in generator.integers(0, 64 - size, 2))
-            image[y : y + size, x : x + size, label] = 220
-            labels[y : y + size, x : x + size] = label
-            content['annotations'].append(_box(content, number, label + 1, x, y, size))
-        Image.fromarray(image).save(root / 'images' / file)
-        Image.fromarray(labels).save(root / f'labels/{number}.png')
-    (root / 'instances.json').write_text(json.dumps(content))
-
-
-def _box(content: dict, image: int, category: int, x: int, y: int, size: int) -> dict:
-    outline = [x, y, x + size, y, x + size, y + size, x, y + size]
-    return dict(
-        id=len(content['annotations']) + 1,
-        image_id=image,
-        category_id=category,
-        bbox=[x, y, size, size],
-        area=size * size,
-        segmentation=[outline],
-        iscrowd=0,
     )

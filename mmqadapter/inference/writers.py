@@ -98,7 +98,7 @@ def _enlarged(
     pixels: np.ndarray, found: InstanceData, score_thr: float
 ) -> tuple[np.ndarray, BaseDataElement]:
     """A small image, and what to draw on it, in a size at which names do not hide the objects."""
-    factor = max(1, round(READABLE / min(pixels.shape[:2])))
+    factor = min(max(1, round(READABLE / min(pixels.shape[:2]))), 4)
     shown = found[found.scores >= score_thr]
     shown.bboxes = shown.bboxes * factor
     if 'masks' in shown:
