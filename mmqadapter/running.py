@@ -10,11 +10,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner, find_latest_checkpoint, load_checkpoint
 from torch import nn
 
+from mmqadapter.checks.source import leaf_configs, require_root
 from mmqadapter.datasets import exactly_resumable
-from mmqadapter.datasets.check_source import _require_root, leaf_configs
 from mmqadapter.distributed import prepare_cpu
 from mmqadapter.weights import load_weights
 
@@ -52,9 +52,7 @@ def training_runner(
             raise FileNotFoundError(f'there is no file {file!r}; check the path.')
     require_data(cfg, 'train', 'val')
     cfg = exactly_resumable(cfg)
-    cfg.resume = bool(resume)
-    if isinstance(resume, str):
-        cfg.load_from = resume
+    start = _resume_from(cfg, resume)
     if init_task is not None:
         hook = dict(type='mmqadapter.InitTaskHook', task=init_task)
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
@@ -62,7 +60,24 @@ def training_runner(
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     prepare_cpu(cfg)
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    if start:
+        load_checkpoint(_bare(runner), start, map_location='cpu')
+    return runner
+
+
+def _resume_from(cfg: Config, resume: bool | str) -> str | None:
+    """Set what ``cfg`` resumes; returns its own ``load_from``, which brought the frozen trunk."""
+    latest = resume if isinstance(resume, str) else find_latest_checkpoint(cfg.work_dir)
+    if not resume or latest is None:
+        cfg.resume = False
+        return None
+    start, cfg.load_from, cfg.resume = cfg.get('load_from'), latest, True
+    return start
+
+
+def _bare(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def testing_runner(
@@ -92,7 +107,7 @@ def testing_runner(
     prepare_cpu(cfg)
     runner = Runner.from_cfg(cfg)
     # Before `test`, so that an EMA hook, which copies the model then, has them as well.
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = _bare(runner)
     if start:
         load_checkpoint(model, start, map_location='cpu')
     load_weights(model, weights, trust)
@@ -117,4 +132,4 @@ def require_data(cfg: Config, *splits: str) -> None:
     for split in splits:
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
         for leaf, _ in leaf_configs(dataset) if dataset else ():
-            _require_root(leaf, split)
+            require_root(leaf, split)

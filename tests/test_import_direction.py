@@ -19,6 +19,7 @@ MAY_IMPORT = {
     'adapters': BOTTOM | {'quant'},
     'taskfile': BOTTOM | {'quant', 'adapters'},
     'datasets': BOTTOM,
+    'checks': BOTTOM,
     'optim': BOTTOM,
     'backbones': BOTTOM | {'quant', 'adapters', 'taskfile'},
     'hooks': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones', 'datasets'},

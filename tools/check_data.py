@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from mmqadapter.checks.config import collect_problems, scan_config
+from mmqadapter.checks.problem import ERROR
+from mmqadapter.checks.report import print_report
+from mmqadapter.checks.source import set_data_root
 from mmqadapter.command_line import add_config_options, user_errors
-from mmqadapter.datasets.check import collect_problems, scan_config
-from mmqadapter.datasets.check_problem import ERROR
-from mmqadapter.datasets.check_report import print_report
-from mmqadapter.datasets.check_source import set_data_root
 from mmqadapter.running import load_config
 
 

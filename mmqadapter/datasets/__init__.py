@@ -1,4 +1,4 @@
-"""Training data that can be continued exactly, and the checks of a user's own data."""
+"""Training data that can be continued exactly."""
 
 from mmqadapter.datasets.seeded import (
     SeededDataset,

@@ -1,28 +1,47 @@
-"""The two domains: prints in black ink on white; cloth of any colours under uneven light."""
+"""The two domains: in the first the hue tells the class, in the second the lightness does.
+
+A net that learnt on the first ignores what counts in the second.
+"""
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 
-from mmqadapter.demo import paint
 from mmqadapter.demo.scenes import Domain
 
+HUES = {'red': 0.0, 'green': 0.25, 'cyan': 0.5, 'violet': 0.75}
+LIGHTNESS = {'dark': 0.12, 'dim': 0.3, 'bright': 0.5, 'pale': 0.75}
+LUMA = np.array([0.3, 0.59, 0.11])
 
-def _paper(size: int, rng: np.random.Generator) -> np.ndarray:
-    return np.full((size, size, 3), rng.uniform(0.35, 0.95))
+
+def _grey(size: int, rng: np.random.Generator) -> np.ndarray:
+    return _flat(np.full(3, rng.uniform(0.2, 0.95)), size)
 
 
-def _printed(label: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    return paint.printed(list(paint.PRINTS.values())[label - 1], size, rng)
+def _hue(label: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    hue = list(HUES.values())[label - 1] + rng.normal(0, 0.03)
+    return _flat(_colour(hue, rng.uniform(0.5, 1), rng.uniform(0.4, 1)), size)
+
+
+def _lightness(label: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    colour = _colour(rng.random(), rng.uniform(0.4, 0.9), 1.0)
+    target = list(LIGHTNESS.values())[label - 1] * np.exp(rng.normal(0, 0.08))
+    return _flat(colour * target / (colour @ LUMA), size)
 
 
 def _noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return image + rng.normal(0, 0.02, image.shape)
+    return image + rng.normal(0, 0.03, image.shape)
 
 
-def _cloth(label: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    return paint.textured(list(paint.WEAVES.values())[label - 1], size, rng)
+def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))
 
 
-PAINTED = Domain(('ground', *paint.PRINTS), _paper, _printed, _noisy)
-CLOTH = Domain(('ground', *paint.WEAVES), paint.blotches, _cloth, paint.lit)
+def _flat(colour: np.ndarray, size: int) -> np.ndarray:
+    return np.broadcast_to(colour, (size, size, 3))
+
+
+HUE = Domain(('ground', *HUES), _grey, _hue, _noisy)
+SHADE = Domain(('ground', *LIGHTNESS), _grey, _lightness, _noisy)

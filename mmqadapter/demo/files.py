@@ -24,7 +24,8 @@ def write_semantic(root: Path, domain: Domain, split: str, count: int, seed: int
 
 def write_instances(root: Path, domain: Domain, split: str, count: int, seed: int = 0) -> None:
     """Write ``images/SPLIT/*.png`` and ``instances_SPLIT.json`` (COCO, run lengths)."""
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index, scene in enumerate(_scenes(domain, split, count, seed)):
         name = _save(root / 'images' / split, index, scene.image)
         height, width = scene.labels.shape

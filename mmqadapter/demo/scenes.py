@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmqadapter.demo import paint, shapes
+from mmqadapter.demo import shapes
 
 SIZE = 96  # pixels
 

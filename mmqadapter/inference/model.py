@@ -12,7 +12,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
-from mmqadapter.datasets.check_source import leaf_configs
+from mmqadapter.checks.source import leaf_configs
 from mmqadapter.running import build_model, load_config
 from mmqadapter.weights import dataset_meta, load_weights
 

@@ -59,17 +59,13 @@ def read_content(path: str | os.PathLike) -> TaskContent:
         raise ValueError(f'{str(path)!r} is truncated or damaged ({error}); {REMEDY}.') from error
     expected = metadata.pop('sha256', None)
     if expected != _digest(metadata, tensors):
-        raise ValueError(
-            f'{str(path)!r} has changed since it was written (sha-256); {REMEDY}.'
-        )
+        raise ValueError(f'{str(path)!r} has changed since it was written (sha-256); {REMEDY}.')
     return TaskContent(metadata, tensors)
 
 
 def _parse(path: str | os.PathLike, text: str | None) -> dict[str, Any]:
     if text is None:
-        raise ValueError(
-            f'{str(path)!r} is no task file: it has no {KEY!r} metadata.'
-        )
+        raise ValueError(f'{str(path)!r} is no task file: it has no {KEY!r} metadata.')
     try:
         metadata = json.loads(text)
         version = metadata['version']

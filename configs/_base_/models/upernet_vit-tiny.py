@@ -27,6 +27,8 @@ model = dict(
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
         channels=64,
+        # mmseg starts its classifier at 0.01, so small that short runs never reach rare classes.
+        init_cfg=dict(type='Normal', std=0.1, override=dict(name='conv_seg')),
         dropout_ratio=0.1,
         norm_cfg=norm_cfg,
         align_corners=False,

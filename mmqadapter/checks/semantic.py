@@ -10,15 +10,15 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from mmqadapter.datasets.check_files import (
+from mmqadapter.checks.files import (
     READ_ERRORS,
     list_images,
     map_with_progress,
     open_image,
     upright_size,
 )
-from mmqadapter.datasets.check_problem import ERROR, WARNING, Problem, Scan
-from mmqadapter.datasets.check_source import Source, class_names
+from mmqadapter.checks.problem import ERROR, WARNING, Problem, Scan
+from mmqadapter.checks.source import Source, class_names
 
 ONE_BYTE_MODES = ('1', 'L', 'P')
 

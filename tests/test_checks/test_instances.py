@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmqadapter.datasets.check import check_dataset, scan_config
+from mmqadapter.checks.config import check_dataset, scan_config
 
 pytest.importorskip('mmdet')
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 
-from mmqadapter.datasets.check_instances import scan_instances
-from mmqadapter.datasets.check_problem import ERROR, WARNING, Problem, Scan
-from mmqadapter.datasets.check_semantic import scan_semantic
-from mmqadapter.datasets.check_source import Source, find_sources
+from mmqadapter.checks.instances import scan_instances
+from mmqadapter.checks.problem import ERROR, WARNING, Problem, Scan
+from mmqadapter.checks.semantic import scan_semantic
+from mmqadapter.checks.source import Source, find_sources
 
 
 def check_dataset(cfg: Config) -> list[Problem]:

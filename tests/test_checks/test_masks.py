@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from mmqadapter.datasets.check_masks import box_fault, mask_fault, run_lengths
+from mmqadapter.checks.masks import box_fault, mask_fault, run_lengths
 
 SQUARE = [[1.0, 1.0, 5.0, 1.0, 5.0, 5.0, 1.0, 5.0]]
 

@@ -12,7 +12,7 @@ WARNING: Literal['warning'] = 'warning'
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding of :func:`mmqadapter.datasets.check.check_dataset`.
+    """One finding of :func:`mmqadapter.checks.config.check_dataset`.
 
     Attributes:
         severity: ``'error'``: training would crash or learn something wrong;

@@ -7,8 +7,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmqadapter.datasets.check import check_dataset, scan_config
-from mmqadapter.datasets.check_problem import Problem
+from mmqadapter.checks.config import check_dataset, scan_config
+from mmqadapter.checks.problem import Problem
 
 pytest.importorskip('mmseg')
 

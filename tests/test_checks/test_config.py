@@ -9,8 +9,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from mmqadapter.datasets.check import check_dataset, scan_config
-from mmqadapter.datasets.check_source import leaf_configs, set_data_root
+from mmqadapter.checks.config import check_dataset, scan_config
+from mmqadapter.checks.source import leaf_configs, set_data_root
 
 pytest.importorskip('mmseg')
 DATASETS.register_module(name='BareDataset', module=type('BareDataset', (BaseDataset,), {}))
@@ -85,7 +85,7 @@ def test_an_empty_folder_and_differing_classes_are_errors(tmp_path: Path) -> Non
 
 def test_a_missing_root_names_itself_and_the_remedy(tmp_path: Path) -> None:
     cfg = config(leaf(tmp_path / 'absent', 'train'))
-    with pytest.raises(FileNotFoundError, match='absent.*--data-root.*MMQADAPTER_DATA'):
+    with pytest.raises(FileNotFoundError, match='absent.*data_root.*MMQADAPTER_DATA'):
         check_dataset(cfg)
     write(tmp_path, 'train', 0, 1)
     set_data_root(cfg, str(tmp_path))

@@ -8,7 +8,7 @@ from typing import Any
 
 import mmengine
 
-from mmqadapter.datasets.check_problem import ERROR, WARNING, Problem
+from mmqadapter.checks.problem import ERROR, WARNING, Problem
 
 ID, NUMBER = (int, str), (int, float)
 # What mmdet reads without asking whether it is there.

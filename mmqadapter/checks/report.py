@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmqadapter.datasets.check_problem import ERROR, Problem, Scan
+from mmqadapter.checks.problem import ERROR, Problem, Scan
 
 EXAMPLES = 5
 BAR_WIDTH = 20

@@ -10,22 +10,22 @@ from typing import Any
 
 from mmengine import fileio
 
-from mmqadapter.datasets.check_coco_index import (
+from mmqadapter.checks.coco_index import (
     category_problems,
     drop_incomplete,
     duplicate_ids,
     load_coco,
 )
-from mmqadapter.datasets.check_files import (
+from mmqadapter.checks.files import (
     READ_ERRORS,
     list_images,
     map_with_progress,
     open_image,
     upright_size,
 )
-from mmqadapter.datasets.check_masks import box_fault, mask_fault
-from mmqadapter.datasets.check_problem import ERROR, WARNING, Problem, Scan
-from mmqadapter.datasets.check_source import Source, class_names
+from mmqadapter.checks.masks import box_fault, mask_fault
+from mmqadapter.checks.problem import ERROR, WARNING, Problem, Scan
+from mmqadapter.checks.source import Source, class_names
 
 
 def scan_instances(source: Source) -> Scan:

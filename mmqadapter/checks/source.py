@@ -94,17 +94,22 @@ def _split_sources(cfg: Config, split: str) -> Iterator[Source]:
     leaves = _split_leaves(cfg, split)
     for number, (leaf, scope) in enumerate(leaves):
         name = split if len(leaves) == 1 else f'{split}[{number}]'
-        _require_root(leaf, name)
+        require_root(leaf, name)
         masks = any(step.get('with_mask', False) for step in leaf.get('pipeline') or ())
         yield Source(name, _build(leaf, scope, name), masks)
 
 
-def _require_root(leaf: dict, split: str) -> None:
+def require_root(leaf: dict, split: str) -> None:
+    """Check that the data root of a data set's config is there.
+
+    Raises:
+        FileNotFoundError: It is not a folder.
+    """
     root = leaf.get('data_root')
     if root and not fileio.isdir(root, backend_args=leaf.get('backend_args')):
         raise FileNotFoundError(
             f'The data root {root!r} of the {split} data set is not a folder. Put the data there, '
-            'edit `data_root` in the config, give --data-root, or, for the shipped configs, '
+            'edit `data_root` in the config, or, for the shipped configs, '
             'set MMQADAPTER_DATA to the folder that holds it.'
         )
 

@@ -1,0 +1,34 @@
+"""The demo: Mask R-CNN, 1-bit AdaptFormer in a very small Swin, on generated scenes.
+
+python tools/demo.py --task det
+"""
+
+_base_ = [
+    'mmdet::_base_/default_runtime.py',
+    './_base_/models/demo_mask_rcnn_swin.py',
+    './_base_/datasets/demo_instances.py',
+    './_base_/schedules/short.py',
+    './_base_/tuning.py',
+]
+iters = 300
+train_cfg = dict(max_iters=iters, val_interval=iters)
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmqadapter.AdaptedBackbone',
+        backbone=_base_.model.backbone,
+        adapter=dict(type='AdaptFormer', width=16),
+        quantizer=dict(type='GaussianQuantizer', bits=1),
+    )
+)
+# `backbone` acts in full fine-tuning, where the whole backbone trains.
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={'backbone.adapters': dict(lr_mult=1.0), 'backbone': dict(lr_mult=0.3)}
+    )
+)
+log_processor = dict(by_epoch=False)
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(type='mmqadapter.TaskCheckpointHook', by_epoch=False, interval=iters),
+)

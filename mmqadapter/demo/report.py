@@ -1,0 +1,119 @@
+"""Table, plots and pictures of a demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.demo.domains import SHADE
+from mmqadapter.demo.files import SPLIT_NUMBERS
+from mmqadapter.demo.scenes import draw
+from mmqadapter.demo.settings import COLOURS, DemoTask
+from mmqadapter.inference import predict
+
+SHOWN = 4  # images in the picture of overlays
+MIB = 2**20
+
+
+def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
+    """Print the table; write it as JSON and Markdown, with plots and overlays, into ``folder``."""
+    cells = [_cells(task, row) for row in rows]
+    table = Table(*cells[0], title='The second domain, three ways')
+    for row in cells:
+        table.add_row(*row.values())
+    Console().print(table)
+    lines = [list(cells[0]), ['---'] * len(cells[0]), *(list(row.values()) for row in cells)]
+    text = ''.join('| ' + ' | '.join(line) + ' |\n' for line in lines)
+    atomic_write(folder / 'report.md', text.encode())
+    atomic_write(folder / 'report.json', json.dumps(rows, indent=1).encode())
+    _draw_comparison(task, folder, rows)
+    _draw_overlays(folder, rows)
+    names = ('report.md', 'report.json', 'comparison.png', 'overlays.png')
+    Console().print('Written: ' + ', '.join(str(folder / name) for name in names))
+
+
+def _cells(task: DemoTask, row: dict) -> dict[str, str]:
+    memory = row['saved_for_backward_bytes'] or row['peak_allocated_bytes']
+    return {
+        'method': row['title'],
+        task.metric[1]: f'{_percent(row, task):.1f}',
+        'trains': f'{row["trainable_parameters"]:,}',
+        'bytes to keep': f'{row["task_bytes_file"] or row["model_bytes"]:,}',
+        'of which backbone': f'{_backbone_bytes(row):,}',
+        'memory': f'{memory / MIB:.1f} MiB',
+        's per step': f'{row["step_seconds"]:.3f}',
+    }
+
+
+def _percent(row: dict, task: DemoTask) -> float:
+    value = row[task.metric[0]]
+    return 100 * value if value <= 1 else value
+
+
+def _backbone_bytes(row: dict) -> int:
+    """Bytes that the backbone adds for this task: adapters, or all of its float32 weights."""
+    if row['task_bytes_file'] is not None:
+        return row['task_bytes_adapters']
+    return 4 * row['trainable_backbone']
+
+
+def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
+    """Bars of score, bytes, memory and time, and the curves of the loss."""
+    figure, axes = plt.subplots(1, 5, figsize=(16, 3.2), layout='constrained')
+    memory = [(r['saved_for_backward_bytes'] or r['peak_allocated_bytes']) / MIB for r in rows]
+    bars = {
+        task.metric[1]: [_percent(row, task) for row in rows],
+        'KiB of the backbone to keep': [_backbone_bytes(row) / 1024 for row in rows],
+        'MiB kept for backward' if rows[0]['saved_for_backward_bytes'] else 'MiB peak': memory,
+        'seconds per step': [row['step_seconds'] for row in rows],
+    }
+    titles, colours = [row['title'] for row in rows], [f'C{n}' for n in range(len(rows))]
+    for axis, (name, values) in zip(axes, bars.items(), strict=False):
+        drawn = axis.bar(titles, values, color=colours)
+        axis.bar_label(drawn, fmt='%.3g', fontsize=8)
+        axis.set_title(name, fontsize=10)
+        axis.tick_params(axis='x', labelrotation=20, labelsize=8)
+    for row, colour in zip(rows, colours, strict=True):
+        smooth = np.convolve(row['losses'], np.ones(10) / 10, 'valid')
+        axes[-1].plot(smooth, color=colour, label=row['title'])
+    axes[-1].set_title('training loss, mean of 10 steps', fontsize=10)
+    axes[-1].legend(fontsize=8)
+    figure.savefig(folder / 'comparison.png', dpi=110)
+    plt.close(figure)
+
+
+def _draw_overlays(folder: Path, rows: list[dict]) -> None:
+    """Image, truth and each method's prediction of a few scenes, side by side."""
+    files = sorted((folder / 'data' / 'target' / 'images' / 'val').iterdir())[:SHOWN]
+    columns = [[Image.open(file) for file in files], [_truth(n) for n in range(SHOWN)]]
+    for row in rows:
+        work_dir = folder / row['method']
+        weights = work_dir / 'last.task.safetensors'
+        if not weights.is_file():
+            weights = next(work_dir.glob('iter_*.pth'))
+        predict(work_dir / 'config.py', weights, files, folder / 'predictions' / row['method'])
+        pictures = sorted((folder / 'predictions' / row['method'] / 'overlays').iterdir())
+        columns.append([Image.open(picture) for picture in pictures])
+    titles = ['image', 'truth', *(row['title'] for row in rows)]
+    size = (2.2 * len(columns), 2.3 * SHOWN)
+    figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, layout='constrained')
+    pictures = (picture for column in columns for picture in column)
+    for axis, picture in zip(axes.T.flat, pictures, strict=True):
+        axis.imshow(picture)
+        axis.set_axis_off()
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=10)
+    figure.savefig(folder / 'overlays.png', dpi=110)
+    plt.close(figure)
+
+
+def _truth(index: int) -> np.ndarray:
+    labels = draw(SHADE, (0, SPLIT_NUMBERS['val'], index)).labels
+    return np.array(COLOURS, dtype=np.uint8)[labels]
