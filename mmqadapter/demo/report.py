@@ -92,7 +92,7 @@ def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
 def _draw_overlays(folder: Path, rows: list[dict]) -> None:
     """Image, truth and each method's prediction of a few scenes, side by side."""
     files = sorted((folder / 'data' / 'target' / 'images' / 'val').iterdir())[:SHOWN]
-    columns = [[Image.open(file) for file in files], [_truth(n) for n in range(SHOWN)]]
+    columns: list[list] = [[Image.open(file) for file in files], [_truth(n) for n in range(SHOWN)]]
     for row in rows:
         work_dir = folder / row['method']
         weights = work_dir / 'last.task.safetensors'
@@ -104,8 +104,8 @@ def _draw_overlays(folder: Path, rows: list[dict]) -> None:
     titles = ['image', 'truth', *(row['title'] for row in rows)]
     size = (2.2 * len(columns), 2.3 * SHOWN)
     figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, layout='constrained')
-    pictures = (picture for column in columns for picture in column)
-    for axis, picture in zip(axes.T.flat, pictures, strict=True):
+    shown = (picture for column in columns for picture in column)
+    for axis, picture in zip(axes.T.flat, shown, strict=True):
         axis.imshow(picture)
         axis.set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
