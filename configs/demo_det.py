@@ -10,7 +10,7 @@ _base_ = [
     './_base_/schedules/short.py',
     './_base_/tuning.py',
 ]
-iters = 300
+iters = 150
 train_cfg = dict(max_iters=iters, val_interval=iters)
 model = dict(
     backbone=dict(

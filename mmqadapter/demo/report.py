@@ -25,7 +25,9 @@ MIB = 2**20
 def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     """Print the table; write it as JSON and Markdown, with plots and overlays, into ``folder``."""
     cells = [_cells(task, row) for row in rows]
-    table = Table(*cells[0], title='The second domain, three ways')
+    table = Table(title='The second domain, three ways')
+    for number, name in enumerate(cells[0]):
+        table.add_column(name, no_wrap=not number)
     for row in cells:
         table.add_row(*row.values())
     Console().print(table)

@@ -19,7 +19,7 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,  # the images are so small that processes would only wait for each other
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
