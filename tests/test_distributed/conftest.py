@@ -13,7 +13,7 @@ from tiny_runs import ROOT, Run, fresh_globals, instances, semantic
 
 __all__ = ['fresh_globals', 'instances', 'semantic']
 
-LIMIT = 300  # seconds; the runs here take about 10
+LIMIT = 300  # seconds; the runs here take about 10 on an idle machine
 
 # Group norm instead of SyncBN, and no dropout, which would differ between the ways to train.
 UPERNET = """
@@ -36,7 +36,7 @@ SHARED = """
 _base_ = {base!r}
 custom_imports = dict(imports=['mmqadapter', 'probes'])
 train_dataloader = dict(batch_size=1)
-env_cfg = dict(dist_cfg=dict(timeout=120))
+env_cfg = dict(dist_cfg=dict(timeout=240))
 """
 
 
@@ -60,7 +60,7 @@ def _derived(run: Run, delta: str) -> str:
 
 @pytest.fixture(scope='session')
 def launch() -> Callable[..., str]:
-    """``launch('dist_train.sh', config, '2', ...)``: run a tool, return what it prints."""
+    """``launch(SCRIPT, CONFIG, "2", ...)``: run it beside its config, return its output."""
     return _launch
 
 
@@ -69,6 +69,7 @@ def _launch(name: str, *arguments: str) -> str:
     process = subprocess.Popen(
         [shell, str(ROOT / 'tools' / name), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(),
+        cwd=Path(arguments[0]).parent,  # ranks pass results to each other through files there
     )  # fmt: skip
     try:
         output, _ = process.communicate(timeout=LIMIT)
