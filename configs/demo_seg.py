@@ -22,7 +22,7 @@ model = dict(
     ),
     decode_head=dict(num_classes=5),
 )
-# Tuned on this data. `backbone` acts in full fine-tuning, where the whole backbone trains.
+# `backbone` acts in full fine-tuning, where the whole backbone trains.
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={'backbone.adapters': dict(lr_mult=1.0), 'backbone': dict(lr_mult=0.3)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
         One row a method.
     """
     task, folder, console = TASKS[task_name], out / task_name, Console()
-    shutil.rmtree(folder, ignore_errors=True)
+    for own in ('data', 'pretrain', *METHODS, 'predictions'):
+        shutil.rmtree(folder / own, ignore_errors=True)
     console.print(f'Drawing scenes of two domains into {folder / "data"} ...')
     for name, domain in (('source', HUE), ('target', SHADE)):
         for split, count in COUNTS.items():
@@ -103,7 +105,8 @@ def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, 
     """Train with mmengine's words in a log file; returns score, costs and losses."""
     cfg.work_dir = str(folder / name)
     Path(cfg.work_dir).mkdir(parents=True)
-    cfg.experiment_name = f'demo_{name}'
+    # mmengine keeps loggers and curves by this name, for as long as the process lives.
+    cfg.experiment_name = f'demo_{name}_{time.time_ns()}'
     log = folder / name / 'console.log'
     words = f'Training: {name}, {cfg.train_cfg.max_iters} iterations (log: {log}) ...'
     with console.status(words), open(log, 'w') as file:
