@@ -4,8 +4,9 @@ python benchmarks/four_methods.py camvid --work-dir work_dirs/four_methods
 
 Each method's learning rates are tuned on a seed of its own over the same small grid, in short
 runs; then three other seeds train in full. Scores are those of the last iteration: nothing is
-selected on the validation images but the rates. Finished runs are kept, so that a killed sweep goes
-on where it was. Needs the data of docs/own_data.md under MMQADAPTER_DATA.
+selected on the validation images but the rates. Runs go side by side, one core each (--jobs);
+step times are measured afterwards, in runs that are alone on the machine. Finished runs are kept,
+so that a killed sweep goes on where it was. Needs data and weights under MMQADAPTER_DATA.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TUNING_SEED = 100
-NORMS = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
+TIMED_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -55,78 +57,146 @@ METHODS = {
     'adaptformer': Method('qadapter', FLOAT, 'adapters', (3e-4, 1e-3, 3e-3)),
     'adaptformer@1': Method('qadapter', group='adapters', rates=(3e-4, 1e-3, 3e-3)),
 }
+# What else may bring 1 bit nearer to 32 bits; compared on request (--methods).
+VARIANTS = {
+    'adaptformer@1-learned-scale': ('model.backbone.adapter.scale=learned',),
+    'adaptformer@1-per-channel': ('model.backbone.quantizer.granularity=channel',),
+    'adaptformer@1-l2': ('model.backbone.quantizer.criterion=l2',),
+    'adaptformer@2': ('model.backbone.quantizer.bits=2',),
+}
+ALL_METHODS = METHODS | {
+    name: Method('qadapter', options, 'adapters', (1e-3, 3e-3))
+    for name, options in VARIANTS.items()
+}
 
 
-def run(
-    task: Task, method: Method, folder: Path, seed: int, head: float, rate: float, iterations: int
-) -> dict:
-    """Train once, or read the result of a finished run."""
-    result = folder / 'result.json'
-    if not result.is_file():
+@dataclass(frozen=True)
+class Run:
+    """One training: where it is kept and what it is given."""
+
+    folder: Path
+    task: Task
+    method: Method
+    seed: int
+    iterations: int
+    head: float
+    rate: float
+    validate: bool = True
+
+    @property
+    def result(self) -> Path:
+        """Where its outcome is written once it has ended well."""
+        return self.folder / 'result.json'
+
+    def options(self) -> list[str]:
+        """Overrides of the method's config."""
         options = [
-            f'randomness.seed={seed}',
-            f'train_cfg.max_iters={iterations}',
-            f'train_cfg.val_interval={iterations}',
-            f'param_scheduler.1.end={iterations}',
-            f'optim_wrapper.optimizer.lr={head}',
-            *method.options,
+            f'randomness.seed={self.seed}',
+            f'train_cfg.max_iters={self.iterations}',
+            f'train_cfg.val_interval={self.iterations if self.validate else 10**6}',
+            f'param_scheduler.1.end={self.iterations}',
+            f'optim_wrapper.optimizer.lr={self.head}',
+            *self.method.options,
         ]
-        if method.group:
-            key = f'optim_wrapper.paramwise_cfg.custom_keys.{method.group}.lr_mult'
-            options.append(f'{key}={rate / head}')
-        config = ROOT / 'configs' / task.config.format(method.variant)
-        command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', folder]
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / 'console.log', 'w') as log:
-            print(folder.name, flush=True)
-            subprocess.run(
-                [*map(str, command), '--cfg-options', *options], stdout=log, stderr=log, check=True
-            )
-        collected = collect(folder, task.metric)
-        collected |= dict(seed=seed, head_rate=head, rate=rate, iterations=iterations)
-        result.write_text(json.dumps(collected, indent=1))
-    return json.loads(result.read_text())
+        if self.method.group:
+            key = f'optim_wrapper.paramwise_cfg.custom_keys.{self.method.group}.lr_mult'
+            options.append(f'{key}={self.rate / self.head}')
+        return options
+
+    def train(self, threads: int) -> dict:
+        """Train, or read the outcome of a finished run."""
+        if not self.result.is_file():
+            config = ROOT / 'configs' / self.task.config.format(self.method.variant)
+            command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', self.folder]
+            command += ['--cfg-options', *self.options()]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            print(self.folder.name, flush=True)
+            with open(self.folder / 'console.log', 'w') as log:
+                environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
+                subprocess.run(
+                    [*map(str, command)], stdout=log, stderr=log, check=True, env=environment
+                )
+            self.result.write_text(json.dumps(self.collect(), indent=1))
+        return json.loads(self.result.read_text())
+
+    def collect(self) -> dict:
+        """Score, costs, sizes and loss curve."""
+        scalars = max(self.folder.glob('*/vis_data/scalars.json'))
+        lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+        scores = [line[self.task.metric] for line in lines if self.task.metric in line]
+        return {
+            **json.loads((self.folder / 'summary.json').read_text()),
+            'score': scores[-1] if scores else None,
+            'losses': [[line['step'], line['loss']] for line in lines if 'loss' in line],
+            'seed': self.seed,
+            'head_rate': self.head,
+            'rate': self.rate,
+            'iterations': self.iterations,
+        }
 
 
-def collect(folder: Path, metric: str) -> dict:
-    """Score, costs, sizes and loss curve of a finished run."""
-    scalars = max(folder.glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
-    score = [line[metric] for line in lines if metric in line][-1]
-    checkpoint = max(folder.glob('iter_*.pth'), key=os.path.getmtime)
-    losses = [[line['step'], line['loss']] for line in lines if 'loss' in line]
-    summary = json.loads((folder / 'summary.json').read_text())
-    return {**summary, 'score': score, 'checkpoint': checkpoint.name, 'losses': losses}
+def train_all(runs: list[Run], jobs: int) -> list[dict]:
+    """Outcomes in the order of ``runs``; ``jobs`` at a time share the cores."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(lambda run: run.train(threads), runs))
 
 
-def tune(name: str, method: Method, task: Task, folder: Path, heads: tuple) -> tuple[float, float]:
-    """Best head rate and best rate of the tuned group, by short runs on the tuning seed."""
-    scores = {}
-    for head in heads:
-        for rate in method.rates or (0.0,):
-            place = folder / f'tune_{name}_head{head:g}_rate{rate:g}'
-            done = run(task, method, place, TUNING_SEED, head, rate, task.tuning_iterations)
-            scores[head, rate] = done['score']
-    return max(scores, key=lambda pair: scores[pair])
+def tuning_runs(name: str, task: Task, folder: Path, heads: tuple) -> list[Run]:
+    """Short runs over the grid of a method."""
+    method = ALL_METHODS[name]
+    return [
+        Run(
+            folder / f'tune_{name}_head{head:g}_rate{rate:g}',
+            task,
+            method,
+            TUNING_SEED,
+            task.tuning_iterations,
+            head,
+            rate,
+        )
+        for head in heads
+        for rate in method.rates or (0.0,)
+    ]
+
+
+def tune(names: list[str], task: Task, folder: Path, heads: tuple, jobs: int) -> dict[str, Run]:
+    """The best of each method's short runs."""
+    runs = {name: tuning_runs(name, task, folder, heads) for name in names}
+    flat = [run for group in runs.values() for run in group]
+    scores = dict(zip(flat, train_all(flat, jobs), strict=True))
+    return {name: max(group, key=lambda run: scores[run]['score']) for name, group in runs.items()}
 
 
 def main() -> None:
-    """Tune, train, write one JSON."""
+    """Tune, train, time, write one JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('task', choices=TASKS)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/four_methods'))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--methods', nargs='+', default=list(METHODS), choices=ALL_METHODS)
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side')
     args = parser.parse_args()
     task, folder = TASKS[args.task], args.work_dir / args.task
     # The head rate is tuned where nothing but the head trains, and is then the same for all.
-    head, _ = tune('frozen', METHODS['frozen'], task, folder, task.head_rates)
-    rates = {n: tune(n, m, task, folder, (head,))[1] for n, m in METHODS.items()}
-    runs = []
-    for seed in args.seeds:
-        for name, method in METHODS.items():
-            place = folder / f'{name}_seed{seed}'
-            done = run(task, method, place, seed, head, rates[name], task.iterations)
-            runs.append({'method': name, **done})
+    head = tune(['frozen'], task, folder, task.head_rates, args.jobs)['frozen'].head
+    best = tune(args.methods, task, folder, (head,), args.jobs)
+    finals = [
+        replace(run, folder=folder / f'{name}_seed{seed}', seed=seed, iterations=task.iterations)
+        for seed in args.seeds
+        for name, run in best.items()
+    ]
+    trained = train_all(finals, args.jobs)
+    timing = [
+        replace(run, folder=folder / f'timing_{name}', iterations=TIMED_STEPS, validate=False)
+        for name, run in best.items()
+    ]
+    timed = dict(zip(best, train_all(timing, jobs=1), strict=True))
+    names = [name for _ in args.seeds for name in best]
+    runs = [
+        {**outcome, 'method': name, 'step_seconds': timed[name]['step_seconds']}
+        for name, outcome in zip(names, trained, strict=True)
+    ]
     tuning = [
         {'run': place.parent.name, **json.loads(place.read_text())}
         for place in sorted(folder.glob('tune_*/result.json'))

@@ -44,7 +44,7 @@ def rows(runs: list[dict], folder: Path) -> list[dict]:
     table = []
     for name in METHODS:
         mine = [run for run in runs if run['method'] == name]
-        scores, first = [100 * r['score'] if r['score'] <= 1 else r['score'] for r in mine], mine[0]
+        scores, first = [percent(run) for run in mine], mine[0]
         parts = {k: v for k, v in first.items() if k.startswith('trainable_backbone')}
         table.append(
             {
@@ -52,6 +52,8 @@ def rows(runs: list[dict], folder: Path) -> list[dict]:
                 'score_mean': statistics.mean(scores),
                 'score_deviation': statistics.stdev(scores) if len(scores) > 1 else None,
                 'scores': scores,
+                'minus_frozen': differences(runs, name, 'frozen'),
+                'minus_32_bits': differences(runs, name, 'adaptformer'),
                 'head_rate': first['head_rate'],
                 'rate': first['rate'],
                 'trainable_backbone_params': sum(parts.values()),
@@ -66,6 +68,17 @@ def rows(runs: list[dict], folder: Path) -> list[dict]:
     return table
 
 
+def percent(run: dict) -> float:
+    """Score in points: mmdet gives shares, mmseg percent."""
+    return 100 * run['score'] if run['score'] <= 1 else run['score']
+
+
+def differences(runs: list[dict], name: str, other: str) -> list[float]:
+    """Points of one method above another, seed by seed: data order and decoder start agree."""
+    scores = {(run['method'], run['seed']): percent(run) for run in runs}
+    return [scores[name, seed] - scores[other, seed] for seed in sorted({r['seed'] for r in runs})]
+
+
 def weight_bytes(folder: Path) -> int:
     """Bytes of all weights in the last checkpoint of a run, optimiser aside."""
     path = max(folder.glob('iter_*.pth'), key=os.path.getmtime)
@@ -76,9 +89,9 @@ def weight_bytes(folder: Path) -> int:
 def markdown(table: list[dict], metric: str) -> str:
     """The table as a reader sees it."""
     lines = [
-        f'| method | {metric} | trains in the backbone | adapters, bytes | task, bytes | '
-        'kept for backward | s per step |',
-        '|---|---|---|---|---|---|---|',
+        f'| method | {metric} | above frozen | trains in the backbone | adapters, bytes | '
+        'task, bytes | kept for backward | s per step |',
+        '|---|---|---|---|---|---|---|---|',
     ]
     for row in table:
         spread = '' if row['score_deviation'] is None else f' ± {row["score_deviation"]:.1f}'
@@ -86,6 +99,7 @@ def markdown(table: list[dict], metric: str) -> str:
         adapters = f'{row["adapter_bytes"]:,}' if row['adapter_bytes'] else '-'
         lines.append(
             f'| {LABELS[row["method"]]} | {row["score_mean"]:.1f}{spread} | '
+            f'{statistics.mean(row["minus_frozen"]):+.1f} | '
             f'{row["trainable_backbone_params"]:,} | {adapters} | {size:,} | '
             f'{row["saved_for_backward_bytes"] / 2**20:.0f} MiB | {row["step_seconds"]:.2f} |'
         )

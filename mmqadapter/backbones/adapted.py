@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmqadapter.adapters import build_adapter, is_float
@@ -42,8 +43,10 @@ class AdaptedBackbone(FrozenBackbone):
     ) -> None:
         super().__init__(backbone, trunk_drop_path=trunk_drop_path)
         chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
-        for name, block in chosen.items():
-            self.adapters[name.replace('.', '_')] = self._adapt(block, adapter, quantizer)
+        # A neck and head built later then start the same with and without adapters.
+        with torch.random.fork_rng(devices=[]):
+            for name, block in chosen.items():
+                self.adapters[name.replace('.', '_')] = self._adapt(block, adapter, quantizer)
         self.tuning_config = {
             'type': 'AdaptedBackbone',
             'adapter': full_config(adapter),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -82,6 +83,8 @@ def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
         axis.bar_label(drawn, fmt='%.3g', fontsize=8)
         axis.set_title(name, fontsize=10)
         axis.tick_params(axis='x', labelrotation=20, labelsize=8)
+        if 'KiB' in name:
+            axis.set_yscale('symlog', linthresh=1)  # the frozen trunk adds 0
     for row, colour in zip(rows, colours, strict=True):
         smooth = np.convolve(row['losses'], np.ones(10) / 10, 'valid')
         axes[-1].plot(smooth, color=colour, label=row['title'])
@@ -95,14 +98,7 @@ def _draw_overlays(folder: Path, rows: list[dict]) -> None:
     """Image, truth and each method's prediction of a few scenes, side by side."""
     files = sorted((folder / 'data' / 'target' / 'images' / 'val').iterdir())[:SHOWN]
     columns: list[list] = [[Image.open(file) for file in files], [_truth(n) for n in range(SHOWN)]]
-    for row in rows:
-        work_dir = folder / row['method']
-        weights = work_dir / 'last.task.safetensors'
-        if not weights.is_file():
-            weights = next(work_dir.glob('iter_*.pth'))
-        predict(work_dir / 'config.py', weights, files, folder / 'predictions' / row['method'])
-        pictures = sorted((folder / 'predictions' / row['method'] / 'overlays').iterdir())
-        columns.append([Image.open(picture) for picture in pictures])
+    columns += [_predictions(folder, row['method'], files) for row in rows]
     titles = ['image', 'truth', *(row['title'] for row in rows)]
     size = (2.2 * len(columns), 2.3 * SHOWN)
     figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, layout='constrained')
@@ -116,6 +112,24 @@ def _draw_overlays(folder: Path, rows: list[dict]) -> None:
     plt.close(figure)
 
 
+def _predictions(folder: Path, method: str, files: list[Path]) -> list[np.ndarray]:
+    """Colours of the classes that a method sees; of a detector, its overlays."""
+    work_dir, out = folder / method, folder / 'predictions' / method
+    weights = work_dir / 'last.task.safetensors'
+    if not weights.is_file():
+        weights = next(work_dir.glob('iter_*.pth'))
+    with open(work_dir / 'console.log', 'a') as log, redirect_stdout(log), redirect_stderr(log):
+        found = predict(work_dir / 'config.py', weights, files, out)
+    pictures = sorted((out / 'overlays').iterdir())
+    return [
+        np.asarray(Image.open(picture)) if one.labels is None else _coloured(one.labels)
+        for one, picture in zip(found, pictures, strict=True)
+    ]
+
+
 def _truth(index: int) -> np.ndarray:
-    labels = draw(SHADE, (0, SPLIT_NUMBERS['val'], index)).labels
+    return _coloured(draw(SHADE, (0, SPLIT_NUMBERS['val'], index)).labels)
+
+
+def _coloured(labels: np.ndarray) -> np.ndarray:
     return np.array(COLOURS, dtype=np.uint8)[labels]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -13,8 +14,16 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mmqadapter.demo.domains import HUE, SHADE
+from mmqadapter.demo.progress import ProgressHook
 from mmqadapter.demo.report import write_report
 from mmqadapter.demo.scenes import Domain
 from mmqadapter.demo.settings import COLOURS, TASKS, DemoTask
@@ -40,7 +49,8 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
     Returns:
         One row a method.
     """
-    task, folder, console = TASKS[task_name], out / task_name, Console()
+    task, folder = TASKS[task_name], out / task_name
+    console = Console(file=sys.stdout)  # this one: training redirects what sys.stdout names
     for own in ('data', 'pretrain', *METHODS, 'predictions'):
         shutil.rmtree(folder / own, ignore_errors=True)
     console.print(f'Drawing scenes of two domains into {folder / "data"} ...')
@@ -108,17 +118,22 @@ def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, 
     # mmengine keeps loggers and curves by this name, for as long as the process lives.
     cfg.experiment_name = f'demo_{name}_{time.time_ns()}'
     log = folder / name / 'console.log'
-    words = f'Training: {name}, {cfg.train_cfg.max_iters} iterations (log: {log}) ...'
-    with console.status(words), open(log, 'w') as file:
+    console.print(f'Training: {name} (log: {log})')
+    with _bar(console) as bar, open(log, 'w') as file:
         with redirect_stdout(file), redirect_stderr(file):
             runner = training_runner(cfg)
+            runner.register_hook(ProgressHook(bar, name))
             runner.train()
         for handler in runner.logger.handlers[:]:  # mmengine keeps this logger as the current one
             if getattr(handler, 'stream', None) is file:
                 runner.logger.removeHandler(handler)
-    console.print(words)
     cfg.dump(folder / name / 'config.py')
     return _collect(runner, folder / name)
+
+
+def _bar(console: Console) -> Progress:
+    shown = (TextColumn('  {task.description}'), BarColumn(), MofNCompleteColumn())
+    return Progress(*shown, TimeRemainingColumn(), console=console, redirect_stdout=False)
 
 
 def _collect(runner: Runner, work_dir: Path) -> dict[str, Any]:

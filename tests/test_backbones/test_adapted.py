@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmqadapter.accounting import saved_for_backward
 from mmqadapter.adapters import quantized_weights
-from mmqadapter.backbones import AdaptedBackbone
+from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
 
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 Factory = Callable[..., dict]
@@ -37,6 +37,17 @@ def test_quantized_starts_as_the_bare_net(tiny_timm_vit: Factory, adapter: str) 
     wrapped = AdaptedBackbone(tiny_timm_vit(), cfg, ONE_BIT)
     wrapped.trunk.load_state_dict(bare(tiny_timm_vit()).state_dict())
     assert equal(wrapped(images()), bare(tiny_timm_vit())(images()))
+
+
+def test_adapters_leave_the_random_start_of_a_later_head_alone(tiny_timm_vit: Factory) -> None:
+    heads = []
+    for quantizer in (None, ONE_BIT):
+        torch.manual_seed(0)
+        AdaptedBackbone(tiny_timm_vit(), ADAPTERS['adaptformer'], quantizer)
+        heads.append(nn.Linear(3, 4).weight)
+    torch.manual_seed(0)
+    FrozenBackbone(tiny_timm_vit())
+    assert equal(heads, [nn.Linear(3, 4).weight] * 2)
 
 
 @torch.no_grad()

@@ -5,7 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_runs import Run, tool
+import torch
+from tiny_runs import Run, forget, tool
+
+from mmqadapter.running import build_model, load_config
 
 
 @pytest.fixture
@@ -43,6 +46,17 @@ def test_resume_without_a_path_takes_the_last_checkpoint(semantic: Run, train, t
     assert train(semantic, '--cfg-options', 'train_cfg.max_iters=2') == 0
     assert train(semantic, '--resume') == 0
     assert content(tmp_path / 'last.task.safetensors') == content(semantic.task)
+
+
+def test_a_trunk_from_load_from_is_there_after_a_resume(semantic: Run, train, tmp_path) -> None:
+    whole = tmp_path / 'whole.pth'
+    torch.save(build_model(load_config(semantic.config)).state_dict(), whole)
+    options = ['--cfg-options', 'model.backbone.backbone.init_cfg=None', f'load_from={whole}']
+    assert train(semantic, *options) == 0
+    forget()
+    expected = content(tmp_path / 'last.task.safetensors')
+    assert train(semantic, '--resume', str(tmp_path / 'iter_2.pth'), *options) == 0
+    assert content(tmp_path / 'last.task.safetensors') == expected
 
 
 def test_a_task_file_can_be_the_start(semantic: Run, train, tmp_path: Path) -> None:
