@@ -10,8 +10,12 @@ _base_ = [
     './_base_/schedules/short.py',
     './_base_/tuning.py',
 ]
-iters = 300
+iters = 400
 train_cfg = dict(max_iters=iters, val_interval=iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=iters, eta_min=0.0),
+]
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -25,7 +29,7 @@ model = dict(
 # `backbone` acts in full fine-tuning, where the whole backbone trains.
 optim_wrapper = dict(
     paramwise_cfg=dict(
-        custom_keys={'backbone.adapters': dict(lr_mult=1.0), 'backbone': dict(lr_mult=0.3)}
+        custom_keys={'backbone.adapters': dict(lr_mult=3.0), 'backbone': dict(lr_mult=0.3)}
     )
 )
 default_hooks = dict(

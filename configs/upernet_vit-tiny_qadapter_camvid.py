@@ -1,7 +1,8 @@
-"""UperNet, ViT-Tiny, 1-bit AdaptFormer in the path of the frozen trunk, CamVid.
+r"""UperNet, ViT-Tiny, 1-bit AdaptFormer in the path of the frozen trunk, CamVid.
 
 python tools/train.py configs/upernet_vit-tiny_qadapter_camvid.py
-32 bits: --cfg-options model.backbone.quantizer.bits=32
+32 bits: --cfg-options model.backbone.quantizer.bits=32 \
+    optim_wrapper.paramwise_cfg.custom_keys.adapters.lr_mult=0.3
 """
 
 _base_ = [
@@ -25,7 +26,15 @@ model = dict(
     ),
     decode_head=dict(num_classes=11, loss_decode=dict(class_weight=weights)),
 )
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=1.0)}))
+# Rates tuned by benchmarks/four_methods.py: docs/tuned_settings.md.
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-2), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=1.0)})
+)
+train_cfg = dict(max_iters=400)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=400, eta_min=0.0),
+]
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     checkpoint=dict(

@@ -17,14 +17,15 @@ MAY_IMPORT = {
     **{part: set() for part in BOTTOM},
     'quant': BOTTOM,
     'adapters': BOTTOM | {'quant'},
+    'highway': BOTTOM | {'quant', 'adapters'},
     'taskfile': BOTTOM | {'quant', 'adapters'},
     'datasets': BOTTOM,
     'checks': BOTTOM,
     'optim': BOTTOM,
-    'backbones': BOTTOM | {'quant', 'adapters', 'taskfile'},
+    'backbones': BOTTOM | {'quant', 'adapters', 'highway', 'taskfile'},
     'hooks': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones', 'datasets'},
 }
-PURE = {'accounting', 'atomic', 'quant', 'adapters', 'taskfile'}
+PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile'}
 FOREIGN = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'timm'}
 
 

@@ -1,16 +1,26 @@
 """Adapters: small trainable modules, one file each; any of them takes any quantiser."""
 
-from mmqadapter.adapters.adaptformer import AdaptFormer
-from mmqadapter.adapters.base import Adapter, build_adapter, is_float, quantized_weights
+from mmqadapter.adapters.adaptformer import AdaptFormer, NormedAdaptFormer
+from mmqadapter.adapters.base import (
+    Adapter,
+    build_adapter,
+    is_float,
+    quantize_matrices,
+    quantized_weights,
+)
+from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter
 from mmqadapter.adapters.lora import LoRA
 from mmqadapter.adapters.sequential import SequentialAdapter
 
 __all__ = [
     'AdaptFormer',
     'Adapter',
+    'DualLowRankAdapter',
     'LoRA',
+    'NormedAdaptFormer',
     'SequentialAdapter',
     'build_adapter',
     'is_float',
+    'quantize_matrices',
     'quantized_weights',
 ]

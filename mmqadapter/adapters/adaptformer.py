@@ -40,3 +40,14 @@ class AdaptFormer(Bottleneck):
             raise ValueError(f'dropout={dropout} is no rate; use a number in [0, 1).')
         drop = nn.Dropout(dropout) if dropout else nn.Identity()
         super().__init__(channels, width, nn.Sequential(nn.ReLU(), drop), bias, scale)
+
+
+@MODELS.register_module()
+class NormedAdaptFormer(AdaptFormer):
+    """AdaptFormer that reads the stream behind the MLP's norm, as the MLP does.
+
+    In deep blocks of a ViT a few tokens carry values hundreds of times as large as the others
+    (arXiv 2309.16588); before the norm these tokens decide what the bottleneck learns.
+    """
+
+    sites = ('mlp_parallel_normed',)

@@ -6,7 +6,7 @@ Shapes: B batch, L tokens, C channels, r width or rank of the bottleneck.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +20,7 @@ from mmqadapter.registry import build_own
 # Truncated normal start of a quantised up-projection (arXiv 2307.16867, released code): a zero
 # matrix has no spread to normalise by.
 UP_STD = 1e-3
+Matrix = nn.Linear | nn.Conv2d
 
 
 class Adapter(nn.Module):
@@ -40,30 +41,39 @@ class Adapter(nn.Module):
         self.scale = build_scale(scale)
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(down, up) projections, in the order in which their weights are stored."""
+        """(down, up) matrices of each product, in the order in which their weights are stored."""
         raise NotImplementedError
+
+    def matrices(self) -> list[Matrix]:
+        """All weights that a quantiser may sit on, in the order in which they are stored."""
+        return [layer for pair in self.pairs() for layer in pair]
+
+    def ends(self) -> list[Matrix]:
+        """Those of :meth:`matrices` that make the output zero by being zero: each second one."""
+        return [up for _, up in self.pairs()]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Kaiming-uniform down-projections, zero up-projections and biases: a zero output."""
-        for down, up in self.pairs():
-            nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
-            nn.init.zeros_(up.weight)
-            for bias in (down.bias, up.bias):
-                if bias is not None:
-                    nn.init.zeros_(bias)
+        """Zero :meth:`ends` and biases, Kaiming-uniform for the rest: a zero output."""
+        ends = self.ends()
+        for layer in self.matrices():
+            if layer in ends:
+                nn.init.zeros_(layer.weight)
+            else:
+                nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     @torch.no_grad()
     def quantize(self, quantizer: dict) -> None:
         """Put every matrix behind a quantiser built from ``quantizer``.
 
-        An up-projection cannot stay zero then; with a learned scale that starts at 0 the output
-        still does, with a fixed one it starts elsewhere (the published form).
+        What ends an adapter cannot stay zero then; with a learned scale that starts at 0 the
+        output still does, with a fixed one it starts elsewhere (the published form).
         """
-        for down, up in self.pairs():
-            nn.init.trunc_normal_(up.weight, std=UP_STD, a=-2 * UP_STD, b=2 * UP_STD)
-            for layer in (down, up):
-                parametrize.register_parametrization(layer, 'weight', _build_quantizer(quantizer))
+        for layer in self.ends():
+            nn.init.trunc_normal_(layer.weight, std=UP_STD, a=-2 * UP_STD, b=2 * UP_STD)
+        quantize_matrices(self.matrices(), quantizer)
         if isinstance(self.scale, LearnedScale):
             nn.init.zeros_(self.scale.weight)
 
@@ -85,6 +95,16 @@ def build_adapter(adapter: dict, quantizer: dict | None, **shape: Any) -> Adapte
     if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
     return built
+
+
+def quantize_matrices(layers: Iterable[Matrix], quantizer: dict) -> None:
+    """Put the ``weight`` of each layer, as it is, behind a quantiser of its own.
+
+    Raises:
+        ValueError: Unknown type or arguments.
+    """
+    for layer in layers:
+        parametrize.register_parametrization(layer, 'weight', _build_quantizer(quantizer))
 
 
 def _build_quantizer(quantizer: dict) -> GaussianQuantizer:

@@ -1,8 +1,17 @@
 """Registered backbones: a frozen trunk, with or without adapters."""
 
 from mmqadapter.backbones.adapted import AdaptedBackbone
-from mmqadapter.backbones.block_table import FAMILIES, BlockFamily
+from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.block_table import FAMILIES
 from mmqadapter.backbones.frozen import FrozenBackbone
+from mmqadapter.backbones.highway import HighwayBackbone
 from mmqadapter.backbones.timm_backbone import TimmBackbone
 
-__all__ = ['FAMILIES', 'AdaptedBackbone', 'BlockFamily', 'FrozenBackbone', 'TimmBackbone']
+__all__ = [
+    'FAMILIES',
+    'AdaptedBackbone',
+    'BlockFamily',
+    'FrozenBackbone',
+    'HighwayBackbone',
+    'TimmBackbone',
+]

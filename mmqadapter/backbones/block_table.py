@@ -3,47 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-
-@dataclass(frozen=True)
-class BlockFamily:
-    """Module names of a family of pre-norm transformer backbones.
-
-    All names but ``blocks`` are relative to a block. They must be called through ``__call__``
-    by the block's own forward, inside what activation checkpointing recomputes.
-
-    Attributes:
-        name: What messages call the family.
-        classes: Qualified names of the nets it covers; the trunk itself or its child ``model``.
-        blocks: Regex of the blocks' full names; group 1 is what ``out_indices`` counts.
-        block: Class name of the blocks. A net may be built of others (norm behind the branch,
-            branches side by side), where these names mean something else or nothing.
-        attn_branch: Gives the attention branch before its residual sum, (B, L, C).
-        mlp_in: Its input is the stream after attention, (B, L, C).
-        mlp_branch: Gives the MLP branch before its residual sum, (B, L, C).
-        mlp_end: Last child that ends the MLP branch; may have added the residual.
-        qkv: Fused projection: an ``nn.Linear``, or an ``nn.MultiheadAttention`` that packs it.
-        behind: Regex of parameters behind an output: used only if a later output follows the one
-            that group 1 counts, or (no group) if the last block reaches an output.
-        resized: Parameters that loading fits to the image size; left out of the fingerprint.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    blocks: str
-    block: str
-    attn_branch: str
-    mlp_in: str
-    mlp_branch: str
-    mlp_end: str
-    qkv: str
-    behind: str = '$'
-    resized: tuple[str, ...] = ()
-
+from mmqadapter.backbones.block_family import BlockFamily
 
 FAMILIES = (
     BlockFamily(
@@ -61,6 +25,9 @@ FAMILIES = (
         qkv='attn.w_msa.qkv',
         behind=r'stages\.(\d+)\.downsample\.',
         resized=('absolute_pos_embed',),
+        output_norm='norm{}',
+        merging=r'stages\.\d+\.downsample',
+        patch_order='channel row column',
     ),
     BlockFamily(
         name='mmseg ViT',
@@ -74,6 +41,9 @@ FAMILIES = (
         qkv='attn.attn',
         behind=r'ln1\.',
         resized=('pos_embed',),
+        grid='patch_embed',
+        end_norm='ln1',
+        other_outputs=('out_origin', 'output_cls_token'),
     ),
     BlockFamily(
         name='timm ViT and DINOv2',
@@ -86,6 +56,8 @@ FAMILIES = (
         mlp_end='drop_path2',
         qkv='attn.qkv',
         resized=('model.pos_embed',),
+        grid='model.patch_embed',
+        output_norm='model.norm',
     ),
     BlockFamily(
         name='timm Swin',
@@ -97,6 +69,9 @@ FAMILIES = (
         mlp_branch='drop_path2',
         mlp_end='drop_path2',
         qkv='attn.qkv',
+        end_norm='model.norm',
+        merging=r'model\.layers\.[1-9]\d*\.downsample',
+        patch_order='column row channel',
     ),
 )
 

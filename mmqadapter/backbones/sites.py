@@ -53,9 +53,12 @@ class ParallelMLPSite:
     def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
         self.adapter = adapter
         self.stream: Tensor | None = None
-        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._remember)
+        self._listen(block.get_submodule(family.mlp_in))
         block.get_submodule(family.mlp_end).register_forward_hook(self._add)
         block.register_forward_hook(self._forget, always_call=True)
+
+    def _listen(self, norm: nn.Module) -> None:
+        norm.register_forward_pre_hook(self._remember)
 
     def _remember(self, module: nn.Module, args: tuple) -> None:
         self.stream = args[0]
@@ -66,6 +69,16 @@ class ParallelMLPSite:
 
     def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
         self.stream = None  # a block that raised has not come to `_add`
+
+
+class NormedParallelMLPSite(ParallelMLPSite):
+    """Adapter beside the MLP that reads what the MLP reads: the stream behind the MLP's norm."""
+
+    def _listen(self, norm: nn.Module) -> None:
+        norm.register_forward_hook(self._remember_output)
+
+    def _remember_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        self.stream = output
 
 
 class LinearProjectionSite:
@@ -113,5 +126,6 @@ SITES: dict[str, Any] = {
     'attn_branch': AttentionBranchSite,
     'mlp_branch': MLPBranchSite,
     'mlp_parallel': ParallelMLPSite,
+    'mlp_parallel_normed': NormedParallelMLPSite,
     'qkv': projection_site,
 }

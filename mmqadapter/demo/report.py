@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmqadapter.atomic import atomic_write
-from mmqadapter.demo.domains import SHADE
+from mmqadapter.demo.domains import CHECKED
 from mmqadapter.demo.files import SPLIT_NUMBERS
 from mmqadapter.demo.scenes import draw
 from mmqadapter.demo.settings import COLOURS, DemoTask
@@ -27,11 +27,11 @@ def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     """Print the table; write it as JSON and Markdown, with plots and overlays, into ``folder``."""
     cells = [_cells(task, row) for row in rows]
     table = Table(title='The second domain, three ways')
-    for number, name in enumerate(cells[0]):
-        table.add_column(name, no_wrap=not number)
+    for name in cells[0]:
+        table.add_column(name, no_wrap=True)
     for row in cells:
         table.add_row(*row.values())
-    Console().print(table)
+    Console(width=max(Console().width, 100)).print(table)  # numbers are never cut short
     lines = [list(cells[0]), ['---'] * len(cells[0]), *(list(row.values()) for row in cells)]
     text = ''.join('| ' + ' | '.join(line) + ' |\n' for line in lines)
     atomic_write(folder / 'report.md', text.encode())
@@ -49,7 +49,7 @@ def _cells(task: DemoTask, row: dict) -> dict[str, str]:
         task.metric[1]: f'{_percent(row, task):.1f}',
         'trains': f'{row["trainable_parameters"]:,}',
         'bytes to keep': f'{row["task_bytes_file"] or row["model_bytes"]:,}',
-        'of which backbone': f'{_backbone_bytes(row):,}',
+        'of backbone': f'{_backbone_bytes(row):,}',
         'memory': f'{memory / MIB:.1f} MiB',
         's per step': f'{row["step_seconds"]:.3f}',
     }
@@ -80,11 +80,13 @@ def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     titles, colours = [row['title'] for row in rows], [f'C{n}' for n in range(len(rows))]
     for axis, (name, values) in zip(axes, bars.items(), strict=False):
         drawn = axis.bar(titles, values, color=colours)
-        axis.bar_label(drawn, fmt='%.3g', fontsize=8)
+        axis.bar_label(drawn, fmt='{:,.3g}', fontsize=8)
         axis.set_title(name, fontsize=10)
         axis.tick_params(axis='x', labelrotation=20, labelsize=8)
+        axis.margins(y=0.12)
         if 'KiB' in name:
             axis.set_yscale('symlog', linthresh=1)  # the frozen trunk adds 0
+            axis.set_ylim(top=10 * max(values))
     for row, colour in zip(rows, colours, strict=True):
         smooth = np.convolve(row['losses'], np.ones(10) / 10, 'valid')
         axes[-1].plot(smooth, color=colour, label=row['title'])
@@ -128,7 +130,7 @@ def _predictions(folder: Path, method: str, files: list[Path]) -> list[np.ndarra
 
 
 def _truth(index: int) -> np.ndarray:
-    return _coloured(draw(SHADE, (0, SPLIT_NUMBERS['val'], index)).labels)
+    return _coloured(draw(CHECKED, (0, SPLIT_NUMBERS['val'], index)).labels)
 
 
 def _coloured(labels: np.ndarray) -> np.ndarray:

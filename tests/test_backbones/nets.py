@@ -15,6 +15,7 @@ from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
 
 ADAPTERS: dict[str, dict[str, Any]] = {
     'adaptformer': dict(type='AdaptFormer', width=4, dropout=0.0, scale=0.5),
+    'adaptformer-normed': dict(type='NormedAdaptFormer', width=4, dropout=0.0, scale=0.5),
     'sequential': dict(type='SequentialAdapter', width=4, scale='learned'),
     'lora': dict(type='LoRA', rank=2, scale=2.0),
     'lora-qkv': dict(type='LoRA', rank=2, targets='qkv', scale='learned'),
@@ -116,6 +117,9 @@ def block_by_hand(block: nn.Module, adapters: nn.ModuleDict, x: Tensor, *grid: A
         branch = branch + _bottleneck(adapters['mlp_branch'], branch, F.gelu)
     if 'mlp_parallel' in adapters:
         branch = branch + _bottleneck(adapters['mlp_parallel'], x, F.relu)
+    if 'mlp_parallel_normed' in adapters:
+        norm = block.ln2 if hasattr(block, 'ln2') else block.norm2
+        branch = branch + _bottleneck(adapters['mlp_parallel_normed'], norm(x), F.relu)
     return x + branch
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from mmqadapter.backbones.block_table import find_blocks
 
 Factory = Callable[..., dict]
-BOTTLENECKS = pytest.mark.parametrize('adapter', ['adaptformer', 'sequential'])
+BOTTLENECKS = pytest.mark.parametrize(
+    'adapter', ['adaptformer', 'adaptformer-normed', 'sequential']
+)
 LORAS = pytest.mark.parametrize('adapter', ['lora', 'lora-qkv'])
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 

@@ -1,0 +1,191 @@
+"""HighwayBackbone: adapters beside a frozen trunk; gradients never enter it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import deepcopy
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.adapters import Adapter, build_adapter, is_float
+from mmqadapter.backbones.frozen import FrozenBackbone
+from mmqadapter.backbones.sites import SITES
+from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
+from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings, output_norms, plan_blocks
+from mmqadapter.highway import (
+    SAVED_TAPS,
+    Highway,
+    InheritedMerging,
+    LowRankMerging,
+    ParallelCell,
+    Recompute,
+)
+from mmqadapter.registry import MODELS, full_config
+
+DOWNSAMPLE = ('inherited', 'low-rank')
+# Sites of adapters that change a projection of the trunk, and do not map tokens to tokens.
+PROJECTION_SITES = {'qkv'}
+
+
+@MODELS.register_module()
+class HighwayBackbone(FrozenBackbone):
+    """A frozen trunk with a gradient highway beside it (E3VA, arXiv 2306.09729).
+
+    The trunk runs without gradients. Two taps of each block, one adapter each, feed a side stream;
+    each map is norm(trunk + side stream), with a trained copy of the trunk's own norm. At the
+    start the maps are the trunk's, bit for bit, unless a quantised adapter has a fixed scale.
+
+    Args:
+        backbone: Config of the net.
+        adapter: Config, such as ``dict(type='DualLowRankAdapter')``, of any adapter but LoRA.
+        quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None or 32 bits
+            for float adapters.
+        taps: ``'branch'``: the attention and the MLP branch before their residual sums (as
+            published); ``'stream'``: the residual stream after attention and after the MLP.
+        inpath_blocks: Number of last blocks that take the adapter in their path as well, at its
+            own sites; gradients cross these. Taps there carry no gradient either.
+        saved_taps: What an adapter keeps for backward is its input alone, as ``'float'`` (as it
+            is), ``'half'`` (bfloat16) or ``'int8'`` (with a scale per token); gradients are as
+            exact as that.
+        downsample: Between stages, ``'inherited'``: the trunk's merging, frozen and linear, or
+            ``'low-rank'``: a trained one.
+        trunk_drop_path: Let the trunk's stochastic depth act during training.
+
+    Raises:
+        ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
+            give other outputs than maps of its blocks.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        adapter: dict,
+        quantizer: dict | None = None,
+        taps: str = 'branch',
+        inpath_blocks: int = 0,
+        saved_taps: str = 'float',
+        downsample: str = 'inherited',
+        trunk_drop_path: bool = False,
+    ) -> None:
+        _check_choice('taps', taps, TAPS)
+        _check_choice('saved_taps', saved_taps, SAVED_TAPS)
+        _check_choice('downsample', downsample, DOWNSAMPLE)
+        super().__init__(backbone, trunk_drop_path=trunk_drop_path)
+        plan = plan_blocks(self.trunk, self.family)
+        in_path = _last(plan, inpath_blocks)
+        self._norms = output_norms(self.trunk, self.family)
+        # A neck and head built later then start the same with and without adapters.
+        with torch.random.fork_rng(devices=[]):
+            self.adapters['highway'] = highway = Highway(
+                _build_cells(plan, adapter, quantizer, Recompute(SAVED_TAPS[saved_taps])),
+                self._build_mergings(plan, downsample, quantizer),
+                self._copy_norms(),
+            )
+            self._run = TrunkRun(highway)
+            self._connect(plan, taps)
+            self._adapt_in_path(in_path, adapter, quantizer)
+        self.tuning_config = {
+            'type': 'HighwayBackbone',
+            'adapter': full_config(adapter),
+            'quantizer': None if is_float(quantizer) else full_config(quantizer),
+            'taps': taps,
+            'inpath_blocks': inpath_blocks,
+            'downsample': downsample,
+        }
+        self._log_summary(f'{adapter["type"]} on a highway beside {len(plan)} blocks')
+
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        return self._run(self.trunk, x)
+
+    def _copy_norms(self) -> Iterator[nn.Module]:
+        for name in self._norms:
+            norm = self.trunk.get_submodule(name) if name else nn.Identity()
+            yield deepcopy(norm).requires_grad_(True)
+
+    def _build_mergings(
+        self, plan: Sequence[PlannedBlock], downsample: str, quantizer: dict | None
+    ) -> Iterator[nn.Module]:
+        needed = sum('merge' in block.ends for block in plan)
+        for merging, _ in zip(mergings(self.trunk, self.family), range(needed), strict=False):
+            if downsample == 'inherited':
+                order = self.family.patch_order
+                yield InheritedMerging(merging.norm, merging.reduction, order)
+            else:
+                yield _low_rank_merging(merging.reduction, quantizer)
+
+    def _connect(self, plan: Iterable[PlannedBlock], taps: str) -> None:
+        if self.family.grid:
+            self.trunk.get_submodule(self.family.grid).register_forward_hook(self._run.read_grid)
+        for block in plan:
+            BlockTaps(self._run, block.stage, block.module, self.family, taps, block.ends)
+
+    def _adapt_in_path(
+        self, plan: Sequence[PlannedBlock], adapter: dict, quantizer: dict | None
+    ) -> None:
+        for block in plan[:1]:
+            block.module.register_forward_pre_hook(self._run.start_in_path)
+        for block in plan:
+            adapters = self.adapters[block.name.replace('.', '_')] = nn.ModuleDict()
+            for site in build_adapter(adapter, None, channels=block.channels).sites:
+                adapters[site] = build_adapter(adapter, quantizer, channels=block.channels)
+                SITES[site](adapters[site], block.module, self.family)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        self._insert_trunk_level(state_dict, prefix)
+        norms = dict(self._trunk_norms(state_dict, prefix))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        # Weights of the plain net: output norms start as the trunk's, here as well.
+        state_dict.update({key: t for key, t in norms.items() if key not in state_dict})
+
+    def _trunk_norms(self, state_dict: dict, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        for number, name in enumerate(self._norms):
+            trunk = f'{prefix}trunk.{name}.'
+            for key in [k for k in state_dict if name and k.startswith(trunk)]:
+                own = f'{prefix}adapters.highway.norms.{number}.'
+                yield own + key.removeprefix(trunk), state_dict[key]
+
+
+def _check_choice(argument: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f'{argument}={value!r} is unknown; use one of {sorted(known)}.')
+
+
+def _last(plan: Sequence[PlannedBlock], count: int) -> Sequence[PlannedBlock]:
+    if not 0 <= count <= len(plan):
+        raise ValueError(
+            f'inpath_blocks={count}, but {len(plan)} blocks reach an output; use 0 (none in path) '
+            f'to {len(plan)}.'
+        )
+    return plan[len(plan) - count :]
+
+
+def _build_cells(
+    plan: Iterable[PlannedBlock], adapter: dict, quantizer: dict | None, recompute: Recompute
+) -> Iterator[list[nn.Module]]:
+    for _, blocks in groupby(plan, key=lambda block: block.stage):
+        yield [
+            ParallelCell(_token_adapter(adapter, quantizer, block.channels), recompute)
+            for block in blocks
+            for _ in range(TAPS_PER_BLOCK)
+        ]
+
+
+def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Adapter:
+    built = build_adapter(adapter, quantizer, channels=channels)
+    if PROJECTION_SITES.intersection(built.sites):
+        raise ValueError(
+            f'{adapter["type"]!r} changes a projection of the trunk: it cannot sit on a highway; '
+            'use DualLowRankAdapter, SequentialAdapter or AdaptFormer.'
+        )
+    return built
+
+
+def _low_rank_merging(reduction: nn.Linear, quantizer: dict | None) -> LowRankMerging:
+    merging = LowRankMerging(reduction.in_features // 4, reduction.out_features)
+    if quantizer is not None and not is_float(quantizer):
+        merging.quantize(quantizer)
+    return merging

@@ -1,0 +1,141 @@
+"""Taps: hooks that stream what a trunk computes into a highway, block by block.
+
+As sites do, taps own their hooks as bound methods, so that a deep copy (EMA) is independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.highway import Highway, SideStream
+
+Event = Callable[[int, Tensor, tuple[int, int]], None]
+
+
+class TrunkRun:
+    """Runs a trunk without gradients and passes on what its taps give.
+
+    From the first in-path block on, gradients are as outside. Blocks there may be computed within
+    activation checkpointing, whose graph must not hold the highway: what they give waits until
+    the trunk has ended.
+
+    Args:
+        highway: Where to.
+    """
+
+    def __init__(self, highway: Highway) -> None:
+        self.highway = highway
+        self.grid = (0, 0)
+        self._stream: SideStream | None = None
+        self._gradients = False
+        self._in_path = False
+        self._waiting: list[tuple[Event, tuple]] = []
+
+    def __call__(self, trunk: nn.Module, images: Tensor) -> Sequence[Tensor]:
+        """Maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
+        self._gradients, self._in_path = torch.is_grad_enabled(), False
+        self._stream = stream = self.highway.start()
+        try:
+            with torch.no_grad():
+                trunk(images)
+            for event, args in self._waiting:
+                event(*args)
+            return stream.finish()
+        finally:
+            self._stream = None
+            self._waiting.clear()
+
+    def give(self, event: str, stage: int, tokens: Tensor) -> None:
+        """Pass on tokens (B, L, C) or (B, H, W, C) as an event of :class:`SideStream`."""
+        if self._stream is None:  # a block is computed again, for backward
+            return
+        tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
+        call, args = getattr(self._stream, event), (stage, tokens, self.grid)
+        if self._in_path:
+            self._waiting.append((call, args))
+        else:
+            with torch.set_grad_enabled(self._gradients):
+                call(*args)
+
+    def start_in_path(self, module: nn.Module, args: tuple) -> None:
+        """Pre-hook of the first in-path block; the mode ends with the trunk's."""
+        if self._stream is not None:
+            self._in_path = True
+            torch.set_grad_enabled(self._gradients)
+
+    def read_grid(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """Hook of a patch embedding that gives (tokens, grid), or tokens (B, H, W, C)."""
+        self.grid = tuple(output[1] if isinstance(output, tuple) else output.shape[1:3])
+
+
+class BlockTaps:
+    """What one block gives: two taps, and its stream where a map or a stage ends.
+
+    Args:
+        run: Where to.
+        stage: Stage of the block.
+        block: The block.
+        family: Its row.
+        taps: ``'branch'`` or ``'stream'``.
+        ends: ``'output'``, ``'merge'``, both or none: what follows this block.
+    """
+
+    def __init__(
+        self,
+        run: TrunkRun,
+        stage: int,
+        block: nn.Module,
+        family: BlockFamily,
+        taps: str,
+        ends: Sequence[str],
+    ) -> None:
+        self.run, self.stage = run, stage
+        if not family.grid:
+            block.register_forward_pre_hook(self._read_grid)
+        TAPS[taps](self, block, family)
+        for end in ends:
+            block.register_forward_hook(getattr(self, end))
+
+    def _read_grid(self, module: nn.Module, args: tuple) -> None:
+        stream, *grid = args
+        self.run.grid = tuple(grid[0] if grid else stream.shape[1:3])
+
+    def tap_input(self, module: nn.Module, args: tuple) -> None:
+        """Pre-hook: the input of a module is a tap."""
+        self.run.give('tap', self.stage, args[0].detach())
+
+    def tap_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        """Hook: the output of a module is a tap."""
+        self.run.give('tap', self.stage, output.detach())
+
+    def output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        """Hook: the output of a block gives a map."""
+        self.run.give('output', self.stage, output)
+
+    def merge(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        """Hook: the output of a block ends a stage."""
+        self.run.give('merge', self.stage, output.detach())
+
+
+def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
+    """Attention and MLP branch before their residual sums (arXiv 2306.09729)."""
+    block.get_submodule(family.attn_branch).register_forward_hook(taps.tap_output)
+    block.get_submodule(family.mlp_branch).register_forward_hook(taps.tap_output)
+
+
+def tap_stream(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
+    """The residual stream after attention and after the MLP."""
+    block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_input)
+    block.register_forward_hook(taps.tap_output)
+
+
+TAPS: dict[str, Callable[[BlockTaps, nn.Module, BlockFamily], None]] = {
+    'branch': tap_branches,
+    'stream': tap_stream,
+}
+TAPS_PER_BLOCK = 2

@@ -1,0 +1,17 @@
+"""The gradient highway: a side stream of adapters, fed by a trunk that it does not know."""
+
+from mmqadapter.highway.cells import ParallelCell
+from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
+from mmqadapter.highway.recompute import Recompute
+from mmqadapter.highway.saved_taps import SAVED_TAPS
+from mmqadapter.highway.side_stream import Highway, SideStream
+
+__all__ = [
+    'SAVED_TAPS',
+    'Highway',
+    'InheritedMerging',
+    'LowRankMerging',
+    'ParallelCell',
+    'Recompute',
+    'SideStream',
+]

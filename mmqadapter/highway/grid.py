@@ -1,0 +1,51 @@
+"""Tokens (B, L, C) as a grid (H, W): which of them lie on it, patches of it, maps.
+
+Tokens are row-major; class and register tokens come first.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+Grid = tuple[int, int]
+
+
+def grid_tokens(tokens: Tensor, grid: Grid) -> Tensor:
+    """The tokens (B, H * W, C) on the grid, without class and register tokens.
+
+    Raises:
+        ValueError: There are fewer tokens than places.
+    """
+    height, width = grid
+    leading = tokens.shape[1] - height * width
+    if leading < 0:
+        raise ValueError(
+            f'{tokens.shape[1]} tokens do not fill a grid of {height} x {width}; check where the '
+            "block table's row of this backbone takes the grid from."
+        )
+    return tokens[:, leading:] if leading else tokens
+
+
+def to_patches(tokens: Tensor, grid: Grid, order: str) -> Tensor:
+    """Neighbours side by side in each token: (B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), 4 C).
+
+    Odd grids are padded with zeros at the bottom and right.
+
+    Args:
+        tokens: Tokens of the grid alone.
+        grid: Height and width.
+        order: How the 4 C values lie, from slow to fast: ``'row column channel'`` in any order.
+    """
+    (batch, _, channels), (height, width) = tokens.shape, grid
+    x = tokens.reshape(batch, height, width, channels)
+    x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+    x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # B, H/2, row, W/2, column, C
+    axes = {'row': 2, 'column': 4, 'channel': 5}
+    x = x.permute(0, 1, 3, *(axes[name] for name in order.split()))
+    return x.reshape(batch, -1, 4 * channels)
+
+
+def to_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """(B, H * W, C) -> (B, C, H, W), contiguous."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid).contiguous()

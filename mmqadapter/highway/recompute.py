@@ -1,0 +1,104 @@
+"""Calls that keep their input alone for the backward pass and compute the rest again there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+from mmqadapter.highway.saved_taps import TapFormat
+
+RandomStates = tuple[Tensor, tuple[list[int], list[Tensor]]]
+
+
+class Recompute:
+    """Calls a module; what it keeps for backward is its input, in a format of choice.
+
+    Tensors are kept through ``save_for_backward`` alone. Dropout draws the same numbers again, and
+    autocast is as it was. Gradients of gradients are refused.
+
+    Args:
+        tap_format: In which form the input is kept.
+    """
+
+    def __init__(self, tap_format: type[TapFormat]) -> None:
+        self.tap_format = tap_format
+
+    def __call__(self, module: nn.Module, x: Tensor, *args: Any) -> Tensor:
+        """``module(x, *args)``; ``args`` hold no tensors."""
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        if not (torch.is_grad_enabled() and (parameters or x.requires_grad)):
+            return module(x, *args)
+        return _Recomputed.apply(_Call(module, args), self.tap_format, x, *parameters)
+
+
+class _Call:
+    """One call of a module that can be made a second time under the same conditions."""
+
+    def __init__(self, module: nn.Module, args: tuple) -> None:
+        self.module, self.args = module, args
+        self.random: RandomStates | None = None
+
+    def first(self, x: Tensor) -> Tensor:
+        self.device = x.device.type
+        self.autocast = torch.is_autocast_enabled(self.device)
+        self.autocast_dtype = torch.get_autocast_dtype(self.device)
+        self.random = _random_states(x) if _draws(self.module) else None
+        return self.module(x, *self.args)
+
+    def again(self, x: Tensor) -> Tensor:
+        # In older PyTorch the cache may hold casts of weights from the first call, without a graph.
+        autocast = torch.autocast(
+            self.device, self.autocast_dtype, self.autocast, cache_enabled=False
+        )
+        with torch.enable_grad(), autocast, _as_before(self.device, self.random):
+            return self.module(x, *self.args)
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, call: _Call, tap_format: type[TapFormat], x: Tensor, *parameters: nn.Parameter
+    ) -> Tensor:
+        ctx.call, ctx.tap_format, ctx.parameters = call, tap_format, parameters
+        ctx.dtype = x.dtype
+        ctx.save_for_backward(*tap_format.pack(x))
+        return call.first(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x = ctx.tap_format.unpack(ctx.saved_tensors, ctx.dtype).detach()
+        x.requires_grad_(ctx.needs_input_grad[2])
+        output = ctx.call.again(x)
+        wanted = [t for t in (x, *ctx.parameters) if t.requires_grad]
+        found = iter(torch.autograd.grad(output, wanted, grads))
+        return None, None, *(next(found) if t.requires_grad else None for t in (x, *ctx.parameters))
+
+
+def _draws(module: nn.Module) -> bool:
+    """Whether a call draws random numbers."""
+    dropouts = (m for m in module.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
+    return any(m.training and m.p > 0 for m in dropouts)
+
+
+def _random_states(x: Tensor) -> RandomStates:
+    return torch.get_rng_state(), get_device_states(x)
+
+
+@contextmanager
+def _as_before(device: str, states: RandomStates | None) -> Iterator[None]:
+    """With the random numbers of ``states``, and those of outside as if nothing were drawn."""
+    if states is None:
+        yield
+        return
+    cpu, (devices, of_devices) = states
+    with torch.random.fork_rng(devices, device_type=device if devices else 'cuda'):
+        torch.set_rng_state(cpu)
+        set_device_states(devices, of_devices, device_type=device)
+        yield

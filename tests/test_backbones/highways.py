@@ -1,0 +1,50 @@
+"""Tiny nets with a highway, and what the tests of it share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from nets import bare, images, randomize
+from torch import Tensor, nn
+
+from mmqadapter.accounting import saved_for_backward
+from mmqadapter.backbones import HighwayBackbone
+
+DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
+TAPS = pytest.mark.parametrize('taps', ['branch', 'stream'])
+IN_PATH = pytest.mark.parametrize('inpath_blocks', [0, 2])
+ADAPTERS = pytest.mark.parametrize(
+    'adapter',
+    [DUAL, dict(type='SequentialAdapter', width=4), dict(type='AdaptFormer', width=4, dropout=0)],
+    ids=lambda cfg: cfg['type'],
+)
+
+
+def wrap(cfg: dict, adapter: dict = DUAL, **kwargs: Any) -> HighwayBackbone:
+    """``bare(cfg)`` with a highway as it starts."""
+    torch.manual_seed(0)
+    wrapped = HighwayBackbone(cfg, adapter, **kwargs)
+    wrapped.load_state_dict(bare(cfg).state_dict(), strict=False)
+    return wrapped
+
+
+def trained(cfg: dict, adapter: dict = DUAL, **kwargs: Any) -> HighwayBackbone:
+    """``bare(cfg)`` with a highway that has moved."""
+    wrapped = wrap(cfg, adapter, **kwargs)
+    randomize(wrapped.adapters)
+    return wrapped
+
+
+def own(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Those of the adapters; asserts that there are no others."""
+    found = {name: g for name, g in gradients.items() if g is not None}
+    assert found.keys() == {name for name in gradients if name.startswith('adapters.')}
+    return found
+
+
+def saved_bytes(net: nn.Module, size: tuple[int, int] = (64, 64)) -> int:
+    with saved_for_backward(net) as counter:
+        net(images(*size))
+    return counter.total

@@ -1,0 +1,129 @@
+"""The side stream by hand: cells, mergings, outputs, order, precision."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmqadapter.adapters import SequentialAdapter
+from mmqadapter.highway import SAVED_TAPS, Highway, LowRankMerging, ParallelCell, Recompute
+
+GRID = (3, 4)
+
+
+def cell(channels: int, saved: str = 'float') -> ParallelCell:
+    adapter = SequentialAdapter(channels, 2)
+    nn.init.normal_(adapter.up.weight)
+    return ParallelCell(adapter, Recompute(SAVED_TAPS[saved]))
+
+
+def two_stages() -> Highway:
+    """Two taps of 4 channels, three of 6; an output each."""
+    stages = [[cell(4), cell(4)], [cell(6), cell(6), cell(6)]]
+    return Highway(stages, [LowRankMerging(4, 6, rank=3)], [nn.LayerNorm(4), nn.Identity()])
+
+
+def test_two_stages_by_hand() -> None:
+    highway = two_stages()
+    first, second = torch.randn(3, 2, 12, 4), torch.randn(4, 2, 4, 6)
+    stream = highway.start()
+    for tap in first[:2]:
+        stream.tap(0, tap, GRID)
+    stream.output(0, first[2], GRID)
+    stream.merge(0, first[2], GRID)
+    for tap in second[:3]:
+        stream.tap(1, tap, (2, 2))
+    stream.output(1, second[3], (2, 2))
+    maps = stream.finish()
+
+    cells = [[c.adapter for c in stage] for stage in highway.stages]
+    h = sum(a(tap) for a, tap in zip(cells[0], first[:2], strict=True))
+    expected = [F.layer_norm(first[2] + h, (4,)).transpose(1, 2).unflatten(2, GRID)]
+    h = highway.mergings[0](h, first[2], GRID)
+    h = h + sum(a(tap) for a, tap in zip(cells[1], second[:3], strict=True))
+    expected.append((second[3] + h).transpose(1, 2).unflatten(2, (2, 2)))
+    assert [m.shape for m in maps] == [(2, 4, 3, 4), (2, 6, 2, 2)]
+    torch.testing.assert_close(maps, tuple(expected))
+
+
+@pytest.mark.parametrize('leading', [1, 5])
+def test_one_stage_with_several_outputs_skips_class_and_register_tokens(leading: int) -> None:
+    highway = Highway([[cell(4) for _ in range(4)]], [], [nn.Identity(), nn.LayerNorm(4)])
+    blocks = torch.randn(2, 3, 2, leading + 12, 4)
+    stream, expected, h = highway.start(), [], torch.zeros(2, 12, 4)
+    for number, (first, second, end) in enumerate(blocks):
+        for place, tap in enumerate((first, second)):
+            stream.tap(0, tap, GRID)
+            h = h + highway.stages[0][2 * number + place].adapter(tap[:, leading:])
+        stream.output(0, end, GRID)
+        joined = highway.norms[number](end[:, leading:] + h)
+        expected.append(joined.transpose(1, 2).unflatten(2, GRID))
+    torch.testing.assert_close(stream.finish(), tuple(expected))
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    highway = two_stages()
+    stream = highway.start()
+    for _ in range(2):
+        stream.tap(0, torch.randn(2, 12, 4), GRID)
+    stream.output(0, torch.randn(2, 12, 4), GRID)
+    stream.merge(0, torch.randn(2, 12, 4), GRID)
+    for _ in range(3):
+        stream.tap(1, torch.randn(2, 4, 6), (2, 2))
+    stream.output(1, torch.randn(2, 4, 6), (2, 2))
+    sum(m.pow(3).sum() for m in stream.finish()).backward()
+    assert all(p.grad.any() for p in highway.parameters())
+
+
+@pytest.mark.parametrize(('saved', 'alive'), [('float', True), ('half', False), ('int8', False)])
+def test_no_tap_is_held_but_by_its_adapter(saved: str, alive: bool) -> None:
+    stream = Highway([[cell(4, saved)]], [], [nn.Identity()]).start()
+    tap = torch.randn(2, 12, 4)
+    held = weakref.ref(tap)
+    stream.tap(0, tap, GRID)
+    del tap
+    assert (held() is not None) == alive
+
+
+def test_float16_changes_add_up_in_float32() -> None:
+    class Small(nn.Module):
+        def forward(self, h: Tensor, tap: Tensor, grid: tuple[int, int]) -> Tensor:
+            return h + tap
+
+    stream = Highway([[Small() for _ in range(1001)]], [], [nn.Identity()]).start()
+    for value in [1000.0] + 1000 * [0.1]:
+        stream.tap(0, torch.full((1, 1, 1), value).half(), (1, 1))
+    stream.output(0, torch.zeros(1, 1, 1), (1, 1))
+    assert stream.finish()[0].item() == pytest.approx(1100, abs=0.1)
+
+
+def test_maps_have_the_trunks_dtype() -> None:
+    stream = Highway([[cell(4).half()]], [], [nn.LayerNorm(4).half()]).start()
+    stream.tap(0, torch.randn(2, 12, 4).half(), GRID)
+    stream.output(0, torch.randn(2, 12, 4).half(), GRID)
+    assert stream.finish()[0].dtype == torch.float16
+
+
+def test_another_number_of_tokens_than_merging_gives_is_refused() -> None:
+    stream = two_stages().start()
+    stream.tap(0, torch.randn(2, 12, 4), GRID)
+    stream.merge(0, torch.randn(2, 12, 4), GRID)
+    with pytest.raises(ValueError, match='side stream has 4 tokens, the trunk 12 in stage 1.*2 x'):
+        stream.tap(1, torch.randn(2, 12, 6), GRID)
+
+
+def test_streams_of_one_highway_are_independent() -> None:
+    highway = Highway([[cell(4)]], [], [nn.LayerNorm(4)])
+    tap, end = torch.randn(2, 2, 12, 4)
+    maps = []
+    streams = [highway.start(), highway.start()]
+    for stream in streams:
+        stream.tap(0, tap, GRID)
+    for stream in streams:
+        stream.output(0, end, GRID)
+        maps.append(stream.finish()[0])
+    assert torch.equal(*maps)
