@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 
 matplotlib.use('Agg')
@@ -25,6 +26,7 @@ from four_methods import METHODS, ROOT, TASKS  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from mmqadapter.inference import predict  # noqa: E402
+from mmqadapter.running import load_config  # noqa: E402
 
 # Photos of CamVid may not be passed on: its predictions are shown as label maps alone.
 PICTURES = {
@@ -107,14 +109,14 @@ def markdown(table: list[dict], metric: str) -> str:
 
 
 def draw_scores(table: list[dict], metric: str, out: Path) -> None:
-    """Mean score a method, with a dot for each seed."""
+    """A dot for each seed, a line for their mean."""
     figure, axis = plt.subplots(figsize=(6, 3.5), layout='constrained')
     for place, row in enumerate(table):
-        axis.bar(place, row['score_mean'], color=f'C{place}', alpha=0.5)
-        axis.plot([place] * len(row['scores']), row['scores'], 'k.')
+        axis.plot([place] * len(row['scores']), row['scores'], 'o', color=f'C{place}')
+        axis.hlines(row['score_mean'], place - 0.3, place + 0.3, color=f'C{place}')
+        axis.text(place + 0.32, row['score_mean'], f'{row["score_mean"]:.1f}', va='center')
     axis.set_xticks(range(len(table)), [LABELS[row['method']] for row in table], fontsize=8)
-    lowest = min(min(row['scores']) for row in table)
-    axis.set_ylim(bottom=max(0, lowest - 8))
+    axis.set_xlim(-0.5, len(table) - 0.3)
     axis.set_ylabel(metric)
     figure.savefig(out / 'scores.png', dpi=120)
     plt.close(figure)
@@ -149,10 +151,13 @@ def draw_overlays(task_name: str, folder: Path, seed: int, out: Path, count: int
         options = dict(option.split('=') for option in method.options)
         bits = {key: int(value) for key, value in options.items()}
         with tempfile.TemporaryDirectory() as scratch:
-            predict(config, weights, files, scratch, cfg_options=bits)
+            found = predict(config, weights, files, scratch, cfg_options=bits)
             for row, file in enumerate(files):
                 picture = next(Path(scratch, kind).glob(f'{file.stem}*'))
-                axes[row][column].imshow(Image.open(picture).convert('RGB'))
+                shown = Image.open(picture).convert('RGB')
+                if kind == 'labels':
+                    shown = np.uint8(load_config(config).metainfo.palette)[found[row].labels]
+                axes[row][column].imshow(shown)
                 axes[row][column].set_axis_off()
         axes[0][column].set_title(LABELS[name], fontsize=9)
     figure.savefig(out / 'overlays.png', dpi=70)
