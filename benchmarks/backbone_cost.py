@@ -1,0 +1,185 @@
+"""Memory and time of a backbone alone: full, frozen, in-path adapters, highway.
+
+python benchmarks/backbone_cost.py --out benchmarks/results/backbone_cost
+
+Random weights (they change neither), 512 x 512, float32; the same gradient of ones into every map,
+so that no loss adds its own. Methods take turns within one process, so that a machine that drifts
+hurts all alike. Bytes are those that autograd keeps for backward; seconds are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import mmdet.models.backbones  # noqa: F401  (registers the nets)
+import torch
+from mmengine.registry import MODELS
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+import mmqadapter  # noqa: F401
+from mmqadapter.accounting import saved_for_backward
+
+SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)
+NETS = {
+    'swin-t': dict(SWIN, embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    'swin-b': dict(SWIN, embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+    'swin-l': dict(SWIN, embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+}
+BATCH = {'swin-t': 2, 'swin-b': 2, 'swin-l': 1}
+DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
+ONE_BIT = dict(type='GaussianQuantizer', bits=1)
+
+
+def _wrapped(kind: str, **options: object) -> Callable[[dict], dict]:
+    return lambda net: dict(type=f'mmqadapter.{kind}', backbone=net, **options)
+
+
+METHODS: dict[str, Callable[[dict], dict]] = {
+    'full': lambda net: net,
+    'full, recomputed': lambda net: dict(net, with_cp=True),
+    'frozen': _wrapped('FrozenBackbone'),
+    'partial-1': _wrapped('FrozenBackbone', train='partial-1'),
+    'adaptformer-64': _wrapped('AdaptedBackbone', adapter=dict(type='AdaptFormer', width=64)),
+    'highway, float': _wrapped('HighwayBackbone', adapter=DUAL),
+    'highway, half': _wrapped('HighwayBackbone', adapter=DUAL, saved_taps='half'),
+    'highway, int8': _wrapped('HighwayBackbone', adapter=DUAL, saved_taps='int8'),
+    'highway, 1 bit': _wrapped('HighwayBackbone', adapter=DUAL, quantizer=ONE_BIT),
+}
+
+
+class Measured:
+    """A method on a net: one step at a time, and what it cost."""
+
+    def __init__(self, config: dict, images: Tensor) -> None:
+        torch.manual_seed(0)
+        self.net: nn.Module = MODELS.build(config)
+        self.net.train()
+        self.images = images
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        self.trained = sum(p.numel() for p in trained)
+        self.optimizer = torch.optim.AdamW(trained, lr=0.0) if trained else None
+        self.forward_seconds: list[float] = []
+        self.step_seconds: list[float] = []
+
+    def step(self) -> None:
+        """Forward, backward, optimiser; of a net that trains nothing the forward alone."""
+        start = time.perf_counter()
+        with torch.set_grad_enabled(self.optimizer is not None):
+            maps = self.net(self.images)
+        self.forward_seconds.append(time.perf_counter() - start)
+        if self.optimizer is not None:
+            reached = [one for one in maps if one.requires_grad]
+            torch.autograd.backward(reached, [torch.ones_like(one) for one in reached])
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        self.step_seconds.append(time.perf_counter() - start)
+
+    def saved_bytes(self) -> int:
+        """Bytes kept for backward."""
+        if self.optimizer is None:
+            return 0
+        with saved_for_backward(self.net) as saved:
+            maps = self.net(self.images)
+        del maps
+        return saved.total
+
+
+def measure(net: str, methods: list[str], size: int, steps: int, warm_up: int) -> list[dict]:
+    """One row a method."""
+    images = torch.randn(BATCH[net], 3, size, size)
+    built = {name: Measured(METHODS[name](dict(NETS[net])), images) for name in methods}
+    saved = {name: one.saved_bytes() for name, one in built.items()}
+    for _ in track(range(warm_up + steps), net):
+        for one in built.values():
+            one.step()
+    rows = []
+    for name, one in built.items():
+        rows.append(
+            {
+                'net': net,
+                'batch': BATCH[net],
+                'method': name,
+                'trainable_backbone_params': one.trained,
+                'saved_for_backward_bytes': saved[name],
+                'forward_seconds': statistics.median(one.forward_seconds[warm_up:]),
+                'step_seconds': statistics.median(one.step_seconds[warm_up:]),
+            }
+        )
+    return compare(rows)
+
+
+def compare(rows: list[dict]) -> list[dict]:
+    """Shares of full fine-tuning and of the trunk's forward, where both were measured."""
+    by_name = {row['method']: row for row in rows}
+    for row in rows:
+        for key in ('saved_for_backward_bytes', 'step_seconds'):
+            if 'full' in by_name:
+                row[f'{key}_over_full'] = row[key] / by_name['full'][key]
+        if 'frozen' in by_name:
+            row['step_over_trunk_forward'] = row['step_seconds'] / by_name['frozen']['step_seconds']
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    """The table as a reader sees it."""
+    lines = [
+        '| net | method | trains | kept for backward, MB | over full | s per step | over full | '
+        'over trunk forward |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    for row in rows:
+        shares = [row.get(key) for key in (
+            'saved_for_backward_bytes_over_full',
+            'step_seconds_over_full',
+            'step_over_trunk_forward',
+        )]  # fmt: skip
+        memory, full, trunk = ('-' if share is None else f'{share:.3f}' for share in shares)
+        lines.append(
+            f'| {row["net"]} | {row["method"]} | {row["trainable_backbone_params"]:,} | '
+            f'{row["saved_for_backward_bytes"] / 1e6:.0f} | {memory} | '
+            f'{row["step_seconds"]:.3f} | {full} | {trunk} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
+    parser.add_argument('--image-size', type=int, default=512, help='pixels')
+    parser.add_argument('--steps', type=int, default=20)
+    parser.add_argument('--warm-up', type=int, default=5)
+    parser.add_argument('--out', type=Path, required=True)
+    args = parser.parse_args()
+    rows = []
+    for net in args.nets:
+        rows += measure(net, args.methods, args.image_size, args.steps, args.warm_up)
+    header = {
+        'script': 'benchmarks/backbone_cost.py',
+        'date': date.today().isoformat(),
+        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
+        'torch': torch.__version__,
+        'precision': 'float32',
+        'image_size': args.image_size,
+        'steps': args.steps,
+        'warm_up': args.warm_up,
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
+    (args.out / 'report.md').write_text(markdown(rows))
+    Console().print(markdown(rows), markup=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
