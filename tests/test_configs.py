@@ -34,6 +34,8 @@ def offline(cfg: Config) -> Config:
         for key in ('init_cfg', 'checkpoint'):
             if key in node:
                 node[key] = None
+        if 'pretrained' in node:
+            node['pretrained'] = False
         if node.get('type') == 'SyncBN':
             node['type'] = 'BN'
     return cfg

@@ -17,7 +17,8 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
-        backbone=_base_.model.backbone,
+        # timm fetches the weights once; without a network: checkpoint='FILE', pretrained=False.
+        backbone={**_base_.model.backbone, 'checkpoint': None, 'pretrained': True},
         adapter=dict(type='AdaptFormer', width=32),
         quantizer=dict(type='GaussianQuantizer', bits=1),
     ),
