@@ -80,7 +80,8 @@ def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     titles, colours = [row['title'] for row in rows], [f'C{n}' for n in range(len(rows))]
     for axis, (name, values) in zip(axes, bars.items(), strict=False):
         drawn = axis.bar(titles, values, color=colours)
-        axis.bar_label(drawn, fmt='{:,.3g}', fontsize=8)
+        labels = [f'{v:,.0f}' if v >= 100 else f'{v:.3g}' for v in values]
+        axis.bar_label(drawn, labels, fontsize=8)
         axis.set_title(name, fontsize=10)
         axis.tick_params(axis='x', labelrotation=20, labelsize=8)
         axis.margins(y=0.12)
