@@ -8,15 +8,19 @@ from mmqadapter.adapters.base import (
     quantize_matrices,
     quantized_weights,
 )
+from mmqadapter.adapters.conv_adapter import ConvAdapter
 from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter
 from mmqadapter.adapters.lora import LoRA
+from mmqadapter.adapters.mona import Mona
 from mmqadapter.adapters.sequential import SequentialAdapter
 
 __all__ = [
     'AdaptFormer',
     'Adapter',
+    'ConvAdapter',
     'DualLowRankAdapter',
     'LoRA',
+    'Mona',
     'NormedAdaptFormer',
     'SequentialAdapter',
     'build_adapter',

@@ -28,13 +28,15 @@ class Adapter(nn.Module):
 
     Subclasses name in ``sites`` where a block takes them (one instance a site; see
     :mod:`mmqadapter.backbones.sites`), build pairs of matrices and finish ``__init__`` with
-    :meth:`reset_parameters`.
+    :meth:`reset_parameters`. ``forward`` takes tokens, and where ``spatial`` is set the token grid
+    (H, W) behind them.
 
     Args:
         scale: Factor on the output: a number, or ``'learned'`` (one trained number).
     """
 
     sites: ClassVar[tuple[str, ...]]
+    spatial: ClassVar[bool] = False
 
     def __init__(self, scale: float | str = 1.0) -> None:
         super().__init__()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
 
-from mmqadapter.adapters import build_adapter, is_float
+from mmqadapter.adapters import is_float
 from mmqadapter.backbones.block_table import find_blocks, select_blocks
 from mmqadapter.backbones.frozen import FrozenBackbone
-from mmqadapter.backbones.sites import SITES
+from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.registry import MODELS, full_config
 
 
@@ -46,7 +43,9 @@ class AdaptedBackbone(FrozenBackbone):
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             for name, block in chosen.items():
-                self.adapters[name.replace('.', '_')] = self._adapt(block, adapter, quantizer)
+                self.adapters[name.replace('.', '_')] = adapt_block(
+                    self.trunk, block, self.family, adapter, quantizer
+                )
         self.tuning_config = {
             'type': 'AdaptedBackbone',
             'adapter': full_config(adapter),
@@ -54,13 +53,3 @@ class AdaptedBackbone(FrozenBackbone):
             'blocks': blocks,
         }
         self._log_summary(f'{adapter["type"]} in {len(chosen)} blocks')
-
-    def _adapt(self, block: nn.Module, adapter: dict, quantizer: dict | None) -> nn.ModuleDict:
-        norm: Any = block.get_submodule(self.family.mlp_in)  # a LayerNorm or one of timm's own
-        channels = norm.normalized_shape[0]
-        first = build_adapter(adapter, quantizer, channels=channels)
-        others = [build_adapter(adapter, quantizer, channels=channels) for _ in first.sites[1:]]
-        adapters = nn.ModuleDict(dict(zip(first.sites, [first, *others], strict=True)))
-        for site, module in adapters.items():
-            SITES[site](module, block, self.family)
-        return adapters

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmqadapter.adapters import Adapter, build_adapter, is_float
 from mmqadapter.backbones.frozen import FrozenBackbone
-from mmqadapter.backbones.sites import SITES
+from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
 from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings, output_norms, plan_blocks
 from mmqadapter.highway import (
@@ -20,8 +20,9 @@ from mmqadapter.highway import (
     Highway,
     InheritedMerging,
     LowRankMerging,
-    ParallelCell,
     Recompute,
+    build_cell,
+    cell_config,
 )
 from mmqadapter.registry import MODELS, full_config
 
@@ -53,6 +54,8 @@ class HighwayBackbone(FrozenBackbone):
         downsample: Between stages, ``'inherited'``: the trunk's merging, frozen and linear, or
             ``'low-rank'``: a trained one.
         trunk_drop_path: Let the trunk's stochastic depth act during training.
+        cell: How a tap changes the side stream: ``'ParallelCell'`` (as published),
+            ``'JoinedCell'``, or the config of a :class:`mmqadapter.highway.Cell`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
@@ -69,7 +72,9 @@ class HighwayBackbone(FrozenBackbone):
         saved_taps: str = 'float',
         downsample: str = 'inherited',
         trunk_drop_path: bool = False,
+        cell: str | dict = 'ParallelCell',
     ) -> None:
+        cell = cell_config(cell)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
@@ -80,12 +85,13 @@ class HighwayBackbone(FrozenBackbone):
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = highway = Highway(
-                _build_cells(plan, adapter, quantizer, Recompute(SAVED_TAPS[saved_taps])),
+                _build_cells(plan, adapter, quantizer, cell, Recompute(SAVED_TAPS[saved_taps])),
                 self._build_mergings(plan, downsample, quantizer),
                 self._copy_norms(),
             )
             self._run = TrunkRun(highway)
-            self._connect(plan, taps)
+            for block in plan:
+                BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
         self.tuning_config = {
             'type': 'HighwayBackbone',
@@ -94,6 +100,7 @@ class HighwayBackbone(FrozenBackbone):
             'taps': taps,
             'inpath_blocks': inpath_blocks,
             'downsample': downsample,
+            'cell': cell,
         }
         self._log_summary(f'{adapter["type"]} on a highway beside {len(plan)} blocks')
 
@@ -117,22 +124,15 @@ class HighwayBackbone(FrozenBackbone):
             else:
                 yield _low_rank_merging(merging.reduction, quantizer)
 
-    def _connect(self, plan: Iterable[PlannedBlock], taps: str) -> None:
-        if self.family.grid:
-            self.trunk.get_submodule(self.family.grid).register_forward_hook(self._run.read_grid)
-        for block in plan:
-            BlockTaps(self._run, block.stage, block.module, self.family, taps, block.ends)
-
     def _adapt_in_path(
         self, plan: Sequence[PlannedBlock], adapter: dict, quantizer: dict | None
     ) -> None:
         for block in plan[:1]:
             block.module.register_forward_pre_hook(self._run.start_in_path)
         for block in plan:
-            adapters = self.adapters[block.name.replace('.', '_')] = nn.ModuleDict()
-            for site in build_adapter(adapter, None, channels=block.channels).sites:
-                adapters[site] = build_adapter(adapter, quantizer, channels=block.channels)
-                SITES[site](adapters[site], block.module, self.family)
+            self.adapters[block.name.replace('.', '_')] = adapt_block(
+                self.trunk, block.module, self.family, adapter, quantizer
+            )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self._insert_trunk_level(state_dict, prefix)
@@ -164,11 +164,15 @@ def _last(plan: Sequence[PlannedBlock], count: int) -> Sequence[PlannedBlock]:
 
 
 def _build_cells(
-    plan: Iterable[PlannedBlock], adapter: dict, quantizer: dict | None, recompute: Recompute
+    plan: Iterable[PlannedBlock],
+    adapter: dict,
+    quantizer: dict | None,
+    cell: dict,
+    recompute: Recompute,
 ) -> Iterator[list[nn.Module]]:
     for _, blocks in groupby(plan, key=lambda block: block.stage):
         yield [
-            ParallelCell(_token_adapter(adapter, quantizer, block.channels), recompute)
+            build_cell(cell, _token_adapter(adapter, quantizer, block.channels), recompute)
             for block in blocks
             for _ in range(TAPS_PER_BLOCK)
         ]

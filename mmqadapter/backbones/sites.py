@@ -81,6 +81,53 @@ class NormedParallelMLPSite(ParallelMLPSite):
         self.stream = output
 
 
+class AttentionStreamSite:
+    """Adapter on the stream after attention, s + A(s); the MLP reads the sum."""
+
+    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
+        self.adapter = adapter
+        self.change: Tensor | None = None
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._enter)
+        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        block.register_forward_hook(self._forget, always_call=True)
+
+    def _enter(self, module: nn.Module, args: tuple) -> tuple:
+        self.change = self.adapter(args[0])
+        return (args[0] + self.change,)
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        change, self.change = self.change, None
+        assert change is not None, 'the end of an MLP before its norm'
+        return output + change
+
+    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self.change = None  # a block that raised has not come to `_add`
+
+
+class MLPStreamSite:
+    """Adapter on the stream after the MLP, s + A(s)."""
+
+    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
+        self.adapter = adapter
+        self.stream: Tensor | None = None
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._remember)
+        # First, since another site may add to the branch what is in this stream already.
+        branch = block.get_submodule(family.mlp_branch)
+        branch.register_forward_hook(self._add, prepend=True)
+        block.register_forward_hook(self._forget, always_call=True)
+
+    def _remember(self, module: nn.Module, args: tuple) -> None:
+        self.stream = args[0]
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        stream, self.stream = self.stream, None
+        assert stream is not None, 'an MLP before its norm'
+        return output + self.adapter(stream + output)
+
+    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self.stream = None  # a block that raised has not come to `_add`
+
+
 class LinearProjectionSite:
     """LoRA beside a fused linear projection of q, k and v."""
 
@@ -125,6 +172,8 @@ def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> obj
 SITES: dict[str, Any] = {
     'attn_branch': AttentionBranchSite,
     'mlp_branch': MLPBranchSite,
+    'attn_stream': AttentionStreamSite,
+    'mlp_stream': MLPStreamSite,
     'mlp_parallel': ParallelMLPSite,
     'mlp_parallel_normed': NormedParallelMLPSite,
     'qkv': projection_site,

@@ -6,15 +6,17 @@ As sites do, taps own their hooks as bound methods, so that a deep copy (EMA) is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.adapters.grid import Grid
 from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.token_grid import TokenGrid
+from mmqadapter.backbones.trunk_plan import PlannedBlock
 from mmqadapter.highway import Highway, SideStream
 
-Event = Callable[[int, Tensor, tuple[int, int]], None]
+Event = Callable[[int, Tensor, Grid], None]
 
 
 class TrunkRun:
@@ -30,7 +32,6 @@ class TrunkRun:
 
     def __init__(self, highway: Highway) -> None:
         self.highway = highway
-        self.grid = (0, 0)
         self._stream: SideStream | None = None
         self._gradients = False
         self._in_path = False
@@ -50,12 +51,12 @@ class TrunkRun:
             self._stream = None
             self._waiting.clear()
 
-    def give(self, event: str, stage: int, tokens: Tensor) -> None:
+    def give(self, event: str, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Pass on tokens (B, L, C) or (B, H, W, C) as an event of :class:`SideStream`."""
         if self._stream is None:  # a block is computed again, for backward
             return
         tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
-        call, args = getattr(self._stream, event), (stage, tokens, self.grid)
+        call, args = getattr(self._stream, event), (stage, tokens, grid)
         if self._in_path:
             self._waiting.append((call, args))
         else:
@@ -68,58 +69,45 @@ class TrunkRun:
             self._in_path = True
             torch.set_grad_enabled(self._gradients)
 
-    def read_grid(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """Hook of a patch embedding that gives (tokens, grid), or tokens (B, H, W, C)."""
-        self.grid = tuple(output[1] if isinstance(output, tuple) else output.shape[1:3])
-
 
 class BlockTaps:
     """What one block gives: two taps, and its stream where a map or a stage ends.
 
     Args:
         run: Where to.
-        stage: Stage of the block.
+        trunk: The net.
         block: The block.
         family: Its row.
         taps: ``'branch'`` or ``'stream'``.
-        ends: ``'output'``, ``'merge'``, both or none: what follows this block.
     """
 
     def __init__(
-        self,
-        run: TrunkRun,
-        stage: int,
-        block: nn.Module,
-        family: BlockFamily,
-        taps: str,
-        ends: Sequence[str],
+        self, run: TrunkRun, trunk: nn.Module, block: PlannedBlock, family: BlockFamily, taps: str
     ) -> None:
-        self.run, self.stage = run, stage
-        if not family.grid:
-            block.register_forward_pre_hook(self._read_grid)
-        TAPS[taps](self, block, family)
-        for end in ends:
-            block.register_forward_hook(getattr(self, end))
-
-    def _read_grid(self, module: nn.Module, args: tuple) -> None:
-        stream, *grid = args
-        self.run.grid = tuple(grid[0] if grid else stream.shape[1:3])
+        self.run, self.stage = run, block.stage
+        self.grid = TokenGrid(trunk, block.module, family)
+        TAPS[taps](self, block.module, family)
+        for end in block.ends:
+            block.module.register_forward_hook(getattr(self, end))
 
     def tap_input(self, module: nn.Module, args: tuple) -> None:
         """Pre-hook: the input of a module is a tap."""
-        self.run.give('tap', self.stage, args[0].detach())
+        self._give('tap', args[0].detach())
 
     def tap_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         """Hook: the output of a module is a tap."""
-        self.run.give('tap', self.stage, output.detach())
+        self._give('tap', output.detach())
 
     def output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         """Hook: the output of a block gives a map."""
-        self.run.give('output', self.stage, output)
+        self._give('output', output)
 
     def merge(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         """Hook: the output of a block ends a stage."""
-        self.run.give('merge', self.stage, output.detach())
+        self._give('merge', output.detach())
+
+    def _give(self, event: str, tokens: Tensor) -> None:
+        self.run.give(event, self.stage, tokens, self.grid.size)
 
 
 def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:

@@ -2,25 +2,89 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from mmqadapter.highway.grid import Grid
+from mmqadapter.adapters import Adapter
+from mmqadapter.adapters.grid import Grid
 from mmqadapter.highway.recompute import Recompute
+from mmqadapter.registry import MODELS, build_own, full_config
 
 
-class ParallelCell(nn.Module):
-    """h + A(tap): adapters read the trunk alone, so none waits for another (arXiv 2306.09729).
+class Cell(nn.Module):
+    """Base of all cells: h + A(what the adapter reads); subclasses say what it reads.
 
     Args:
         adapter: A, (B, L, C) -> (B, L, C).
         recompute: How A is called, and what it keeps for backward.
     """
 
-    def __init__(self, adapter: nn.Module, recompute: Recompute) -> None:
+    def __init__(self, adapter: Adapter, recompute: Recompute) -> None:
         super().__init__()
         self.adapter = adapter
         self.recompute = recompute
 
     def forward(self, h: Tensor, tap: Tensor, grid: Grid) -> Tensor:
         """Side stream after the tap, (B, H * W, C); ``h`` may be of shape (1, 1, 1)."""
-        return h + self.recompute(self.adapter, tap)
+        place = (grid,) if self.adapter.spatial else ()
+        return h + self.recompute(self.adapter, self.read(h, tap), *place)
+
+    def read(self, h: Tensor, tap: Tensor) -> Tensor:
+        """Input of the adapter, shape and dtype of ``tap``; it alone is kept for backward."""
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class ParallelCell(Cell):
+    """h + A(tap): adapters read the trunk alone, so none waits for another (arXiv 2306.09729)."""
+
+    def read(self, h: Tensor, tap: Tensor) -> Tensor:
+        """The tap."""
+        return tap
+
+
+@MODELS.register_module()
+class JoinedCell(Cell):
+    """h + A(LN(tap) + h): an adapter reads the trunk and what the highway has made of it so far.
+
+    LN is a layer norm without parameters: taps of all depths, whose sizes differ by orders of
+    magnitude, meet the side stream at one size. Gradients go from cell to cell through A as well.
+    """
+
+    def read(self, h: Tensor, tap: Tensor) -> Tensor:
+        """The joined tokens, rounded to the tap's dtype after the sum."""
+        return (F.layer_norm(tap, tap.shape[-1:], eps=1e-6) + h).to(tap.dtype)
+
+
+def cell_config(cell: str | dict) -> dict:
+    """Full config of a cell given by its class name, or by a config.
+
+    Raises:
+        ValueError: It names no cell.
+    """
+    config = {'type': cell} if isinstance(cell, str) else dict(cell)
+    kind = config.get('type')
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(found, type) and issubclass(found, Cell)):
+        kinds = {n: k for n, k in MODELS.module_dict.items() if isinstance(k, type)}
+        known = sorted(name for name, kind in kinds.items() if issubclass(kind, Cell))
+        raise ValueError(f'cell={cell!r} is unknown; use one of {known}.')
+    full = full_config(config)
+    assert full is not None
+    return full
+
+
+def build_cell(cell: dict, adapter: Adapter, recompute: Recompute) -> Any:
+    """Cell around an adapter.
+
+    Args:
+        cell: Config of :func:`cell_config`.
+        adapter: The adapter.
+        recompute: How it is called, and what it keeps for backward.
+
+    Raises:
+        ValueError: Arguments that the cell refuses.
+    """
+    return build_own(cell, adapter=adapter, recompute=recompute)

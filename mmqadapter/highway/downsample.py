@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import quantize_matrices
-from mmqadapter.highway.grid import Grid, to_patches
+from mmqadapter.adapters.grid import Grid, to_patches
 
 
 class InheritedMerging(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.highway.grid import Grid, grid_tokens, to_map
+from mmqadapter.adapters.grid import Grid, grid_tokens, to_map
 
 
 class Highway(nn.Module):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmqadapter.adapters import Adapter, AdaptFormer, build_adapter, is_float, quantized_weights
 from mmqadapter.adapters.scale import LearnedScale
 
-Change = Callable[[nn.Module, Tensor], Tensor]
+Change = Callable[[Adapter, Tensor], Tensor]
 ALL_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8, 32])
 LOW_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8])
 SCALES = pytest.mark.parametrize('scale', [1.0, 'learned'])

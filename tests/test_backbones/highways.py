@@ -13,11 +13,17 @@ from mmqadapter.accounting import saved_for_backward
 from mmqadapter.backbones import HighwayBackbone
 
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
+CONV = dict(type='ConvAdapter', width=4, kernel_size=(3, 5))
 TAPS = pytest.mark.parametrize('taps', ['branch', 'stream'])
 IN_PATH = pytest.mark.parametrize('inpath_blocks', [0, 2])
 ADAPTERS = pytest.mark.parametrize(
     'adapter',
-    [DUAL, dict(type='SequentialAdapter', width=4), dict(type='AdaptFormer', width=4, dropout=0)],
+    [
+        DUAL,
+        CONV,
+        dict(type='SequentialAdapter', width=4),
+        dict(type='AdaptFormer', width=4, dropout=0),
+    ],
     ids=lambda cfg: cfg['type'],
 )
 

@@ -17,6 +17,8 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     'adaptformer': dict(type='AdaptFormer', width=4, dropout=0.0, scale=0.5),
     'adaptformer-normed': dict(type='NormedAdaptFormer', width=4, dropout=0.0, scale=0.5),
     'sequential': dict(type='SequentialAdapter', width=4, scale='learned'),
+    'conv': dict(type='ConvAdapter', width=4, kernel_size=(3, 5), scale='learned'),
+    'mona': dict(type='Mona', width=4, dropout=0.0),
     'lora': dict(type='LoRA', rank=2, scale=2.0),
     'lora-qkv': dict(type='LoRA', rank=2, targets='qkv', scale='learned'),
 }
@@ -105,22 +107,33 @@ def detector(backbone: dict) -> nn.Module:
     return MODELS.build(ConfigDict(cfg))
 
 
-def block_by_hand(block: nn.Module, adapters: nn.ModuleDict, x: Tensor, *grid: Any) -> Tensor:
-    """Stream after a bare ``block`` with bottleneck adapters, by the papers' formulas."""
+def block_by_hand(
+    block: nn.Module, adapters: nn.ModuleDict, places: tuple[int, int], x: Tensor, *grid: Any
+) -> Tensor:
+    """Stream after a bare ``block`` with bottleneck adapters, by the papers' formulas.
+
+    ``places`` is the token grid of a plain ViT; a Swin block's is in its arguments.
+    """
     attn, mlp = BRANCHES[type(block).__name__]
+    if grid or x.ndim == 4:
+        places = grid[0] if grid else x.shape[1:3]
     branch = attn(block, x, *grid)
     if 'attn_branch' in adapters:
-        branch = branch + _bottleneck(adapters['attn_branch'], branch, F.gelu)
+        branch = branch + bottleneck_by_hand(adapters['attn_branch'], branch, F.gelu, places)
     x = x + branch
+    if 'attn_stream' in adapters:
+        x = x + mona_by_hand(adapters['attn_stream'], x, places)
     branch = mlp(block, x)
     if 'mlp_branch' in adapters:
-        branch = branch + _bottleneck(adapters['mlp_branch'], branch, F.gelu)
+        branch = branch + bottleneck_by_hand(adapters['mlp_branch'], branch, F.gelu, places)
     if 'mlp_parallel' in adapters:
-        branch = branch + _bottleneck(adapters['mlp_parallel'], x, F.relu)
+        branch = branch + bottleneck_by_hand(adapters['mlp_parallel'], x, F.relu, places)
     if 'mlp_parallel_normed' in adapters:
         norm = block.ln2 if hasattr(block, 'ln2') else block.norm2
-        branch = branch + _bottleneck(adapters['mlp_parallel_normed'], norm(x), F.relu)
-    return x + branch
+        normed = adapters['mlp_parallel_normed']
+        branch = branch + bottleneck_by_hand(normed, norm(x), F.relu, places)
+    x = x + branch
+    return x + mona_by_hand(adapters['mlp_stream'], x, places) if 'mlp_stream' in adapters else x
 
 
 @torch.no_grad()
@@ -145,10 +158,41 @@ def _qkv_weight(block: nn.Module) -> Tensor:
     return next(parameters[name] for name in names if name in parameters)
 
 
-def _bottleneck(adapter: nn.Module, x: Tensor, activation: Any) -> Tensor:
+def bottleneck_by_hand(adapter: Any, x: Tensor, activation: Any, places: tuple[int, int]) -> Tensor:
+    """What an adapter adds to tokens (B, L, C) or (B, H, W, C), convolutions included."""
     hidden = activation(F.linear(x, adapter.down.weight, adapter.down.bias))
+    if adapter.spatial:
+        hidden = _mixed(adapter.mixing, hidden, places)
     change = F.linear(hidden, adapter.up.weight, adapter.up.bias)
     return change * adapter.scale(torch.ones(()))
+
+
+def mona_by_hand(adapter: Any, x: Tensor, places: tuple[int, int]) -> Tensor:
+    """What Mona adds to the stream."""
+    norm = adapter.norm
+    normed = F.layer_norm(x, x.shape[-1:], norm.norm.weight, norm.norm.bias)
+    hidden = adapter.down(normed * norm.normed_scale + x * norm.plain_scale)
+    hidden = _mixed(adapter.mixing, hidden, places)
+    return adapter.up(F.gelu(hidden + adapter.projector(hidden)))
+
+
+def _mixed(mixing: Any, x: Tensor, places: tuple[int, int]) -> Tensor:
+    flat, (height, width) = x.flatten(1, -2), places
+    leading, maps = flat[:, : -height * width], flat[:, -height * width :]
+    maps = maps.unflatten(1, (height, width))
+    parts = [_convolved(c, maps) for c in mixing.convolutions]
+    maps = maps + sum(parts) / len(parts)
+    return torch.cat([leading, maps.flatten(1, 2)], 1).view_as(x)
+
+
+def _convolved(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
+    """Depthwise, as shifted copies of maps (B, H, W, r), weighted and added up."""
+    size, (height, width) = convolution.kernel_size[0], maps.shape[1:3]
+    around = F.pad(maps, (0, 0, *4 * [size // 2]))
+    shifts = [(i, j) for i in range(size) for j in range(size)]
+    weight = convolution.weight[:, 0]
+    added = [weight[:, i, j] * around[:, i : i + height, j : j + width] for i, j in shifts]
+    return torch.stack(added).sum(0) + convolution.bias
 
 
 def _packed_attention(block: nn.Module, x: Tensor) -> Tensor:

@@ -131,10 +131,11 @@ def test_bfloat16_autocast(tiny_backbone: Factory, adapter: str, quantizer: dict
         assert gradients[f'adapters.{name}'].isfinite().all()
 
 
+@pytest.mark.parametrize('adapter', ['adaptformer', 'conv'])
 @torch.no_grad()
-def test_one_size_after_another(tiny_backbone: Factory) -> None:
-    net, wrapped = bare(tiny_backbone()), wrap(tiny_backbone())
-    other = trained(tiny_backbone()).eval()
+def test_one_size_after_another(tiny_backbone: Factory, adapter: str) -> None:
+    net, wrapped = bare(tiny_backbone()), wrap(tiny_backbone(), adapter)
+    other = trained(tiny_backbone(), adapter).eval()
     for size in [(64, 64), (48, 80), (70, 93), (64, 64)]:
         assert equal(wrapped(images(*size)), net(images(*size)))
         assert equal(other(images(*size)), deepcopy(other)(images(*size)))

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from highways import TAPS, own, trained, wrap
-from nets import BRANCHES, backward, bare, equal, images
+from highways import CONV, DUAL, TAPS, own, trained, wrap
+from nets import BRANCHES, backward, bare, bottleneck_by_hand, equal, images
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmqadapter.backbones import HighwayBackbone
+from mmqadapter.highway import JoinedCell
 
 Factory = Callable[..., dict]
 
 
 def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> list[Tensor]:
-    """Maps of a bare net with the highway of ``wrapped``, by the paper's formulas."""
+    """Maps of a bare net with the highway of ``wrapped``, by the formulas of its cells."""
     seen: dict[nn.Module, tuple] = {}
 
     def remember(module: nn.Module, args: tuple, output: Any) -> None:
@@ -30,7 +32,7 @@ def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> l
     blocks = [m for m in net.modules() if type(m).__name__ in BRANCHES]
     merges = [m for m in net.modules() if type(m).__name__ == 'PatchMerging']
     highway = wrapped.adapters['highway']
-    cells = iter([cell.adapter for stage in highway.stages for cell in stage])
+    cells = iter([cell for stage in highway.stages for cell in stage])
     maps: list[Tensor] = []
     h: Any = 0
     outputs = net.out_indices if len(merges) == 0 else (1, 3)  # two blocks a stage
@@ -45,12 +47,22 @@ def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> l
         pair = (first, second) if taps == 'branch' else (middle, middle + second)
         height, width = plain[len(maps)].shape[2:]
         for tap in pair:
-            h = h + next(cells)(tokens(tap, height * width))
+            h = cell_by_hand(next(cells), h, tokens(tap, height * width), (height, width))
         if number in outputs:
             joined = tokens(middle + second, height * width) + h
             normed = highway.norms[len(maps)](joined)
             maps.append(normed.transpose(1, 2).unflatten(2, (height, width)))
     return maps
+
+
+def cell_by_hand(cell: Any, h: Any, tap: Tensor, grid: tuple[int, int]) -> Tensor:
+    """h + A(tap), or h + A(LN(tap) + h)."""
+    if isinstance(cell, JoinedCell):
+        var, mean = torch.var_mean(tap, -1, correction=0, keepdim=True)
+        tap = (tap - mean) / (var + 1e-6).sqrt() + h
+    if cell.adapter.spatial:
+        return h + bottleneck_by_hand(cell.adapter, tap, F.gelu, grid)
+    return h + cell.adapter(tap)
 
 
 def tokens(x: Tensor, count: int) -> Tensor:
@@ -70,10 +82,15 @@ def merge_by_hand(merging: Any, seen: dict[nn.Module, tuple], h: Tensor) -> Tens
 
 
 @TAPS
+@pytest.mark.parametrize(
+    ('cell', 'adapter'), [('ParallelCell', DUAL), ('JoinedCell', CONV)], ids=['published', 'joined']
+)
 @pytest.mark.parametrize('size', [(64, 64), (70, 93)])
 @torch.no_grad()
-def test_is_the_published_formula(tiny_backbone: Factory, taps: str, size: tuple[int, int]) -> None:
-    wrapped = trained(tiny_backbone(), taps=taps)
+def test_is_the_formula(
+    tiny_backbone: Factory, taps: str, size: tuple[int, int], cell: str, adapter: dict
+) -> None:
+    wrapped = trained(tiny_backbone(), adapter, taps=taps, cell=cell)
     expected = by_hand(bare(tiny_backbone()), wrapped, taps, images(*size))
     torch.testing.assert_close(list(wrapped(images(*size))), expected, rtol=1e-4, atol=1e-4)
 

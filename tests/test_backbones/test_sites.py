@@ -15,18 +15,18 @@ from mmqadapter.backbones.block_table import find_blocks
 
 Factory = Callable[..., dict]
 BOTTLENECKS = pytest.mark.parametrize(
-    'adapter', ['adaptformer', 'adaptformer-normed', 'sequential']
+    'adapter', ['adaptformer', 'adaptformer-normed', 'sequential', 'conv', 'mona']
 )
 LORAS = pytest.mark.parametrize('adapter', ['lora', 'lora-qkv'])
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 
 
-def traced(wrapped: nn.Module) -> Iterator[tuple[str, tuple, Tensor]]:
+def traced(wrapped: nn.Module, x: Tensor) -> Iterator[tuple[str, tuple, Tensor]]:
     """Name, arguments and output of each block in one forward."""
     trace: list = []
     for name, block in find_blocks(wrapped.trunk, wrapped.family).items():
         block.register_forward_hook(lambda m, args, out, n=name: trace.append((n, args, out)))
-    wrapped(images())
+    wrapped(x)
     return iter(trace)
 
 
@@ -45,15 +45,18 @@ def assert_nothing_left(wrapped: nn.Module) -> None:
 
 
 @BOTTLENECKS
+@pytest.mark.parametrize('size', [(64, 64), (70, 93)])
 @torch.no_grad()
-def test_equals_a_block_written_by_hand(tiny_backbone: Factory, adapter: str) -> None:
+def test_equals_a_block_written_by_hand(
+    tiny_backbone: Factory, adapter: str, size: tuple[int, int]
+) -> None:
     net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
-    blocks = 0
-    for name, args, out in traced(wrapped):
+    blocks, places = 0, net(images(*size))[-1].shape[2:]
+    for name, args, out in traced(wrapped, images(*size)):
         adapters = wrapped.adapters[name.replace('.', '_')]
-        expected = block_by_hand(net.get_submodule(name), adapters, *args)
+        expected = block_by_hand(net.get_submodule(name), adapters, places, *args)
         torch.testing.assert_close(out, expected)
-        unadapted = block_by_hand(net.get_submodule(name), nn.ModuleDict(), *args)
+        unadapted = block_by_hand(net.get_submodule(name), nn.ModuleDict(), places, *args)
         assert (out - unadapted).abs().max() > 1e-2
         blocks += 1
     assert blocks == len(wrapped.adapters)
@@ -82,8 +85,12 @@ def test_hooks_are_bound_methods(tiny_backbone: Factory, adapter: str) -> None:
     wrapped = trained(tiny_backbone(), adapter)
     copy = deepcopy(wrapped)
     copied = {id(module) for module in copy.adapters.modules()}
-    found = [hook.__self__.adapter for hook in hooks(copy.trunk)]
+    owners = [hook.__self__ for hook in hooks(copy.trunk)]
+    found = [owner.adapter for owner in owners if hasattr(owner, 'adapter')]
+    found = [getattr(called, 'adapter', called) for called in found]  # a spatial one is wrapped
     assert found
+    grids = {id(owner) for owner in owners if not hasattr(owner, 'adapter')}
+    assert grids.isdisjoint(id(hook.__self__) for hook in hooks(wrapped.trunk))
     assert all(id(module) in copied for module in found)
 
 

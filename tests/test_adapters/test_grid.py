@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmqadapter.highway.grid import grid_tokens, to_map, to_patches
+from mmqadapter.adapters.grid import grid_tokens, to_map, to_patches
 
 
 @pytest.mark.parametrize('leading', [0, 1, 5])

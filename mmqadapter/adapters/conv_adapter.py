@@ -1,0 +1,101 @@
+"""Convolutional adapter: a bottleneck in which neighbours on the token grid see each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.adapters.base import Adapter
+from mmqadapter.adapters.grid import Grid, grid_tokens, to_map
+from mmqadapter.registry import MODELS
+
+
+class GridConvolution(nn.Module):
+    """x + mean of depthwise convolutions of x on the grid; class and register tokens pass as x.
+
+    Args:
+        channels: r.
+        kernel_sizes: Odd sizes, one convolution each; the grid is padded with zeros.
+        bias: Whether the convolutions have one.
+    """
+
+    def __init__(self, channels: int, kernel_sizes: Sequence[int], bias: bool) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=bias)
+            for size in kernel_sizes
+        )
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """(B, L, r) -> (B, L, r).
+
+        Raises:
+            ValueError: There are fewer tokens than places.
+        """
+        tokens = grid_tokens(x, grid)
+        leading = x[:, : x.shape[1] - tokens.shape[1]]
+        maps = to_map(tokens, grid)
+        mixed = sum(convolution(maps) for convolution in self.convolutions)
+        mixed = tokens + mixed.flatten(2).transpose(1, 2) / len(self.convolutions)
+        return torch.cat([leading, mixed], 1) if leading.shape[1] else mixed
+
+
+@MODELS.register_module()
+class ConvAdapter(Adapter):
+    """Bottleneck with GELU and a residual depthwise convolution: up(z + conv(z)), z = GELU(down).
+
+    The place of the convolutions is that of Mona's (arXiv 2408.08345). In a block two adapters,
+    after attention and after the MLP, each 2 C r weights and r weights for each place of a kernel.
+    A quantiser takes the projections alone: a kernel of few weights, each of its own meaning (the
+    centre, a neighbour), is badly told by the levels that a large matrix averages out.
+
+    Args:
+        channels: C, given by the block.
+        width: Width r of the bottleneck.
+        kernel_size: Odd size in tokens, or several, whose outputs are averaged.
+        bias: Whether projections and convolutions have biases.
+        scale: Factor on the output: a number, or ``'learned'``.
+
+    Raises:
+        ValueError: An argument outside these values.
+    """
+
+    sites = ('attn_branch', 'mlp_branch')
+    spatial = True
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        kernel_size: int | Sequence[int] = 3,
+        bias: bool = True,
+        scale: float | str = 1.0,
+    ) -> None:
+        super().__init__(scale)
+        if width < 1:
+            raise ValueError(f'width={width} is no bottleneck; use 1 or more.')
+        sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+        if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):
+            raise ValueError(
+                f'kernel_size={kernel_size!r} has no centre; use odd sizes, such as 3.'
+            )
+        self.down = nn.Linear(channels, width, bias=bias)
+        self.activation = nn.GELU()
+        self.mixing = GridConvolution(width, sizes, bias)
+        self.up = nn.Linear(width, channels, bias=bias)
+        self.reset_parameters()
+
+    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """The one pair."""
+        return [(self.down, self.up)]
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """Change to add: (B, L, C) -> (B, L, C).
+
+        Args:
+            x: Tokens; those of the grid come last, row by row.
+            grid: Height and width, in tokens.
+        """
+        return self.scale(self.up(self.mixing(self.activation(self.down(x)), grid)))

@@ -1,0 +1,128 @@
+"""Cells: what an adapter reads, gradients from cell to cell, what is kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.accounting import saved_for_backward
+from mmqadapter.adapters import build_adapter
+from mmqadapter.highway import (
+    SAVED_TAPS,
+    Cell,
+    JoinedCell,
+    ParallelCell,
+    Recompute,
+    build_cell,
+    cell_config,
+)
+
+GRID = (5, 10)
+KINDS = pytest.mark.parametrize('kind', [ParallelCell, JoinedCell])
+ADAPTERS = pytest.mark.parametrize('adapter', ['SequentialAdapter', 'ConvAdapter'])
+FORMATS = pytest.mark.parametrize('saved', SAVED_TAPS)
+# Relative error of gradients through a chain of three cells.
+GRADIENT_ERROR = {'float': 1e-5, 'half': 1e-2, 'int8': 4e-2}
+
+
+def cell(kind: type[Cell], adapter: str = 'ConvAdapter', saved: str = 'float') -> Cell:
+    built = build_adapter(dict(type=adapter, width=8), None, channels=64)
+    for parameter in built.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return kind(built, Recompute(SAVED_TAPS[saved]))
+
+
+def by_hand(cell: Cell, h: Tensor, tap: Tensor) -> Tensor:
+    """Side stream after the tap, by plain autograd."""
+    if isinstance(cell, JoinedCell):
+        var, mean = torch.var_mean(tap, -1, correction=0, keepdim=True)
+        tap = (tap - mean) / (var + 1e-6).sqrt() + h
+    place = (GRID,) if cell.adapter.spatial else ()
+    return h + cell.adapter(tap, *place)
+
+
+def gradients(chain: nn.Module, h: Tensor, start: Tensor) -> list[Tensor]:
+    weights = torch.linspace(-1, 1, h.numel()).view_as(h)
+    return list(torch.autograd.grad((h * weights).sum(), [start, *chain.parameters()]))
+
+
+@KINDS
+@ADAPTERS
+@FORMATS
+def test_gradients_through_a_chain_are_those_of_plain_autograd(
+    kind: type[Cell], adapter: str, saved: str
+) -> None:
+    """From cell to cell through the side stream, and through what the adapters read of it."""
+    chain = nn.ModuleList(cell(kind, adapter, saved) for _ in range(3))
+    taps = torch.randn(3, 2, 50, 64) * torch.tensor([0.5, 1, 2]).view(3, 1, 1, 1)
+    start = torch.randn(2, 50, 64, requires_grad=True)
+    h = expected = start
+    for one, tap in zip(chain, taps, strict=True):
+        h, expected = one(h, tap, GRID), by_hand(one, expected, tap)
+    torch.testing.assert_close(h, expected, rtol=1e-4, atol=1e-4)
+    found, exact = gradients(chain, h, start), gradients(chain, expected, start)
+    for one, other in zip(found, exact, strict=True):
+        assert (one - other).norm() <= GRADIENT_ERROR[saved] * other.norm()
+
+
+def test_a_joined_cell_sees_the_side_stream_and_a_parallel_one_does_not() -> None:
+    h, tap = torch.randn(2, 2, 50, 64)
+    for kind in (ParallelCell, JoinedCell):
+        one = cell(kind)
+        alike = torch.allclose(one(h, tap, GRID) - h, one(2 * h, tap, GRID) - 2 * h, atol=1e-4)
+        assert alike == (kind is ParallelCell)
+
+
+def test_a_joined_cell_reads_taps_of_any_size_alike() -> None:
+    one, h, tap = cell(JoinedCell), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    torch.testing.assert_close(one(h, 100 * tap + 7, GRID), one(h, tap, GRID), rtol=1e-3, atol=1e-3)
+
+
+@KINDS
+@ADAPTERS
+@FORMATS
+def test_the_input_of_the_adapter_alone_is_kept(kind: type[Cell], adapter: str, saved: str) -> None:
+    one, h, tap = cell(kind, adapter, saved), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    with saved_for_backward(one) as counter:
+        one(h.requires_grad_(), tap, GRID)
+    assert counter.total == 100 * {'float': 4 * 64, 'half': 2 * 64, 'int8': 64 + 4}[saved]
+
+
+@KINDS
+def test_the_first_cell_starts_from_nothing(kind: type[Cell]) -> None:
+    one, tap = cell(kind), torch.randn(2, 50, 64)
+    nothing = torch.zeros(2, 50, 64)
+    assert torch.equal(one(torch.zeros(1, 1, 1), tap, GRID), one(nothing, tap, GRID))
+
+
+@KINDS
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_taps_are_read_in_their_dtype_and_added_up_in_float32(
+    kind: type[Cell], dtype: torch.dtype
+) -> None:
+    one, (h, tap) = cell(kind).to(dtype), torch.randn(2, 2, 50, 64)
+    assert one.read(h, tap.to(dtype)).dtype == dtype
+    assert one(h, tap.to(dtype), GRID).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    'given', ['JoinedCell', 'mmqadapter.JoinedCell', dict(type='JoinedCell'), dict(type=JoinedCell)]
+)
+def test_cells_are_named_by_class(given: str | dict) -> None:
+    assert cell_config(given) == {'type': 'JoinedCell'}
+    adapter = build_adapter(dict(type='ConvAdapter', width=8), None, channels=64)
+    built = build_cell(cell_config(given), adapter, Recompute(SAVED_TAPS['half']))
+    assert isinstance(built, JoinedCell) and built.adapter is adapter
+
+
+@pytest.mark.parametrize('given', ['JoindCell', 'ConvAdapter', dict(type='Cel'), {}])
+def test_what_is_no_cell_is_refused(given: str | dict) -> None:
+    with pytest.raises(ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell'"):
+        cell_config(given)
+
+
+def test_arguments_that_a_cell_does_not_take_are_refused() -> None:
+    config = cell_config(dict(type='JoinedCell', width=3))
+    with pytest.raises(ValueError, match='cannot be built: .*width'):
+        build_cell(config, cell(JoinedCell).adapter, Recompute(SAVED_TAPS['float']))
