@@ -27,8 +27,8 @@ class BlockFamily:
         behind: Regex of parameters behind an output: used only if a later output follows the one
             that group 1 counts, or (no group) if the last block reaches an output.
         resized: Parameters that loading fits to the image size; left out of the fingerprint.
-        grid: Patch embedding whose output has the grid (H, W); '' where each block is told it, or
-            gets tokens (B, H, W, C).
+        grid: Patch embedding whose output has the grid (H, W); '' where the attention branch of
+            each block is told it, or gets tokens (B, H, W, C).
         output_norm: Norm of each output; ``{}`` stands for what ``out_indices`` counts.
         end_norm: Norm behind the net's last block alone. A net may lack either of these.
         merging: Regex of the patch mergings between stages, with children ``norm`` and
