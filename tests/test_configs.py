@@ -34,7 +34,7 @@ def offline(cfg: Config) -> Config:
         for key in ('init_cfg', 'checkpoint'):
             if key in node:
                 node[key] = None
-        if 'pretrained' in node:
+        if node.get('pretrained'):
             node['pretrained'] = False
         if node.get('type') == 'SyncBN':
             node['type'] = 'BN'

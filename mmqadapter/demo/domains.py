@@ -1,6 +1,6 @@
-"""The two domains: in the first the hue tells the class, in the second the size of its checks.
+"""Domains: in the first the hue tells the class, in the others lightness or the size of checks.
 
-A net that learnt on the first takes means of colours and ignores what counts in the second.
+A net that learnt on the first takes means of colours and ignores what counts in the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 from mmqadapter.demo.scenes import Domain
 
 HUES = {'red': 0.0, 'green': 0.25, 'cyan': 0.5, 'violet': 0.75}
+LIGHTNESS = {'dark': 0.12, 'dim': 0.3, 'bright': 0.5, 'pale': 0.75}
+LUMA = np.array([0.3, 0.59, 0.11])
 CHECKS = {'fine': 2, 'small': 4, 'large': 8, 'coarse': 16}  # pixels
 CONTRAST = 0.35  # least difference of the two colours in one of red, green and blue, 0 to 1
 
@@ -23,6 +25,12 @@ def _grey(size: int, rng: np.random.Generator) -> np.ndarray:
 def _hue(label: int, size: int, rng: np.random.Generator) -> np.ndarray:
     hue = list(HUES.values())[label - 1] + rng.normal(0, 0.03)
     return _flat(_colour(hue, rng.uniform(0.5, 1), rng.uniform(0.4, 1)), size)
+
+
+def _lightness(label: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    colour = _colour(rng.random(), rng.uniform(0.4, 0.9), 1.0)
+    target = list(LIGHTNESS.values())[label - 1] * np.exp(rng.normal(0, 0.08))
+    return _flat(colour * target / (colour @ LUMA), size)
 
 
 def _tinted(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -57,4 +65,5 @@ def _flat(colour: np.ndarray, size: int) -> np.ndarray:
 
 
 HUE = Domain(('ground', *HUES), _grey, _hue, _noisy)
+SHADE = Domain(('ground', *LIGHTNESS), _grey, _lightness, _noisy)
 CHECKED = Domain(('ground', *CHECKS), _tinted, _checks, _noisy)

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from mmqadapter.atomic import atomic_write
-from mmqadapter.demo.domains import CHECKED
 from mmqadapter.demo.files import SPLIT_NUMBERS
 from mmqadapter.demo.scenes import draw
 from mmqadapter.demo.settings import COLOURS, DemoTask
@@ -37,7 +36,7 @@ def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     atomic_write(folder / 'report.md', text.encode())
     atomic_write(folder / 'report.json', json.dumps(rows, indent=1).encode())
     _draw_comparison(task, folder, rows)
-    _draw_overlays(folder, rows)
+    _draw_overlays(task, folder, rows)
     names = ('report.md', 'report.json', 'comparison.png', 'overlays.png')
     Console().print('Written: ' + ', '.join(str(folder / name) for name in names))
 
@@ -97,10 +96,13 @@ def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     plt.close(figure)
 
 
-def _draw_overlays(folder: Path, rows: list[dict]) -> None:
+def _draw_overlays(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     """Image, truth and each method's prediction of a few scenes, side by side."""
     files = sorted((folder / 'data' / 'target' / 'images' / 'val').iterdir())[:SHOWN]
-    columns: list[list] = [[Image.open(file) for file in files], [_truth(n) for n in range(SHOWN)]]
+    columns: list[list] = [
+        [Image.open(file) for file in files],
+        [_truth(task, n) for n in range(SHOWN)],
+    ]
     columns += [_predictions(folder, row['method'], files) for row in rows]
     titles = ['image', 'truth', *(row['title'] for row in rows)]
     size = (2.2 * len(columns), 2.3 * SHOWN)
@@ -130,8 +132,8 @@ def _predictions(folder: Path, method: str, files: list[Path]) -> list[np.ndarra
     ]
 
 
-def _truth(index: int) -> np.ndarray:
-    return _coloured(draw(CHECKED, (0, SPLIT_NUMBERS['val'], index)).labels)
+def _truth(task: DemoTask, index: int) -> np.ndarray:
+    return _coloured(draw(task.target, (0, SPLIT_NUMBERS['val'], index)).labels)
 
 
 def _coloured(labels: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mmqadapter.demo.domains import CHECKED, HUE
+from mmqadapter.demo.domains import HUE
 from mmqadapter.demo.progress import ProgressHook
 from mmqadapter.demo.report import write_report
 from mmqadapter.demo.scenes import Domain
@@ -54,13 +54,13 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
     for own in ('data', 'pretrain', *METHODS, 'predictions'):
         shutil.rmtree(folder / own, ignore_errors=True)
     console.print(f'Drawing scenes of two domains into {folder / "data"} ...')
-    for name, domain in (('source', HUE), ('target', CHECKED)):
+    for name, domain in (('source', HUE), ('target', task.target)):
         for split, count in COUNTS.items():
             task.write(folder / 'data' / name, domain, split, count)
     weights = _pretrain(task, folder, configs, iterations, console)
     rows = []
     for method, title in METHODS.items():
-        cfg = _configure(task, configs, folder, 'target', CHECKED, iterations)
+        cfg = _configure(task, configs, folder, 'target', task.target, iterations)
         _use(cfg, method, str(weights))
         rows.append({'method': method, 'title': title, **_train(cfg, folder, method, console)})
         console.print(f'  {task.metric[1]} {_score(rows[-1], task):.1f}')

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmqadapter.demo.domains import CHECKED, HUE
+from mmqadapter.demo.domains import CHECKED, HUE, SHADE
 from mmqadapter.demo.files import write_instances, write_semantic
 from mmqadapter.demo.scenes import Domain, draw
 
@@ -45,6 +45,19 @@ def test_the_size_of_checks_tells_the_class_in_the_second_domain_only() -> None:
     fine, small, large, coarse = edges(CHECKED).values()
     assert fine > 1.5 * small > 2 * large > 2.5 * coarse
     assert max(edges(HUE).values()) < 0.02
+
+
+def test_lightness_tells_the_class_in_the_domain_of_shades() -> None:
+    luma: dict[int, list[float]] = {}
+    for index in range(30):
+        scene = draw(SHADE, (0, 0, index))
+        grey = scene.image @ np.array([0.3, 0.59, 0.11])
+        for label, mask in scene.instances:
+            if mask.any():
+                luma.setdefault(label, []).append(float(grey[mask].mean()))
+    dark, dim, bright, pale = (luma[label] for label in sorted(luma))
+    assert np.mean(dark) < np.mean(dim) < np.mean(bright) < np.mean(pale)
+    assert all(np.std(values) < 0.2 * np.mean(values) for values in luma.values())
 
 
 def test_files(tmp_path: Path) -> None:
