@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -51,6 +52,13 @@ def _join_group(cfg: Config) -> None:
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
     limit = None if seconds is None else timedelta(seconds=seconds)
     torch.distributed.init_process_group('gloo', timeout=limit)
+    atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    """End gloo's threads: those that outlive the interpreter abort the process now and then."""
+    if is_distributed():
+        torch.distributed.destroy_process_group()
 
 
 def _refuse_sync_bn(cfg: Config) -> None:
