@@ -21,7 +21,7 @@ model = dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
         backbone=_base_.model.backbone,
-        adapter=dict(type='AdaptFormer', width=32),
+        adapter=dict(type='AdaptFormer', width=64, dropout=0.0),
         quantizer=dict(type='GaussianQuantizer', bits=1),
     ),
     decode_head=dict(num_classes=11, loss_decode=dict(class_weight=weights)),

@@ -55,3 +55,26 @@ def full_config(cfg: dict | None) -> dict | None:
     parameters = inspect.signature(kind).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return {**defaults, **cfg, 'type': kind.__name__}
+
+
+def config_of(base: type, argument: str, value: str | dict) -> dict:
+    """Full config of a ``base`` given by its class name or by a config.
+
+    Args:
+        base: What ``value`` has to name a subclass of.
+        argument: What messages call the value.
+        value: Class name or config.
+
+    Raises:
+        ValueError: It names none.
+    """
+    config = {'type': value} if isinstance(value, str) else dict(value)
+    kind = config.get('type')
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(found, type) and issubclass(found, base)):
+        kinds = {n: k for n, k in MODELS.module_dict.items() if isinstance(k, type)}
+        known = sorted(name for name, kind in kinds.items() if issubclass(kind, base))
+        raise ValueError(f'{argument}={value!r} is unknown; use one of {known}.')
+    full = full_config(config)
+    assert full is not None
+    return full

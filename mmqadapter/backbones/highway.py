@@ -17,14 +17,15 @@ from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
 from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings, output_norms, plan_blocks
 from mmqadapter.highway import (
     SAVED_TAPS,
+    Cell,
     Highway,
     InheritedMerging,
     LowRankMerging,
     Recompute,
+    Stem,
     build_cell,
-    cell_config,
 )
-from mmqadapter.registry import MODELS, full_config
+from mmqadapter.registry import MODELS, build_own, config_of, full_config
 
 DOWNSAMPLE = ('inherited', 'low-rank')
 # Sites of adapters that change a projection of the trunk, and do not map tokens to tokens.
@@ -56,6 +57,8 @@ class HighwayBackbone(FrozenBackbone):
         trunk_drop_path: Let the trunk's stochastic depth act during training.
         cell: How a tap changes the side stream: ``'ParallelCell'`` (as published),
             ``'JoinedCell'``, or the config of a :class:`mmqadapter.highway.Cell`.
+        stem: What the side stream starts from: ``'NoStem'``, zero (as published), ``'ConvStem'``,
+            convolutions over the image, or the config of a :class:`mmqadapter.highway.Stem`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
@@ -73,8 +76,9 @@ class HighwayBackbone(FrozenBackbone):
         downsample: str = 'inherited',
         trunk_drop_path: bool = False,
         cell: str | dict = 'ParallelCell',
+        stem: str | dict = 'NoStem',
     ) -> None:
-        cell = cell_config(cell)
+        cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
@@ -88,6 +92,7 @@ class HighwayBackbone(FrozenBackbone):
                 _build_cells(plan, adapter, quantizer, cell, Recompute(SAVED_TAPS[saved_taps])),
                 self._build_mergings(plan, downsample, quantizer),
                 self._copy_norms(),
+                _build_stem(stem, quantizer, self.trunk, plan[0].channels),
             )
             self._run = TrunkRun(highway)
             for block in plan:
@@ -101,6 +106,7 @@ class HighwayBackbone(FrozenBackbone):
             'inpath_blocks': inpath_blocks,
             'downsample': downsample,
             'cell': cell,
+            'stem': stem,
         }
         self._log_summary(f'{adapter["type"]} on a highway beside {len(plan)} blocks')
 
@@ -185,6 +191,14 @@ def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Adap
             f'{adapter["type"]!r} changes a projection of the trunk: it cannot sit on a highway; '
             'use DualLowRankAdapter, SequentialAdapter or AdaptFormer.'
         )
+    return built
+
+
+def _build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
+    embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    built = build_own(stem, stride=embedding.stride[0], channels=channels)
+    if quantizer is not None and not is_float(quantizer):
+        built.quantize(quantizer)
     return built
 
 

@@ -40,7 +40,7 @@ class TrunkRun:
     def __call__(self, trunk: nn.Module, images: Tensor) -> Sequence[Tensor]:
         """Maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
         self._gradients, self._in_path = torch.is_grad_enabled(), False
-        self._stream = stream = self.highway.start()
+        self._stream = stream = self.highway.start(images)
         try:
             with torch.no_grad():
                 trunk(images)

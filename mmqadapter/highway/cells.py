@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from mmqadapter.adapters import Adapter
 from mmqadapter.adapters.grid import Grid
 from mmqadapter.highway.recompute import Recompute
-from mmqadapter.registry import MODELS, build_own, full_config
+from mmqadapter.registry import MODELS, build_own
 
 
 class Cell(nn.Module):
@@ -58,29 +58,11 @@ class JoinedCell(Cell):
         return (F.layer_norm(tap, tap.shape[-1:], eps=1e-6) + h).to(tap.dtype)
 
 
-def cell_config(cell: str | dict) -> dict:
-    """Full config of a cell given by its class name, or by a config.
-
-    Raises:
-        ValueError: It names no cell.
-    """
-    config = {'type': cell} if isinstance(cell, str) else dict(cell)
-    kind = config.get('type')
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(found, type) and issubclass(found, Cell)):
-        kinds = {n: k for n, k in MODELS.module_dict.items() if isinstance(k, type)}
-        known = sorted(name for name, kind in kinds.items() if issubclass(kind, Cell))
-        raise ValueError(f'cell={cell!r} is unknown; use one of {known}.')
-    full = full_config(config)
-    assert full is not None
-    return full
-
-
 def build_cell(cell: dict, adapter: Adapter, recompute: Recompute) -> Any:
     """Cell around an adapter.
 
     Args:
-        cell: Config of :func:`cell_config`.
+        cell: Config with its type.
         adapter: The adapter.
         recompute: How it is called, and what it keeps for backward.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from mmqadapter.adapters.grid import Grid, grid_tokens, to_map
@@ -20,6 +19,7 @@ class Highway(nn.Module):
         stages: Cells ``(h, tap, grid) -> h`` of each stage, one per tap, in execution order.
         mergings: ``(h, trunk, grid) -> h`` from each stage to the next.
         norms: Norms of the outputs, in execution order; ``nn.Identity()`` for none.
+        stem: images (B, 3, H, W) -> h before the first tap.
     """
 
     def __init__(
@@ -27,15 +27,17 @@ class Highway(nn.Module):
         stages: Iterable[Iterable[nn.Module]],
         mergings: Iterable[nn.Module],
         norms: Iterable[nn.Module],
+        stem: nn.Module,
     ) -> None:
         super().__init__()
+        self.stem = stem
         self.stages = nn.ModuleList(nn.ModuleList(cells) for cells in stages)
         self.mergings = nn.ModuleList(mergings)
         self.norms = nn.ModuleList(norms)
 
-    def start(self) -> SideStream:
-        """Side stream of a forward pass, zero."""
-        return SideStream(self)
+    def start(self, images: Tensor) -> SideStream:
+        """Side stream of a forward pass over images (B, 3, H, W)."""
+        return SideStream(self, self.stem(images))
 
 
 class SideStream:
@@ -46,8 +48,8 @@ class SideStream:
     backward). A tap's tokens carry no graph.
     """
 
-    def __init__(self, highway: Highway) -> None:
-        self._h: Tensor | None = None
+    def __init__(self, highway: Highway, start: Tensor) -> None:
+        self._h = start
         self._cells = [iter(cells) for cells in _lists(highway.stages)]
         self._mergings = highway.mergings
         self._norms = iter(highway.norms)
@@ -56,9 +58,6 @@ class SideStream:
     def tap(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Let the next cell of the stage read a tap."""
         tap = grid_tokens(tokens, grid)
-        if self._h is None:
-            # Of three dimensions, so that float16 changes are added up in float32.
-            self._h = tap.new_zeros(1, 1, 1, dtype=torch.float32)
         if self._h.shape[1] not in (1, tap.shape[1]):
             raise ValueError(
                 f'the side stream has {self._h.shape[1]} tokens, the trunk {tap.shape[1]} in stage '
@@ -72,7 +71,6 @@ class SideStream:
 
     def output(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Join the trunk's stream where it gives a map, before its own norm."""
-        assert self._h is not None, 'an output before the first tap'
         joined = grid_tokens(tokens, grid) + self._h.to(tokens.dtype)
         self._maps.append(to_map(next(self._norms)(joined), grid))
 

@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import SequentialAdapter
-from mmqadapter.highway import SAVED_TAPS, Highway, LowRankMerging, ParallelCell, Recompute
+from mmqadapter.highway import (
+    SAVED_TAPS,
+    Highway,
+    LowRankMerging,
+    NoStem,
+    ParallelCell,
+    Recompute,
+)
 
 GRID = (3, 4)
+IMAGES = torch.zeros(2, 3, 12, 16)
+NO_STEM = NoStem(4, 4)
 
 
 def cell(channels: int, saved: str = 'float') -> ParallelCell:
@@ -24,13 +33,15 @@ def cell(channels: int, saved: str = 'float') -> ParallelCell:
 def two_stages() -> Highway:
     """Two taps of 4 channels, three of 6; an output each."""
     stages = [[cell(4), cell(4)], [cell(6), cell(6), cell(6)]]
-    return Highway(stages, [LowRankMerging(4, 6, rank=3)], [nn.LayerNorm(4), nn.Identity()])
+    return Highway(
+        stages, [LowRankMerging(4, 6, rank=3)], [nn.LayerNorm(4), nn.Identity()], NO_STEM
+    )
 
 
 def test_two_stages_by_hand() -> None:
     highway = two_stages()
     first, second = torch.randn(3, 2, 12, 4), torch.randn(4, 2, 4, 6)
-    stream = highway.start()
+    stream = highway.start(IMAGES)
     for tap in first[:2]:
         stream.tap(0, tap, GRID)
     stream.output(0, first[2], GRID)
@@ -52,9 +63,9 @@ def test_two_stages_by_hand() -> None:
 
 @pytest.mark.parametrize('leading', [1, 5])
 def test_one_stage_with_several_outputs_skips_class_and_register_tokens(leading: int) -> None:
-    highway = Highway([[cell(4) for _ in range(4)]], [], [nn.Identity(), nn.LayerNorm(4)])
+    highway = Highway([[cell(4) for _ in range(4)]], [], [nn.Identity(), nn.LayerNorm(4)], NO_STEM)
     blocks = torch.randn(2, 3, 2, leading + 12, 4)
-    stream, expected, h = highway.start(), [], torch.zeros(2, 12, 4)
+    stream, expected, h = highway.start(IMAGES), [], torch.zeros(2, 12, 4)
     for number, (first, second, end) in enumerate(blocks):
         for place, tap in enumerate((first, second)):
             stream.tap(0, tap, GRID)
@@ -67,7 +78,7 @@ def test_one_stage_with_several_outputs_skips_class_and_register_tokens(leading:
 
 def test_every_parameter_gets_a_gradient() -> None:
     highway = two_stages()
-    stream = highway.start()
+    stream = highway.start(IMAGES)
     for _ in range(2):
         stream.tap(0, torch.randn(2, 12, 4), GRID)
     stream.output(0, torch.randn(2, 12, 4), GRID)
@@ -81,7 +92,7 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 @pytest.mark.parametrize(('saved', 'alive'), [('float', True), ('half', False), ('int8', False)])
 def test_no_tap_is_held_but_by_its_adapter(saved: str, alive: bool) -> None:
-    stream = Highway([[cell(4, saved)]], [], [nn.Identity()]).start()
+    stream = Highway([[cell(4, saved)]], [], [nn.Identity()], NO_STEM).start(IMAGES)
     tap = torch.randn(2, 12, 4)
     held = weakref.ref(tap)
     stream.tap(0, tap, GRID)
@@ -94,7 +105,7 @@ def test_float16_changes_add_up_in_float32() -> None:
         def forward(self, h: Tensor, tap: Tensor, grid: tuple[int, int]) -> Tensor:
             return h + tap
 
-    stream = Highway([[Small() for _ in range(1001)]], [], [nn.Identity()]).start()
+    stream = Highway([[Small() for _ in range(1001)]], [], [nn.Identity()], NO_STEM).start(IMAGES)
     for value in [1000.0] + 1000 * [0.1]:
         stream.tap(0, torch.full((1, 1, 1), value).half(), (1, 1))
     stream.output(0, torch.zeros(1, 1, 1), (1, 1))
@@ -102,14 +113,14 @@ def test_float16_changes_add_up_in_float32() -> None:
 
 
 def test_maps_have_the_trunks_dtype() -> None:
-    stream = Highway([[cell(4).half()]], [], [nn.LayerNorm(4).half()]).start()
+    stream = Highway([[cell(4).half()]], [], [nn.LayerNorm(4).half()], NO_STEM).start(IMAGES)
     stream.tap(0, torch.randn(2, 12, 4).half(), GRID)
     stream.output(0, torch.randn(2, 12, 4).half(), GRID)
     assert stream.finish()[0].dtype == torch.float16
 
 
 def test_another_number_of_tokens_than_merging_gives_is_refused() -> None:
-    stream = two_stages().start()
+    stream = two_stages().start(IMAGES)
     stream.tap(0, torch.randn(2, 12, 4), GRID)
     stream.merge(0, torch.randn(2, 12, 4), GRID)
     with pytest.raises(ValueError, match='side stream has 4 tokens, the trunk 12 in stage 1.*2 x'):
@@ -117,10 +128,10 @@ def test_another_number_of_tokens_than_merging_gives_is_refused() -> None:
 
 
 def test_streams_of_one_highway_are_independent() -> None:
-    highway = Highway([[cell(4)]], [], [nn.LayerNorm(4)])
+    highway = Highway([[cell(4)]], [], [nn.LayerNorm(4)], NO_STEM)
     tap, end = torch.randn(2, 2, 12, 4)
     maps = []
-    streams = [highway.start(), highway.start()]
+    streams = [highway.start(IMAGES), highway.start(IMAGES)]
     for stream in streams:
         stream.tap(0, tap, GRID)
     for stream in streams:

@@ -1,0 +1,61 @@
+"""The highway that starts from the image, on every family of trunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from highways import CONV, own, saved_bytes, trained, wrap
+from nets import ONE_BIT, backward, bare, equal, images, randomize
+
+from mmqadapter import load_task, save_task
+from mmqadapter.backbones import HighwayBackbone
+
+Factory = Callable[..., dict]
+STEM = dict(cell='JoinedCell', taps='stream', stem=dict(type='ConvStem', width=4))
+
+
+def test_starts_as_the_bare_net_bit_for_bit(tiny_backbone: Factory) -> None:
+    cfg = tiny_backbone()
+    wrapped = wrap(cfg, CONV, **STEM)
+    for size in [(64, 64), (70, 93)]:
+        assert equal(wrapped.train()(images(*size)), bare(cfg)(images(*size)))
+    randomize(wrapped.adapters['highway'].stem)
+    assert not equal(wrapped(images()), bare(cfg)(images()))
+
+
+@pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
+def test_all_of_it_gets_gradients(tiny_backbone: Factory, quantizer: dict | None) -> None:
+    gradients = own(backward(trained(tiny_backbone(), CONV, quantizer=quantizer, **STEM).train()))
+    assert any('.stem.' in name for name in gradients)
+    assert all(gradient.abs().max() > 0 for gradient in gradients.values())
+
+
+def test_no_more_than_the_image_is_kept_for_it(tiny_backbone: Factory) -> None:
+    without = saved_bytes(wrap(tiny_backbone(), CONV, cell='JoinedCell', taps='stream'))
+    kept = saved_bytes(wrap(tiny_backbone(), CONV, **STEM)) - without
+    height, width = (-(-side // 14) * 14 for side in (64, 64))  # padded for patches of 14
+    assert 0 <= kept <= images(height, width).nbytes
+
+
+@torch.no_grad()
+def test_task_file_there_and_back(tiny_backbone: Factory, tmp_path: Path) -> None:
+    first = trained(tiny_backbone(), CONV, quantizer=ONE_BIT, **STEM).eval()
+    save_task(first, path := tmp_path / 'a.task.safetensors')
+    second = wrap(tiny_backbone(), CONV, quantizer=ONE_BIT, **STEM).eval()
+    load_task(second, path)
+    assert equal(second(images()), first(images()))
+    copy = deepcopy(second)
+    randomize(second.adapters)
+    assert equal(copy(images()), first(images()))
+    other = wrap(tiny_backbone(), CONV, quantizer=ONE_BIT, **{**STEM, 'stem': 'NoStem'})
+    with pytest.raises(ValueError, match="'stem': {'type': 'ConvStem', 'width': 4}"):
+        load_task(other, path)
+
+
+def test_an_unknown_stem_is_refused(tiny_timm_vit: Factory) -> None:
+    with pytest.raises(ValueError, match=r"stem='JoinedCell' is unknown; use one of \['ConvStem',"):
+        HighwayBackbone(tiny_timm_vit(), CONV, stem='JoinedCell')
