@@ -28,6 +28,16 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
 custom_hooks = [*_base_.custom_hooks, dict(type='StateProbe')]
 """
 
+HIGHWAY = """
+model = dict(
+    backbone=dict(
+        _delete_=True, type='mmqadapter.HighwayBackbone', backbone=_base_.model.backbone.backbone,
+        adapter=dict(type='ConvAdapter', width=4), taps='stream', cell='JoinedCell',
+        stem=dict(type='ConvStem', width=4), saved_taps='half', inpath_blocks=1,
+        quantizer=dict(type='GaussianQuantizer', bits=1)),
+)
+"""
+
 MASK_RCNN = """
 custom_hooks = [*_base_.custom_hooks, dict(type='GradientProbe'), dict(type='StateProbe')]
 """
@@ -44,6 +54,14 @@ env_cfg = dict(dist_cfg=dict(timeout=240))
 def upernet(semantic: Run) -> str:
     """Config of a UperNet on a tiny 1-bit Swin, one image per process and step."""
     return _derived(semantic, UPERNET)
+
+
+@pytest.fixture(scope='session')
+def upernet_highway(upernet: str) -> str:
+    """The same with a 1-bit highway and its last block in path."""
+    path = Path(upernet).with_name('two_ranks_highway.py')
+    path.write_text(f'_base_ = {upernet!r}' + HIGHWAY)
+    return str(path)
 
 
 @pytest.fixture(scope='session')
