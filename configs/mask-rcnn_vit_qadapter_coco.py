@@ -6,32 +6,20 @@ Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of
 """
 
 _base_ = [
-    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    './_base_/models/mask-rcnn_vit-b.py',
     'mmdet::_base_/datasets/coco_instance.py',
     'mmdet::_base_/schedules/schedule_1x.py',
     'mmdet::_base_/default_runtime.py',
     './_base_/tuning.py',
 ]
-checkpoint = 'pretrain/vit_base_patch16_224.pth'
-vit = dict(
-    type='mmseg.VisionTransformer',
-    img_size=(800, 800),  # grid that the position embedding is fitted to; any image size runs
-    out_indices=(2, 5, 8, 11),
-    norm_cfg=dict(type='LN', eps=1e-6),
-    init_cfg=dict(type='Pretrained', checkpoint=checkpoint),
-)
 model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
-        backbone=vit,
+        backbone=_base_.model.backbone,
         adapter=dict(type='AdaptFormer', width=32),
         quantizer=dict(type='GaussianQuantizer', bits=1),
     ),
-    neck=[  # strides 4 to 32 of the one scale of a plain ViT, then the usual FPN
-        dict(type='mmseg.Feature2Pyramid', embed_dim=768, norm_cfg=dict(type='BN')),
-        dict(type='FPN', in_channels=[768, 768, 768, 768], out_channels=256, num_outs=5),
-    ],
 )
 # As for Swin: 1e-4 for neck and heads, 1e-3 for adapters.
 optim_wrapper = dict(

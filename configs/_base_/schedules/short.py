@@ -1,6 +1,6 @@
 """A few hundred iterations of AdamW: 30 of warm-up, then a cosine down to zero."""
 
-max_iters = 300
+max_iters = 400
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
