@@ -27,6 +27,7 @@ setup(
             'hypothesis>=6.100',
             'matplotlib>=3.8',
             'mypy>=2.0',
+            'peft>=0.21',
             'pre-commit>=4.0',
             'pylint>=4.0',
             'pytest>=8.0',

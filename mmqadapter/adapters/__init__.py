@@ -11,6 +11,7 @@ from mmqadapter.adapters.base import (
 from mmqadapter.adapters.conv_adapter import ConvAdapter
 from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter
 from mmqadapter.adapters.lora import LoRA
+from mmqadapter.adapters.lorand import LoRand
 from mmqadapter.adapters.mona import Mona
 from mmqadapter.adapters.sequential import SequentialAdapter
 
@@ -20,6 +21,7 @@ __all__ = [
     'ConvAdapter',
     'DualLowRankAdapter',
     'LoRA',
+    'LoRand',
     'Mona',
     'NormedAdaptFormer',
     'SequentialAdapter',

@@ -1,0 +1,89 @@
+"""LoRand: a bottleneck whose projections are sums of low-rank products with a core each."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmqadapter.adapters.base import Adapter, Matrix
+from mmqadapter.adapters.dual_low_rank import LowRankLinear
+from mmqadapter.registry import MODELS
+
+
+class CoredLinear(LowRankLinear):
+    """Linear layer whose weight is P1 K1 Q1 + P2 K2 Q2 + ..., with a bias.
+
+    The outer factors P are stacked in ``outer`` and the inner ones Q in ``inner``; ``cores`` has
+    the square matrices K between them, (rank, rank) each.
+    """
+
+    def __init__(self, inputs: int, outputs: int, branches: int, rank: int) -> None:
+        super().__init__(inputs, outputs, branches, rank)
+        # Never quantised: by its few weights a core gives each direction of a low-bit product a
+        # size of its own.
+        self.cores = nn.ParameterList(torch.empty(rank, rank) for _ in range(branches))
+        for core in self.cores:
+            nn.init.kaiming_uniform_(core, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        return F.linear(self.inner(x), self._cored(), self.outer.bias)
+
+    def _cored(self) -> Tensor:
+        """[P1 K1, P2 K2, ...] of shape (outputs, branches * rank).
+
+        The product is one of weights, so that nothing more is kept for each token.
+        """
+        parts = self.outer.weight.chunk(len(self.cores), 1)
+        cored = [part @ core for part, core in zip(parts, self.cores, strict=True)]
+        return torch.cat(cored, 1)
+
+
+@MODELS.register_module()
+class LoRand(Adapter):
+    """Bottleneck C -> C/2 -> C with GELU; both projections low-rank with cores (arXiv 2303.15112).
+
+    Each branch of each projection has a core of its own, as in the released code: with two
+    branches of rank 8, 49.5 C + 256 parameters. In a block two of them, after attention and after
+    the MLP: 1,203,456 in Swin-B, 1,799,040 in Swin-L. The released code starts all factors at
+    random; here the last one is zero in float. A quantiser takes P and Q; cores stay float.
+
+    Args:
+        channels: C, even, given by the block.
+        branches: Number of products in a projection; two or four are published.
+        rank: Rank of each product.
+        scale: Factor on the output: a number, or ``'learned'``.
+
+    Raises:
+        ValueError: ``branches`` or ``rank`` below 1, or an unknown ``scale``.
+    """
+
+    sites = ('attn_branch', 'mlp_branch')
+
+    def __init__(
+        self, channels: int, branches: int = 2, rank: int = 8, scale: float | str = 1.0
+    ) -> None:
+        super().__init__(scale)
+        if min(branches, rank) < 1:
+            raise ValueError(
+                f'branches={branches}, rank={rank} leave no weights; use 1 or more of each.'
+            )
+        self.down = CoredLinear(channels, channels // 2, branches, rank)
+        self.activation = nn.GELU()
+        self.up = CoredLinear(channels // 2, channels, branches, rank)
+        self.reset_parameters()
+
+    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """The factors Q and P of each projection, without the cores between them."""
+        return [(side.inner, side.outer) for side in (self.down, self.up)]
+
+    def ends(self) -> list[Matrix]:
+        """The last factor alone: a zero in the first projection would let no gradient through."""
+        return [self.up.outer]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Change to add: (..., C) -> (..., C)."""
+        return self.scale(self.up(self.activation(self.down(x))))
