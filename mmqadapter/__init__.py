@@ -2,6 +2,7 @@
 
 from mmqadapter import backbones, datasets, hooks, optim
 from mmqadapter.compat import find_configs_by_module, read_checkpoints_safely
+from mmqadapter.taskbank import TaskBank
 from mmqadapter.taskfile import inspect_task, load_task, save_task
 from mmqadapter.version import __version__
 
@@ -9,6 +10,7 @@ find_configs_by_module()
 read_checkpoints_safely()
 
 __all__ = [
+    'TaskBank',
     '__version__',
     'backbones',
     'datasets',

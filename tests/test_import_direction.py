@@ -23,9 +23,11 @@ MAY_IMPORT = {
     'checks': BOTTOM,
     'optim': BOTTOM,
     'backbones': BOTTOM | {'quant', 'adapters', 'highway', 'taskfile'},
+    'taskbank': BOTTOM | {'quant', 'adapters', 'taskfile'},
+    'petl_vit': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones'},
     'hooks': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones', 'datasets'},
 }
-PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile'}
+PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile', 'taskbank'}
 FOREIGN = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'timm'}
 
 

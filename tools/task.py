@@ -1,4 +1,4 @@
-"""Look into, check and make task files: python tools/task.py inspect|verify|export ..."""
+"""Look into, check and make task files: python tools/task.py inspect|verify|export|... --help."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +16,7 @@ from rich.table import Table
 from mmqadapter import inspect_task, load_task
 from mmqadapter.command_line import add_config_options, add_trust, user_errors
 from mmqadapter.export import export_task
+from mmqadapter.petl_vit import PetlContent, export_petl, import_petl, read_petl
 from mmqadapter.running import build_model, load_config
 
 
@@ -35,14 +38,38 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     make.add_argument('--head-bits', type=int, default=32, help='bits per head weight: 32 or 16')
     make.add_argument('--no-ema', action='store_true', help='take the weights without averaging')
     add_trust(make)
+    _add_petl(commands)
     return parser.parse_args(argv)
+
+
+def _add_petl(commands: Any) -> None:
+    take = commands.add_parser('import-petl', help='read released 1-bit adapters of PETL-ViT')
+    take.add_argument('binary', help='a released *.bin')
+    take.add_argument('settings', help='the *.yaml beside it')
+    take.add_argument('--out', help='the *.task.safetensors to write; without it: check and show')
+    take.add_argument(
+        '--checkpoint',
+        help='local weights of the ViT-B/16, ImageNet-21k (.npz, .safetensors, .pth); by default '
+        'those that timm names, from its cache or the network',
+    )
+    give = commands.add_parser('export-petl', help='write a task as PETL-ViT releases them')
+    give.add_argument('task', help='a *.task.safetensors of a classifier')
+    give.add_argument('binary', help='the *.bin to write')
+    give.add_argument('settings', help='the *.yaml to write')
 
 
 @user_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
     args = parse_args(argv)
-    {'inspect': inspect, 'verify': verify, 'export': export}[args.command](args)
+    run = {
+        'inspect': inspect,
+        'verify': verify,
+        'export': export,
+        'import-petl': take_petl,
+        'export-petl': give_petl,
+    }
+    run[args.command](args)
 
 
 def inspect(args: argparse.Namespace) -> None:
@@ -77,6 +104,34 @@ def export(args: argparse.Namespace) -> None:
     print(f'{args.out}: {size:,} bytes, {held}.')
 
 
+def take_petl(args: argparse.Namespace) -> None:
+    """Check a released file, show what it holds, and write a task file where one is asked for."""
+    if args.checkpoint and not args.out:
+        raise ValueError('--checkpoint is of use with --out alone; name the file to write.')
+    Console().print(_petl_table(args.binary, read_petl(args.binary, args.settings)))
+    if args.out:
+        trunk = {'checkpoint': args.checkpoint} if args.checkpoint else None
+        import_petl(args.binary, args.settings, args.out, trunk)
+        print(f'{args.out}: {inspect_task(args.out)["bytes"]["file"]:,} bytes.')
+
+
+def give_petl(args: argparse.Namespace) -> None:
+    """Write a task in the release's form."""
+    export_petl(args.task, args.binary, args.settings)
+    print(f'{args.binary}: {Path(args.binary).stat().st_size:,} bytes; settings: {args.settings}.')
+
+
+def _petl_table(path: str, content: PetlContent) -> Table:
+    adapters = content.codes.nbytes + content.statistics.nbytes
+    sizes = {'adapters': adapters, 'head': sum(t.nbytes for t in content.head.values())}
+    rows = {
+        **asdict(content.settings),
+        'adapter matrices': content.statistics.numel() // 2,
+        **{f'bytes: {name}': f'{size:,}' for name, size in sizes.items()},
+    }
+    return _two_columns(path, rows)
+
+
 def _table(path: str, content: dict[str, Any]) -> Table:
     dataset = content['dataset'] or {}
     rows = {
@@ -88,7 +143,11 @@ def _table(path: str, content: dict[str, Any]) -> Table:
         **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
         'tensors': len(content['tensors']),
     }
-    table = Table('what', 'value', show_header=False, title=path)
+    return _two_columns(path, rows)
+
+
+def _two_columns(title: str, rows: dict[str, Any]) -> Table:
+    table = Table('what', 'value', show_header=False, title=title)
     table.columns[1].overflow = 'fold'
     for name, value in rows.items():
         table.add_row(name, value if isinstance(value, str) else json.dumps(value))

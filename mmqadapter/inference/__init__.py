@@ -3,5 +3,6 @@
 from mmqadapter.inference.model import load_model
 from mmqadapter.inference.predict import predict
 from mmqadapter.inference.prediction import Prediction
+from mmqadapter.inference.several import predict_tasks
 
-__all__ = ['Prediction', 'load_model', 'predict']
+__all__ = ['Prediction', 'load_model', 'predict', 'predict_tasks']

@@ -55,7 +55,20 @@ def switch_task(model: Any, task: str | os.PathLike, trust: bool = False) -> Non
         FileNotFoundError: No such file.
         ValueError: The weights do not fit the model, or nothing names the classes.
     """
-    meta = load_weights(model, task, trust)
+    name_classes(model, load_weights(model, task, trust), task)
+
+
+def name_classes(model: Any, meta: dict[str, list], task: str | os.PathLike) -> None:
+    """Set ``dataset_meta`` of a model for the task that it has.
+
+    Args:
+        model: Has a ``cfg``.
+        meta: ``classes`` and ``palette``, as far as the task's file names them.
+        task: The file, for messages.
+
+    Raises:
+        ValueError: Nothing names the classes.
+    """
     if not meta.get('classes'):
         meta = config_meta(model.cfg)
     if not meta.get('classes'):

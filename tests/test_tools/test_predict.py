@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools.coco import COCO
 from tiny_runs import CLASSES, ROOT, Run, tool
+
+from mmqadapter import save_task
+from mmqadapter.inference import load_model
 
 
 def predict(run: Run, out: Path, *images: str | Path, options: tuple[str, ...] = ()) -> int:
@@ -49,6 +54,46 @@ def test_a_detector_writes_coco_json_and_overlays(instances: Run, tmp_path: Path
         assert coco.annToMask(found).shape == (64, 64)
         assert found['category_id'] in coco.cats and 0 <= found['score'] <= 1
         assert coco.annToMask(found).sum() == found['area']
+
+
+def test_several_tasks_write_into_folders_of_their_own(
+    semantic: Run, tmp_path: Path, capsys
+) -> None:
+    model = load_model(semantic.config, semantic.task)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias.copy_(torch.tensor([0.0, 0.0, 1e6]))
+    dots = tmp_path / 'dots.task.safetensors'
+    save_task(model, dots, dict(classes=('x', 'y', 'z')))
+    assert predict(semantic, tmp_path / 'one', semantic.images) == 0
+    out = tmp_path / 'out'
+    assert predict(semantic, out, dots, semantic.images) == 0
+    kinds = ('labels', 'overlays')
+    assert files(out) == {
+        f'{task}/{kind}/{n}.png' for task in ('last', 'dots') for kind in kinds for n in range(4)
+    }
+    for file in files(tmp_path / 'one'):
+        assert (out / 'last' / file).read_bytes() == (tmp_path / 'one' / file).read_bytes()
+    assert (np.asarray(Image.open(out / 'dots/labels/0.png')) == 2).all()
+    told = capsys.readouterr().out.replace('\n', '')
+    assert str(out / 'last') in told and str(out / 'dots') in told
+
+
+def test_tasks_that_do_not_go_together_write_nothing(
+    semantic: Run, instances: Run, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / 'out'
+    twin = tmp_path / 'LAST.task.safetensors'
+    for more, text in [
+        (twin, "two tasks would write results called 'LAST'"),
+        (tmp_path / 'no.safetensors', 'there is no task file'),
+        (instances.task, "two tasks would write results called 'last'"),
+        (shutil.copy(instances.task, tmp_path / 'b.safetensors'), 'belongs to the trunk'),
+    ]:
+        assert predict(semantic, out, more, semantic.images) == 1
+        assert text in capsys.readouterr().err
+    command = [semantic.config, semantic.checkpoint, semantic.task, str(semantic.images)]
+    assert tool('predict')([*command, '--out', str(out)]) == 1
+    assert 'is no task file' in capsys.readouterr().err and not out.exists()
 
 
 def test_nothing_above_the_threshold_still_gives_all_files(instances: Run, tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""Time of a switch and memory of a task in a TaskBank, beside loading the task file each time.
+
+python benchmarks/task_bank.py --out benchmarks/results/task_bank
+
+UperNet on a ViT-B with 1-bit AdaptFormer, unless another config is named. Weights are random, which
+changes neither time nor bytes; two task files are made on the spot and thrown away. Times are
+medians in milliseconds. A task's float size is that of its adapters at 32 bits, neck and head.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from rich.console import Console
+from torch import nn
+
+from mmqadapter import load_task, save_task
+from mmqadapter.accounting import tuned_backbone
+from mmqadapter.atomic import atomic_write
+from mmqadapter.running import build_model, load_config
+from mmqadapter.taskbank import TaskBank
+
+CONFIG = 'configs/upernet_vit_qadapter_ade20k.py'
+NAMES = ('first', 'second')
+
+
+def random_model(config: str) -> nn.Module:
+    """Model of a config, without the weights that it names, in eval mode."""
+    cfg = load_config(config)
+    for node in _dicts(cfg.model):
+        node.update({key: None for key in ('init_cfg', 'checkpoint') if key in node})
+        if node.get('pretrained'):
+            node['pretrained'] = False
+    cfg.load_from = None
+    return revert_sync_batchnorm(build_model(Config(cfg.to_dict()))).eval()
+
+
+def make_tasks(model: nn.Module, folder: Path) -> list[Path]:
+    """Two task files that differ in every tensor that trains."""
+    paths = [folder / f'{name}.task.safetensors' for name in NAMES]
+    for path in paths:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(1e-3 * torch.randn_like(parameter))
+        save_task(model, path)
+    return paths
+
+
+def float_bytes(model: nn.Module) -> int:
+    """Bytes of what a task changes, at the model's own width."""
+    backbone: Any = tuned_backbone(model)
+    trunk = {
+        id(t) for t in backbone.trunk.state_dict(keep_vars=True).values() if not t.requires_grad
+    }
+    state = {id(t): t for t in model.state_dict(keep_vars=True).values()}
+    return sum(t.nbytes for key, t in state.items() if key not in trunk)
+
+
+def measure(config: str, repeats: int) -> dict[str, Any]:
+    """All figures of one config."""
+    model = random_model(config)
+    size = float_bytes(model)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = make_tasks(model, Path(folder))
+        files = [path.stat().st_size for path in paths]
+        loads = timed(lambda turn: load_task(model, paths[turn % 2]), max(2, repeats // 20))
+        bank = TaskBank(model)
+        registers = timed(lambda turn: bank.register(NAMES[turn], paths[turn]), 2)
+    busy = time.process_time()
+    switches = timed(lambda turn: bank.use(NAMES[turn % 2]), repeats)
+    busy = time.process_time() - busy
+    return {
+        'config': config,
+        'switch_ms': statistics.median(switches),
+        'slowest_switch_ms': max(switches),
+        'switch_cpu_ms': 1e3 * busy / repeats,  # tells a slow switch from a busy machine
+        'register_ms': statistics.median(registers),
+        'load_task_ms': statistics.median(loads),
+        'task_file_bytes': files[0],
+        'task_float_bytes': size,
+        'task_memory_bytes': bank.nbytes(NAMES[0]),
+        'memory_over_float': bank.nbytes(NAMES[0]) / size,
+        'model_bytes': sum(t.nbytes for t in model.state_dict().values()),
+    }
+
+
+def timed(call: Callable[[int], object], repeats: int) -> list[float]:
+    """Milliseconds of each of ``repeats`` calls, which get their number."""
+    found = []
+    for turn in range(repeats):
+        start = time.perf_counter()
+        call(turn)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        found.append(1e3 * (time.perf_counter() - start))
+    return found
+
+
+def markdown(row: dict[str, Any]) -> str:
+    """The figures as a reader sees them."""
+    lines = {
+        'switch to another task, median': f'{row["switch_ms"]:.2f} ms',
+        'slowest switch': f'{row["slowest_switch_ms"]:.2f} ms',
+        'CPU time of a switch, mean': f'{row["switch_cpu_ms"]:.2f} ms',
+        'load_task of the same file': f'{row["load_task_ms"]:.0f} ms',
+        'register, once a task': f'{row["register_ms"]:.0f} ms',
+        'task file': f'{row["task_file_bytes"] / 1e6:.2f} MB',
+        'task as floats': f'{row["task_float_bytes"] / 1e6:.2f} MB',
+        'memory of a task in the bank': f'{row["task_memory_bytes"] / 1e6:.2f} MB',
+        'memory over floats': f'{row["memory_over_float"]:.3f}',
+        'whole model': f'{row["model_bytes"] / 1e6:.2f} MB',
+    }
+    rows = [f'| {name} | {value} |' for name, value in lines.items()]
+    return '\n'.join([f'{row["config"]}\n', '| what | value |', '|---|---|', *rows]) + '\n'
+
+
+def _dicts(node: Any) -> Iterator[dict]:
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _dicts(child)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--config', default=CONFIG)
+    parser.add_argument('--repeats', type=int, default=200, help='switches that are timed')
+    parser.add_argument('--out', type=Path, required=True, help='folder for report.json and .md')
+    args = parser.parse_args()
+    row = measure(args.config, args.repeats)
+    header = {
+        'script': 'benchmarks/task_bank.py',
+        'date': date.today().isoformat(),
+        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'repeats': args.repeats,
+    }
+    report = json.dumps({'header': header, 'rows': [row]}, indent=1)
+    atomic_write(args.out / 'report.json', report.encode())
+    atomic_write(args.out / 'report.md', markdown(row).encode())
+    Console().print(markdown(row), markup=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()

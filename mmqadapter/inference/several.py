@@ -1,0 +1,89 @@
+"""Predictions of several tasks on the same images; the trunk is loaded once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmqadapter.inference.model import load_model, name_classes
+from mmqadapter.inference.predict import predict
+from mmqadapter.inference.prediction import Prediction
+from mmqadapter.taskbank import TaskBank
+from mmqadapter.weights import dataset_meta
+
+SUFFIXES = ('.safetensors', '.task')
+
+
+def predict_tasks(
+    config: Config | str | os.PathLike,
+    tasks: Sequence[str | os.PathLike],
+    images: str | os.PathLike | Iterable[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    score_thr: float = 0.3,
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> dict[str, list[Prediction]]:
+    """Predict with each of several task files, each into a folder of its own below ``out``.
+
+    Args:
+        config: The config that the tasks were trained with.
+        tasks: Task files of one trunk, tuning config and number of classes.
+        images: Files, folders or globs.
+        out: Folder for ``NAME/``, where NAME is that of the file: ``cracks`` for
+            ``runs/cracks.task.safetensors``.
+        score_thr: See :func:`mmqadapter.inference.predict`.
+        device: See :func:`mmqadapter.inference.load_model`.
+        cfg_options: See :func:`mmqadapter.inference.load_model`.
+        progress: Show a bar for each task.
+
+    Returns:
+        Predictions by name, one per image.
+
+    Raises:
+        FileNotFoundError: A file that does not exist.
+        ValueError: Two tasks of one name, or a task that does not fit the model; before anything
+            is predicted.
+    """
+    files = task_names(tasks)
+    paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    bank = TaskBank(load_model(config, tasks[0], device, cfg_options))
+    for name, task in files.items():
+        bank.register(name, task)
+    options: dict[str, Any] = dict(score_thr=score_thr, progress=progress)
+    predictions = {}
+    for name, task in files.items():
+        name_classes(bank.model, dataset_meta(bank.use(name)['dataset']), task)
+        predictions[name] = predict(bank.model, None, paths, Path(out, name), **options)
+    return predictions
+
+
+def task_names(tasks: Sequence[str | os.PathLike]) -> dict[str, str | os.PathLike]:
+    """Task files by the names of their results.
+
+    Raises:
+        ValueError: No file, a checkpoint, or two names that a file system may not tell apart.
+    """
+    if not tasks:
+        raise ValueError('no task files are given; name one or more.')
+    names: dict[str, str | os.PathLike] = {}
+    for task in tasks:
+        if Path(task).suffix != SUFFIXES[0]:
+            raise ValueError(
+                f'{str(task)!r} is no task file (*.safetensors), which several tasks at once need; '
+                'make one of a checkpoint with tools/task.py export.'
+            )
+        name = Path(task).name
+        for suffix in SUFFIXES:
+            name = name.removesuffix(suffix)
+        if name.lower() in (known.lower() for known in names):
+            raise ValueError(
+                f'two tasks would write results called {name!r}; rename one of the files.'
+            )
+        names[name] = task
+    return names

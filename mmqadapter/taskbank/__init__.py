@@ -1,0 +1,5 @@
+"""Many tasks on one loaded trunk."""
+
+from mmqadapter.taskbank.bank import TaskBank
+
+__all__ = ['TaskBank']
