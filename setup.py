@@ -19,8 +19,14 @@ setup(
     packages=find_packages(include=['mmqadapter', 'mmqadapter.*']),
     # No mm package here: the upstream and the onedl line share their import names, and either does.
     install_requires=[
-        'torch>=2.6', 'numpy', 'pillow', 'pyyaml', 'rich', 'safetensors>=0.4', 'timm>=1.0'
-    ],  # fmt: skip
+        'torch>=2.6',
+        'numpy',
+        'pillow',
+        'pyyaml',
+        'rich',
+        'safetensors>=0.4',
+        'timm>=1.0',
+    ],
     extras_require={
         'det': [*ENGINE, 'onedl-mmdetection>=3.5.1'],
         'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
