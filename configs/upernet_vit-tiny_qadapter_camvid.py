@@ -2,7 +2,7 @@ r"""UperNet, ViT-Tiny, 1-bit AdaptFormer in the path of the frozen trunk, CamVid
 
 python tools/train.py configs/upernet_vit-tiny_qadapter_camvid.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32 \
-    optim_wrapper.paramwise_cfg.custom_keys.adapters.lr_mult=0.3
+    optim_wrapper.optimizer.lr=1e-2 optim_wrapper.paramwise_cfg.custom_keys.adapters.lr_mult=0.3
 """
 
 _base_ = [
@@ -25,7 +25,7 @@ model = dict(
 )
 # Rates tuned by benchmarks/four_methods.py: docs/tuned_settings.md.
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-2), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=1.0)})
+    optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=10 / 3)})
 )
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),

@@ -21,7 +21,7 @@ model = dict(
         type='mmqadapter.AdaptedBackbone',
         # timm fetches the weights once; without a network: checkpoint='FILE', pretrained=False.
         backbone={**_base_.model.backbone, 'checkpoint': None, 'pretrained': True},
-        adapter=dict(type='AdaptFormer', width=32),
+        adapter=dict(type='AdaptFormer', width=64, dropout=0.0),
         quantizer=dict(type='GaussianQuantizer', bits=1),
     ),
     decode_head=dict(num_classes=len(_base_.classes)),
