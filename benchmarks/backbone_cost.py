@@ -38,6 +38,7 @@ NETS = {
 BATCH = {'swin-t': 2, 'swin-b': 2, 'swin-l': 1}
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
+JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='JoinedCell')
 
 
 def _wrapped(kind: str, **options: object) -> Callable[[dict], dict]:
@@ -54,6 +55,10 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'highway, half': _wrapped('HighwayBackbone', adapter=DUAL, saved_taps='half'),
     'highway, int8': _wrapped('HighwayBackbone', adapter=DUAL, saved_taps='int8'),
     'highway, 1 bit': _wrapped('HighwayBackbone', adapter=DUAL, quantizer=ONE_BIT),
+    'joined cell, float': _wrapped('HighwayBackbone', **JOINED),
+    'joined cell, half': _wrapped('HighwayBackbone', **JOINED, saved_taps='half'),
+    'joined cell, 1 bit': _wrapped('HighwayBackbone', **JOINED, quantizer=ONE_BIT),
+    'joined cell, stem': _wrapped('HighwayBackbone', **JOINED, stem='ConvStem'),
 }
 
 
