@@ -48,7 +48,7 @@ class Method:
 
 TASKS = {
     'camvid': Task('upernet_vit-tiny_{}_camvid.py', 'mIoU', 400, (3e-3, 1e-2)),
-    'nuclei': Task('mask-rcnn_vit-tiny_{}_nuclei.py', 'coco/segm_mAP', 200, (1e-3, 3e-3)),
+    'nuclei': Task('mask-rcnn_vit-tiny_{}_nuclei.py', 'coco/segm_mAP', 200, (3e-4, 1e-3, 3e-3)),
 }
 FLOAT = ('model.backbone.quantizer.bits=32',)
 METHODS = {
