@@ -25,6 +25,7 @@ MAY_IMPORT = {
     'backbones': BOTTOM | {'quant', 'adapters', 'highway', 'taskfile'},
     'taskbank': BOTTOM | {'quant', 'adapters', 'taskfile'},
     'petl_vit': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones'},
+    'peft_lora': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones'},
     'hooks': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones', 'datasets'},
 }
 PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile', 'taskbank'}

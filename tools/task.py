@@ -6,18 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import DictAction
 from rich.console import Console
-from rich.table import Table
 
 from mmqadapter import inspect_task, load_task
 from mmqadapter.command_line import add_config_options, add_trust, user_errors
 from mmqadapter.export import export_task
-from mmqadapter.petl_vit import PetlContent, export_petl, import_petl, read_petl
+from mmqadapter.merge import merge_checkpoint
+from mmqadapter.peft_lora import export_peft, import_peft
+from mmqadapter.petl_vit import export_petl, import_petl, read_petl
 from mmqadapter.running import build_model, load_config
+from mmqadapter.task_tables import petl_table, task_table
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,8 +40,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     make.add_argument('--head-bits', type=int, default=32, help='bits per head weight: 32 or 16')
     make.add_argument('--no-ema', action='store_true', help='take the weights without averaging')
     add_trust(make)
+    _add_merge(commands)
     _add_petl(commands)
+    _add_peft(commands)
     return parser.parse_args(argv)
+
+
+def _add_merge(commands: Any) -> None:
+    merge = commands.add_parser('merge', help='merge LoRA: a checkpoint without this package')
+    merge.add_argument('config', help='the config of the training')
+    merge.add_argument('weights', help='a *.task.safetensors or a *.pth of it')
+    merge.add_argument('--out', required=True, help='the *.pth to write; its config goes beside it')
+    add_config_options(merge)
+    add_trust(merge)
 
 
 def _add_petl(commands: Any) -> None:
@@ -58,6 +71,26 @@ def _add_petl(commands: Any) -> None:
     give.add_argument('settings', help='the *.yaml to write')
 
 
+def _add_peft(commands: Any) -> None:
+    take = commands.add_parser('import-peft', help='make a task file of a LoRA folder of PEFT')
+    take.add_argument('folder', help='with adapter_config.json and adapter_model.safetensors')
+    take.add_argument('--out', required=True, help='the *.task.safetensors to write')
+    take.add_argument(
+        '--checkpoint',
+        help='local weights of the model (.safetensors, .npz, .pth); by default those that timm '
+        'names, from its cache or the network',
+    )
+    give = commands.add_parser('export-peft', help='write the LoRA of a task as PEFT does')
+    give.add_argument('task', help='a *.task.safetensors of LoRA in a timm ViT or Swin')
+    give.add_argument('folder', help='the folder to write')
+    for command in (take, give):
+        command.add_argument('--model', required=True, help="timm's name of the ViT or Swin")
+        command.add_argument(
+            '--model-args', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+            help='arguments of TimmBackbone, such as img_size=512',
+        )  # fmt: skip
+
+
 @user_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
@@ -66,8 +99,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         'inspect': inspect,
         'verify': verify,
         'export': export,
+        'merge': merge,
         'import-petl': take_petl,
         'export-petl': give_petl,
+        'import-peft': take_peft,
+        'export-peft': give_peft,
     }
     run[args.command](args)
 
@@ -78,7 +114,7 @@ def inspect(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(content, indent=2))
     else:
-        Console().print(_table(args.task, content))
+        Console().print(task_table(args.task, content))
 
 
 def verify(args: argparse.Namespace) -> None:
@@ -104,11 +140,20 @@ def export(args: argparse.Namespace) -> None:
     print(f'{args.out}: {size:,} bytes, {held}.')
 
 
+def merge(args: argparse.Namespace) -> None:
+    """Write a plain checkpoint and a plain config, and say what they need."""
+    plain, needed = merge_checkpoint(
+        args.config, args.weights, args.out, args.cfg_options, args.trust_checkpoint
+    )
+    print(f'{args.out}: {Path(args.out).stat().st_size:,} bytes, no adapters left.')
+    print(f'{plain}: its config, {"which needs" if needed else "without"} mmqadapter.')
+
+
 def take_petl(args: argparse.Namespace) -> None:
     """Check a released file, show what it holds, and write a task file where one is asked for."""
     if args.checkpoint and not args.out:
         raise ValueError('--checkpoint is of use with --out alone; name the file to write.')
-    Console().print(_petl_table(args.binary, read_petl(args.binary, args.settings)))
+    Console().print(petl_table(args.binary, read_petl(args.binary, args.settings)))
     if args.out:
         trunk = {'checkpoint': args.checkpoint} if args.checkpoint else None
         import_petl(args.binary, args.settings, args.out, trunk)
@@ -121,37 +166,22 @@ def give_petl(args: argparse.Namespace) -> None:
     print(f'{args.binary}: {Path(args.binary).stat().st_size:,} bytes; settings: {args.settings}.')
 
 
-def _petl_table(path: str, content: PetlContent) -> Table:
-    adapters = content.codes.nbytes + content.statistics.nbytes
-    sizes = {'adapters': adapters, 'head': sum(t.nbytes for t in content.head.values())}
-    rows = {
-        **asdict(content.settings),
-        'adapter matrices': content.statistics.numel() // 2,
-        **{f'bytes: {name}': f'{size:,}' for name, size in sizes.items()},
-    }
-    return _two_columns(path, rows)
+def take_peft(args: argparse.Namespace) -> None:
+    """Write a task file of a PEFT folder and say what was recognised."""
+    source = {'checkpoint': args.checkpoint} if args.checkpoint else {'pretrained': True}
+    net = {**args.model_args, 'model_name': args.model, **source}
+    tuning = import_peft(args.folder, args.out, net)
+    size = inspect_task(args.out)['bytes']['file']
+    print(f'{args.out}: {size:,} bytes, {tuning["adapter"]}.')
 
 
-def _table(path: str, content: dict[str, Any]) -> Table:
-    dataset = content['dataset'] or {}
-    rows = {
-        'format version': content['version'],
-        **{f'tuning: {name}': value for name, value in content['tuning'].items()},
-        'trunk (sha-256)': content['trunk'],
-        'classes': ', '.join(dataset.get('classes', [])) or '-',
-        'bits per head weight': content['head_bits'],
-        **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
-        'tensors': len(content['tensors']),
-    }
-    return _two_columns(path, rows)
-
-
-def _two_columns(title: str, rows: dict[str, Any]) -> Table:
-    table = Table('what', 'value', show_header=False, title=title)
-    table.columns[1].overflow = 'fold'
-    for name, value in rows.items():
-        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
-    return table
+def give_peft(args: argparse.Namespace) -> None:
+    """Write a PEFT folder and name what stays behind."""
+    net = {**args.model_args, 'model_name': args.model}
+    left_out = export_peft(args.task, args.folder, net)
+    print(f'{args.folder}: LoRA for {args.model}.')
+    if left_out:
+        print(f'Left out: {len(left_out)} tensors of neck and head, such as {left_out[0]}.')
 
 
 if __name__ == '__main__':
