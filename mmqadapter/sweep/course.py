@@ -1,0 +1,73 @@
+"""A sweep from its first training to its last: tune, train all seeds, time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mmqadapter.sweep.local import LocalQueue, Observer, TrainOne
+from mmqadapter.sweep.outcome import Outcome
+from mmqadapter.sweep.plan import Sweep
+from mmqadapter.sweep.training import SEED, TIME, Training
+from mmqadapter.sweep.tune import Tuned, tune
+
+
+@dataclass(frozen=True)
+class Results:
+    """All outcomes of a sweep.
+
+    Attributes:
+        tuned: Choice of rates.
+        trained: All seeds of all methods with the best rates.
+        timed: A short training of each method, alone on the machine.
+    """
+
+    tuned: Tuned
+    trained: Sequence[Outcome]
+    timed: Mapping[str, Outcome]
+
+    @property
+    def failed(self) -> Iterator[Outcome]:
+        """Those that gave no result."""
+        for outcome in (*self.tuned.outcomes, *self.trained, *self.timed.values()):
+            if outcome.result is None:
+                yield outcome
+
+
+def run_sweep(
+    sweep: Sweep,
+    names: Sequence[str],
+    train: TrainOne,
+    observer: Observer,
+    jobs: int = 1,
+    timing_steps: int = 0,
+) -> Results:
+    """Tune the rates of each method, train all seeds with them, then measure step times.
+
+    Args:
+        sweep: The sweep.
+        names: Of the methods.
+        train: Trains one, or knows its outcome already.
+        observer: Is told of each training.
+        jobs: How many train side by side.
+        timing_steps: Length of the timed trainings; 0 leaves them out.
+    """
+    queue = LocalQueue(train, jobs, observer)
+    tuned = tune(sweep, names, queue)
+    finals = [
+        replace(best, purpose=SEED, seed=seed)
+        for seed in sweep.seeds
+        for best in tuned.best.values()
+    ]
+    trained = queue('seeds', finals)
+    alone = LocalQueue(train, 1, observer)
+    timed = _timings(sweep, tuned.best, timing_steps) if timing_steps else []
+    outcomes = alone('step times', timed) if timed else []
+    return Results(tuned, trained, {one.training.method: one for one in outcomes})
+
+
+def _timings(sweep: Sweep, best: Mapping[str, Training], steps: int) -> list[Training]:
+    return [
+        replace(training, purpose=TIME, seed=sweep.seeds[0], iterations=steps)
+        for training in best.values()
+    ]

@@ -1,0 +1,152 @@
+"""What a sweep file says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from mmengine.config import Config
+
+from mmqadapter.running import load_config
+from mmqadapter.sweep.fields import check_keys, rate_list, several, text, whole
+from mmqadapter.sweep.methods import GROUPS, SweepMethod, parse_method, plain_backbone
+
+REQUIRED = (
+    'config', 'iterations', 'metric', 'seeds', 'tuning_seed', 'head_rates', 'rates', 'methods',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file, checked.
+
+    Attributes:
+        name: Of the file.
+        config: What all trainings share.
+        iterations: Length of a training.
+        metric: Name of the score in the validation's log, higher is better.
+        seeds: Of the trainings that are reported.
+        tuning_seed: Of those that choose the rates; none of ``seeds``.
+        head_rates: Learning rates to try for neck and head.
+        rates: Those for each group of ``GROUPS`` that a method needs.
+        methods: By their names.
+    """
+
+    name: str
+    config: Config
+    iterations: int
+    metric: str
+    seeds: tuple[int, ...]
+    tuning_seed: int
+    head_rates: tuple[float, ...]
+    rates: Mapping[str, tuple[float, ...]]
+    methods: Mapping[str, SweepMethod]
+
+    def rates_of(self, name: str) -> tuple[float | None, ...]:
+        """Rates to try for the group of a method; None alone where only the head trains."""
+        group = self.methods[name].group
+        return (None,) if group is None else self.rates[group]
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """``names``, or all methods where there are none.
+
+        Raises:
+            ValueError: A name that is no method of the sweep.
+        """
+        for name in names:
+            if name not in self.methods:
+                known = ', '.join(self.methods)
+                raise ValueError(f'{name!r} is no method of {self.name}; it has {known}.')
+        return list(names) or list(self.methods)
+
+
+def read_sweep(path: str | os.PathLike) -> Sweep:
+    """The sweep of a file; ``config`` in it is relative to it.
+
+    Raises:
+        FileNotFoundError: No such file or config.
+        ValueError: It is no YAML, or something in it is missing, unknown or wrong.
+    """
+    path = Path(path)
+    content = _parse(path)
+    check_keys(path.name, content, REQUIRED, ('overrides',))
+    cfg = _config(path.parent / text('config', content['config']), content.get('overrides') or {})
+    iterations = whole('iterations', content['iterations'], 1)
+    _check_length(cfg, iterations)
+    sweep = Sweep(
+        name=path.name,
+        config=cfg,
+        iterations=iterations,
+        metric=text('metric', content['metric']),
+        seeds=tuple(whole('seeds', seed, 0) for seed in several('seeds', content['seeds'])),
+        tuning_seed=whole('tuning_seed', content['tuning_seed'], 0),
+        head_rates=rate_list('head_rates', content['head_rates']),
+        rates=_rates(content['rates']),
+        methods=_methods(content['methods'], cfg),
+    )
+    _check_consistency(sweep)
+    return sweep
+
+
+def _parse(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'there is no sweep file {str(path)!r}; configs/sweeps/ holds those we ship.'
+        )
+    try:
+        return yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise ValueError(f'{str(path)!r} is no YAML ({reason}).') from error
+
+
+def _config(path: Path, overrides: Any) -> Config:
+    if not isinstance(overrides, Mapping):
+        raise ValueError(f'overrides={overrides!r} is no mapping of settings to values.')
+    try:
+        return load_config(path, {str(name): value for name, value in overrides.items()})
+    # So a merge tells that a setting is not where an override looks for it.
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'overrides do not fit {path.name} ({error}).') from error
+
+
+def _check_length(cfg: Config, iterations: int) -> None:
+    if not (cfg.get('train_cfg') or {}).get('max_iters'):
+        raise ValueError(
+            'the config counts no iterations (train_cfg.max_iters); give one with an '
+            'IterBasedTrainLoop.'
+        )
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) >= iterations:
+            raise ValueError(
+                f'iterations={iterations}, but a part of param_scheduler begins at '
+                f'{scheduler.begin}; train longer or shorten the warm-up (overrides).'
+            )
+
+
+def _rates(content: Any) -> dict[str, tuple[float, ...]]:
+    check_keys('rates', content, (), GROUPS)
+    return {group: rate_list(f'rates.{group}', rates) for group, rates in content.items()}
+
+
+def _methods(entries: Any, cfg: Config) -> dict[str, SweepMethod]:
+    net = plain_backbone(cfg)
+    methods = [parse_method(entry, net) for entry in several('methods', entries)]
+    names = several('methods', [method.name for method in methods])
+    return dict(zip(names, methods, strict=True))
+
+
+def _check_consistency(sweep: Sweep) -> None:
+    if sweep.tuning_seed in sweep.seeds:
+        raise ValueError(
+            f'tuning_seed={sweep.tuning_seed} is one of seeds: rates would be chosen by a score '
+            'that is reported; use another.'
+        )
+    for method in sweep.methods.values():
+        if method.group is not None and method.group not in sweep.rates:
+            raise ValueError(f'rates.{method.group} is missing; {method.name} needs it.')

@@ -1,0 +1,125 @@
+"""One training as a process of its own, whose outcome is a result.json."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.sweep.outcome import Outcome, collect, is_finished
+from mmqadapter.sweep.plan import Sweep
+from mmqadapter.sweep.training import SEED, Training, training_config
+
+# The summary measures memory in the second step and leaves five out of the clock.
+STEPS_TO_MEASURE = 10
+
+
+class Trainer:
+    """Trains, or reads the result of a training that is done.
+
+    Each has a folder: ``config.py`` (complete), ``console.log``, ``work/`` (the work dir) and, once
+    it has ended well, ``result.json``.
+
+    Args:
+        sweep: The sweep.
+        folder: Of the folders.
+        script: tools/train.py.
+    """
+
+    def __init__(self, sweep: Sweep, folder: Path, script: Path) -> None:
+        self._sweep, self._folder, self._script = sweep, folder, script
+
+    def __call__(self, training: Training, threads: int) -> Outcome:
+        """Outcome of a training that may use so many threads; one that fails raises nothing."""
+        folder = (self._folder / training.name).resolve()
+        log = folder / 'console.log'
+        try:
+            return Outcome(training, self._result(training, folder, threads), log=log)
+        except Exception as error:  # whatever it is, it must not stop the others
+            reason = str(error) if isinstance(error, ValueError) else repr(error)
+            return Outcome(training, None, reason, log)
+
+    def _result(self, training: Training, folder: Path, threads: int) -> dict[str, Any]:
+        config = training_config(self._sweep, training).pretty_text
+        with _alone_in(folder) as lock:
+            path = folder / 'result.json'
+            same = _same_config(folder, config)
+            if path.is_file():
+                _require_same(same, folder)
+                return json.loads(path.read_text())
+            if not same:
+                _start_again(folder, config)
+            if not is_finished(folder / 'work'):
+                self._train(training, folder, threads, lock)
+            result = collect(folder / 'work', self._sweep.metric, training)
+            atomic_write(path, json.dumps(result, indent=1).encode())
+        _tidy(training, folder / 'work')
+        return result
+
+    def _train(self, training: Training, folder: Path, threads: int, lock: int) -> None:
+        work = folder / 'work'
+        goes_on = 0 < _iterations_done(work) <= training.iterations - STEPS_TO_MEASURE
+        if not goes_on:
+            shutil.rmtree(work, ignore_errors=True)
+        command = [sys.executable, self._script, folder / 'config.py', '--work-dir', work]
+        words = [*map(str, command), *(['--resume'] if goes_on else [])]
+        # numpy and the operators of mmcv read it, too.
+        variables = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
+        with open(folder / 'console.log', 'a' if goes_on else 'w') as log:
+            # The process holds the lock as well: should this one be killed, that one may train on,
+            # and the next sweep waits for it.
+            code = subprocess.run(
+                words, stdout=log, stderr=log, env=variables, pass_fds=(lock,)
+            ).returncode
+        if code or not is_finished(work):
+            raise ValueError(f'the training ended with exit status {code}')
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[int]:
+    """Wait until no other process trains in a folder; gives the descriptor of the lock."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'lock', 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _same_config(folder: Path, config: str) -> bool:
+    path = folder / 'config.py'
+    return path.is_file() and path.read_text(encoding='utf-8') == config
+
+
+def _require_same(same: bool, folder: Path) -> None:
+    if not same:
+        raise ValueError(
+            'it was trained with another config than the sweep now asks for; remove '
+            f'{str(folder)!r} to train again, or give another --out'
+        )
+
+
+def _start_again(folder: Path, config: str) -> None:
+    shutil.rmtree(folder / 'work', ignore_errors=True)
+    atomic_write(folder / 'config.py', config.encode())
+
+
+def _iterations_done(work: Path) -> int:
+    """Iterations of the last complete checkpoint; 0 without one."""
+    pointer = work / 'last_checkpoint'
+    found = re.search(r'iter_(\d+)\.pth$', pointer.read_text().strip() if pointer.is_file() else '')
+    return int(found.group(1)) if found else 0
+
+
+def _tidy(training: Training, work: Path) -> None:
+    """Drop the checkpoints of a finished training that is not itself reported."""
+    if training.purpose != SEED:
+        for path in work.glob('*.pth'):
+            path.unlink()

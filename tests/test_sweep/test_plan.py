@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmengine.registry import MODELS
+from tiny_runs import ROOT
+
+from mmqadapter.sweep.plan import read_sweep
+
+
+def test_a_file_becomes_a_plan(make_sweep) -> None:
+    sweep = make_sweep(overrides={'train_cfg.val_interval': 3, 'model': {'neck': {'type': 'N'}}})
+    assert (sweep.name, sweep.iterations, sweep.seeds, sweep.tuning_seed) == (
+        'sweep.yaml', 20, (0, 1), 7,
+    )  # fmt: skip
+    assert sweep.config.train_cfg.val_interval == 3 and sweep.config.model.neck.type == 'N'
+    assert sweep.rates_of('frozen') == (None,)
+    assert sweep.rates_of('full') == (0.001, 0.01)
+    assert sweep.rates_of('adaptformer@1') == (0.001, 0.01, 0.1)
+    assert sweep.chosen([]) == ['frozen', 'full', 'adaptformer', 'adaptformer@1']
+    assert sweep.chosen(['full']) == ['full']
+    with pytest.raises(ValueError, match="'mona' is no method of sweep.yaml; it has frozen, full"):
+        sweep.chosen(['mona'])
+
+
+def test_rates_without_a_point_are_numbers(sweep_file) -> None:
+    text = sweep_file().read_text().replace('- 0.01\n- 0.1\n', '- 1e-2\n- 1e-1\n')
+    sweep_file().write_text(text)
+    assert '1e-2' in text
+    assert read_sweep(sweep_file().with_name('sweep.yaml')).head_rates == (0.01, 0.1)
+
+
+NEEDED = 'needed are config, iterations, metric, seeds'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'seeds': None}, f"sweep.yaml: the key 'seeds' is missing; {NEEDED}"),
+        ({'seedz': [1]}, "sweep.yaml: unknown key 'seedz'; known are config"),
+        ({'methods': ['frozen', 'magic']}, "'magic' is no method; known are full"),
+        ({'methods': ['full,frozen']}, "'full,frozen' is not one method"),
+        ({'methods': ['full', 'full']}, 'methods=.* names something twice'),
+        ({'methods': [{'name': 'x'}]}, "methods: the key 'backbone' is missing"),
+        ({'methods': [{'name': 'a/b', 'like': 'full', 'backbone': {}}]}, "name='a/b' has to name"),
+        ({'methods': [{'name': 'x', 'backbone': {'train': 'norm'}}]}, 'x: backbone has no type'),
+        ({'methods': [{'name': 'x', 'backbone': 5}]}, 'x: backbone=5 is no mapping'),
+        ({'methods': [{'name': 'x', 'like': 'y', 'backbone': {}}]}, "'y' is no method"),
+        ({'head_rates': []}, r'head_rates=\[\] is not a list with an entry'),
+        ({'head_rates': [0.1, -1]}, 'head_rates: -1 is no learning rate; give numbers above 0'),
+        ({'rates': {'adapters': ['fast']}}, "rates.adapters: 'fast' is no learning rate"),
+        ({'rates': {'adapters': [0.1, '1e-1']}}, 'rates.adapters=.* names something twice'),
+        ({'rates': {'adapters': [0.1]}}, 'rates.backbone is missing; full needs it'),
+        ({'rates': {'adapter': [0.1]}}, "rates: unknown key 'adapter'; known are adapters"),
+        ({'tuning_seed': 1}, 'tuning_seed=1 is one of seeds'),
+        ({'iterations': True}, 'iterations=True is not a whole number of 1 or more'),
+        ({'iterations': 5}, 'iterations=5, but a part of param_scheduler begins at 5'),
+        ({'overrides': ['a=1']}, 'overrides=.* is no mapping'),
+        ({'overrides': {'train_cfg': {'max_iters': None}}}, 'the config counts no iterations'),
+        ({'overrides': {'model': 3}}, 'the config has no model.backbone to tune'),
+        ({'config': 3}, 'config=3 is no text'),
+    ],
+)
+def test_an_error_names_what_is_wrong(make_sweep, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_sweep(**changes)
+
+
+def test_files_that_are_not_there_or_no_yaml(make_sweep, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='there is no sweep file .*none.yaml'):
+        read_sweep(tmp_path / 'none.yaml')
+    with pytest.raises(FileNotFoundError, match='there is no config .*none.py'):
+        make_sweep(config='none.py')
+    (tmp_path / 'bad.yaml').write_text('a: [1')
+    with pytest.raises(ValueError, match='bad.yaml.* is no YAML'):
+        read_sweep(tmp_path / 'bad.yaml')
+
+
+@pytest.mark.parametrize('file', sorted((ROOT / 'configs/sweeps').glob('*.yaml')), ids=str)
+def test_shipped_sweeps(file: Path) -> None:
+    methods = read_sweep(file).methods
+    assert len(methods) == 15
+    adapter = dict(type='AdaptFormer', width=64, bias=False, dropout=0.0)
+    assert methods['adaptformer-64@1'].backbone['adapter'] == adapter
+    assert methods['adaptformer-64@1'].bits == 1 and methods['lora'].bits == 32
+    stem = methods['highway-joined-stem@1'].backbone
+    assert (stem['stem'], stem['cell'], stem['quantizer']['bits']) == ('ConvStem', 'JoinedCell', 1)
+    assert methods['highway-joined-inpath4'].backbone['inpath_blocks'] == 4
+    groups = {'frozen': None, 'full': 'backbone', 'partial1': 'backbone', 'highway': 'adapters'}
+    assert {name: methods[name].group for name in groups} == groups
+    assert 'checkpoint' in methods['full'].backbone
+
+
+def test_the_backbones_of_a_shipped_sweep_build() -> None:
+    small = dict(embed_dim=16, num_heads=2, img_size=32, checkpoint=None)
+    for method in read_sweep(ROOT / 'configs/sweeps/camvid.yaml').methods.values():
+        config = method.backbone
+        config.get('backbone', config).update(small)
+        built = MODELS.build(config)
+        trains = any(parameter.requires_grad for parameter in built.parameters())
+        assert trains is (method.group is not None), method.name

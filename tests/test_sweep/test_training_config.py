@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from mmengine.config import Config
+
+from mmqadapter.sweep.training import SEED, TIME, Training, training_config
+
+ONE = Training(SEED, 'adaptformer@1', 1, 20, 0.1, 0.01)
+
+
+def test_a_config_is_complete(make_sweep, tmp_path) -> None:
+    (tmp_path / 'full.py').write_text(training_config(make_sweep(), ONE).pretty_text)
+    cfg = Config.fromfile(tmp_path / 'full.py')
+    assert cfg.randomness.seed == 1
+    assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == 20
+    assert [part.end for part in cfg.param_scheduler] == [5, 20]
+    assert cfg.optim_wrapper.optimizer.lr == 0.1
+    keys = cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert keys.adapters.lr_mult == pytest.approx(0.1) and keys.norm.decay_mult == 0
+    assert cfg.model.backbone.quantizer.bits == 1
+    assert cfg.model.backbone.backbone.frozen_stages == -1  # full trains all of it
+    assert cfg.default_hooks.checkpoint.type == 'mmqadapter.TaskCheckpointHook'
+    assert 'mmqadapter.TuningSummaryHook' in [hook.type for hook in cfg.custom_hooks]
+    assert cfg.custom_imports.imports == ['mmqadapter']
+
+
+def test_a_rate_is_that_of_the_methods_group_alone(make_sweep) -> None:
+    sweep = make_sweep()
+    full = training_config(sweep, replace(ONE, method='full')).optim_wrapper.paramwise_cfg
+    assert full.custom_keys.keys() == {'norm', 'backbone'}
+    frozen = training_config(sweep, replace(ONE, method='frozen', rate=None))
+    assert frozen.optim_wrapper.paramwise_cfg.custom_keys.keys() == {'norm'}
+
+
+def test_a_timed_training_validates_nothing_and_keeps_the_schedule(make_sweep) -> None:
+    cfg = training_config(make_sweep(), replace(ONE, purpose=TIME, iterations=4))
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+    assert cfg.train_cfg.max_iters == 4
+    assert cfg.param_scheduler[1].end == 20
+
+
+def test_names_tell_trainings_apart() -> None:
+    others = [replace(ONE, seed=2), replace(ONE, rate=None), replace(ONE, head_rate=1e-4)]
+    assert ONE.name == 'seed_adaptformer@1_iterations20_seed1_head0.1_rate0.01'
+    assert len({one.name for one in (ONE, *others)}) == 4

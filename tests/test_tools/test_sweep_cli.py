@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_runs import Run, tool
+
+
+def write_sweep(run: Run, folder: Path, **changes) -> str:
+    content = {
+        'config': run.config,
+        'iterations': 2,
+        'metric': 'mIoU',
+        'seeds': [0],
+        'tuning_seed': 5,
+        'head_rates': [0.1],
+        'rates': {'adapters': [0.1], 'backbone': [0.01]},
+        'methods': ['full', 'highway@1'],
+        **changes,
+    }
+    (folder / 'tiny.yaml').write_text(yaml.safe_dump(content))
+    return str(folder / 'tiny.yaml')
+
+
+@pytest.mark.slow
+def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, capsys) -> None:
+    out = tmp_path / 'out'
+    args = [write_sweep(semantic, tmp_path), '--out', str(out), '--jobs', '2']
+    args += ['--timing-steps', '2']
+    assert tool('sweep')(args) == 0
+    report = json.loads((out / 'report.json').read_text())
+    rows = {row['method']: row for row in report['rows']}
+    for row in rows.values():
+        assert 0 <= row['score_mean'] <= 100 and len(row['curves']['0']) == 2
+        assert row['saved_for_backward_bytes'] > 0 and row['task_bytes'] > 0
+        assert row['step_seconds'] > 0
+    assert rows['full']['saved_for_backward_bytes'] > rows['highway@1']['saved_for_backward_bytes']
+    assert rows['full']['trainable_backbone_params'] > 0
+    assert report['header']['failed'] == []
+    assert 'highway@1' in capsys.readouterr().out
+    # The second time nothing trains.
+    stamps = {path: os.stat(path).st_mtime_ns for path in out.glob('runs/*/result.json')}
+    assert tool('sweep')([*args, '--only', 'full']) == 0
+    assert {path: os.stat(path).st_mtime_ns for path in stamps} == stamps
+    assert len(json.loads((out / 'report.json').read_text())['rows']) == 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'options', 'message'),
+    [
+        ({'methods': ['none']}, [], "ValueError: 'none' is no method"),
+        ({}, ['--only', 'mona'], "ValueError: 'mona' is no method of tiny.yaml; it has full"),
+        ({}, ['--jobs', '0'], 'ValueError: --jobs=0 is not a whole number of 1 or more'),
+        ({'head_rates': [0]}, [], 'ValueError: head_rates: 0 is no learning rate'),
+        (
+            {'overrides': {'train_dataloader.dataset.data_root': 'no/data'}}, [],
+            'FileNotFoundError: ',
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_in_one_line(
+    semantic: Run, tmp_path: Path, capsys, changes, options, message
+) -> None:
+    sweep = write_sweep(semantic, tmp_path, **changes)
+    capsys.readouterr()
+    assert tool('sweep')([sweep, '--out', str(tmp_path / 'out'), *options]) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(message)
+    assert not (tmp_path / 'out').exists()

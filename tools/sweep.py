@@ -1,0 +1,83 @@
+"""Train methods x seeds x learning rates: python tools/sweep.py SWEEP.yaml --out DIR."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mmqadapter.benchmark.report import WIDTH
+from mmqadapter.command_line import user_errors
+from mmqadapter.running import require_data
+from mmqadapter.sweep.course import run_sweep
+from mmqadapter.sweep.fields import whole
+from mmqadapter.sweep.plan import read_sweep
+from mmqadapter.sweep.progress import SweepProgress
+from mmqadapter.sweep.report import make_report, write_report
+from mmqadapter.sweep.run import Trainer
+from mmqadapter.sweep.table import terminal_table
+
+TRAIN = Path(__file__).resolve().parent / 'train.py'
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description='Tunes the learning rates of each method, trains all seeds with the best, and '
+        'times a step; writes report.json, report.md and plots. Started again with the same --out '
+        'it goes on where it was: finished trainings are kept.'
+    )
+    parser.add_argument('sweep', help='sweep file, such as one of configs/sweeps/')
+    parser.add_argument('--out', type=Path, required=True, help='folder of trainings and report')
+    parser.add_argument('--jobs', type=int, default=1, help='trainings side by side')
+    parser.add_argument(
+        '--only', default='', metavar='METHOD,...', help='these methods of the file alone'
+    )
+    parser.add_argument(
+        '--timing-steps', type=int, default=40, metavar='N',
+        help='iterations of the trainings that are timed, alone on the machine; 0: no timing',
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+@user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sweep and write its report; 1 where a training failed."""
+    args = parse_args(argv)
+    jobs = whole('--jobs', args.jobs, 1)
+    steps = whole('--timing-steps', args.timing_steps, 0)
+    sweep = read_sweep(args.sweep)
+    names = sweep.chosen([name.strip() for name in args.only.split(',') if name.strip()])
+    require_data(sweep.config, 'train', 'val')
+    console = _console()
+    train = Trainer(sweep, args.out / 'runs', TRAIN)
+    with SweepProgress(console) as progress:
+        results = run_sweep(sweep, names, train, progress, jobs, steps)
+    report = make_report(sweep, names, results, jobs, steps)
+    files = write_report(report, args.out)
+    _tell(console, report, files)
+    return 1 if report['header']['failed'] else 0
+
+
+def _console() -> Console:
+    """The terminal; a file or a pipe is wide enough for every number."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, WIDTH))
+
+
+def _tell(console: Console, report: dict[str, Any], files: Sequence[Path]) -> None:
+    header = report['header']
+    console.print(terminal_table(report['rows'], header['metric'], header['sweep']))
+    for one in header['failed']:
+        line = f'Failed: {one["training"]}: {one["reason"]}; {one["log"]}'
+        console.print(line, markup=False, soft_wrap=True)
+    written = ', '.join(map(str, files))
+    console.print(f'Written: {written}', markup=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
