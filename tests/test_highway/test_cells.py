@@ -15,8 +15,8 @@ from mmqadapter.highway import (
     ParallelCell,
     Recompute,
     build_cell,
-    cell_config,
 )
+from mmqadapter.registry import config_of
 
 GRID = (5, 10)
 KINDS = pytest.mark.parametrize('kind', [ParallelCell, JoinedCell])
@@ -110,19 +110,19 @@ def test_half_taps_are_read_in_their_dtype_and_added_up_in_float32(
     'given', ['JoinedCell', 'mmqadapter.JoinedCell', dict(type='JoinedCell'), dict(type=JoinedCell)]
 )
 def test_cells_are_named_by_class(given: str | dict) -> None:
-    assert cell_config(given) == {'type': 'JoinedCell'}
+    assert config_of(Cell, 'cell', given) == {'type': 'JoinedCell'}
     adapter = build_adapter(dict(type='ConvAdapter', width=8), None, channels=64)
-    built = build_cell(cell_config(given), adapter, Recompute(SAVED_TAPS['half']))
+    built = build_cell(config_of(Cell, 'cell', given), adapter, Recompute(SAVED_TAPS['half']))
     assert isinstance(built, JoinedCell) and built.adapter is adapter
 
 
 @pytest.mark.parametrize('given', ['JoindCell', 'ConvAdapter', dict(type='Cel'), {}])
 def test_what_is_no_cell_is_refused(given: str | dict) -> None:
     with pytest.raises(ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell'"):
-        cell_config(given)
+        config_of(Cell, 'cell', given)
 
 
 def test_arguments_that_a_cell_does_not_take_are_refused() -> None:
-    config = cell_config(dict(type='JoinedCell', width=3))
+    config = config_of(Cell, 'cell', dict(type='JoinedCell', width=3))
     with pytest.raises(ValueError, match='cannot be built: .*width'):
         build_cell(config, cell(JoinedCell).adapter, Recompute(SAVED_TAPS['float']))
