@@ -1,7 +1,8 @@
-"""Mask R-CNN, ViT-Tiny, 1-bit AdaptFormer in the path of the frozen trunk, nuclei.
+r"""Mask R-CNN, ViT-Tiny, 1-bit AdaptFormer in the path of the frozen trunk, nuclei.
 
 python tools/train.py configs/mask-rcnn_vit-tiny_qadapter_nuclei.py
-32 bits: --cfg-options model.backbone.quantizer.bits=32
+32 bits: --cfg-options model.backbone.quantizer.bits=32 \
+    optim_wrapper.paramwise_cfg.custom_keys.adapters.lr_mult=3.0
 """
 
 _base_ = [
@@ -24,17 +25,15 @@ model = dict(
     train_cfg=dict(rpn_proposal=dict(max_per_img=500), rcnn=dict(sampler=dict(num=128))),
     test_cfg=dict(rpn=dict(max_per_img=500), rcnn=dict(max_per_img=200)),
 )
+# Rates tuned by benchmarks/four_methods.py: docs/tuned_settings.md.
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=3.0)})
+    optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=10.0)})
 )
 log_processor = dict(by_epoch=False)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     checkpoint=dict(
-        type='mmqadapter.TaskCheckpointHook',
-        by_epoch=False,
-        interval=100,
-        max_keep_ckpts=1,
+        type='mmqadapter.TaskCheckpointHook', by_epoch=False, interval=100, max_keep_ckpts=1,
         save_best='coco/segm_mAP',
     ),
-)
+)  # fmt: skip
