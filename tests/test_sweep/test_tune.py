@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -46,7 +47,11 @@ def test_failed_candidates_and_scores_that_are_no_number_lose(make_sweep) -> Non
 
 
 def test_an_interruption_drops_what_has_not_begun(make_sweep) -> None:
-    trainer = FakeTrainer(lambda t: 1.0)
+    def slow(training: Training) -> float:
+        time.sleep(0.02)  # all would take 40 s
+        return 1.0
+
+    trainer = FakeTrainer(slow)
 
     class Interrupted(Silent):
         def ended(self, outcome) -> None:
