@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -59,6 +60,7 @@ def _leave_group() -> None:
     """End gloo's threads: those that outlive the interpreter abort the process now and then."""
     if is_distributed():
         torch.distributed.destroy_process_group()
+        gc.collect()  # a runner is a cycle, and its DDP model keeps the group and the threads
 
 
 def _refuse_sync_bn(cfg: Config) -> None:
