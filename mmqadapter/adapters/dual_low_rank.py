@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from mmqadapter.adapters.base import Adapter, Matrix
@@ -44,6 +46,7 @@ class DualLowRankAdapter(Adapter):
     """
 
     sites = ('attn_branch', 'mlp_branch')
+    projection: ClassVar[type[LowRankLinear]] = LowRankLinear
 
     def __init__(
         self, channels: int, branches: int = 2, rank: int = 8, scale: float | str = 1.0
@@ -53,9 +56,9 @@ class DualLowRankAdapter(Adapter):
             raise ValueError(
                 f'branches={branches}, rank={rank} leave no weights; use 1 or more of each.'
             )
-        self.down = LowRankLinear(channels, channels // 2, branches, rank)
+        self.down = self.projection(channels, channels // 2, branches, rank)
         self.activation = nn.GELU()
-        self.up = LowRankLinear(channels // 2, channels, branches, rank)
+        self.up = self.projection(channels // 2, channels, branches, rank)
         self.reset_parameters()
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:

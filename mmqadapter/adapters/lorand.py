@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.adapters.base import Adapter, Matrix
-from mmqadapter.adapters.dual_low_rank import LowRankLinear
+from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter, LowRankLinear
 from mmqadapter.registry import MODELS
 
 
@@ -43,7 +42,7 @@ class CoredLinear(LowRankLinear):
 
 
 @MODELS.register_module()
-class LoRand(Adapter):
+class LoRand(DualLowRankAdapter):
     """Bottleneck C -> C/2 -> C with GELU; both projections low-rank with cores (arXiv 2303.15112).
 
     Each branch of each projection has a core of its own, as in the released code: with two
@@ -61,29 +60,4 @@ class LoRand(Adapter):
         ValueError: ``branches`` or ``rank`` below 1, or an unknown ``scale``.
     """
 
-    sites = ('attn_branch', 'mlp_branch')
-
-    def __init__(
-        self, channels: int, branches: int = 2, rank: int = 8, scale: float | str = 1.0
-    ) -> None:
-        super().__init__(scale)
-        if min(branches, rank) < 1:
-            raise ValueError(
-                f'branches={branches}, rank={rank} leave no weights; use 1 or more of each.'
-            )
-        self.down = CoredLinear(channels, channels // 2, branches, rank)
-        self.activation = nn.GELU()
-        self.up = CoredLinear(channels // 2, channels, branches, rank)
-        self.reset_parameters()
-
-    def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """The factors Q and P of each projection, without the cores between them."""
-        return [(side.inner, side.outer) for side in (self.down, self.up)]
-
-    def ends(self) -> list[Matrix]:
-        """The last factor alone: a zero in the first projection would let no gradient through."""
-        return [self.up.outer]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Change to add: (..., C) -> (..., C)."""
-        return self.scale(self.up(self.activation(self.down(x))))
+    projection = CoredLinear

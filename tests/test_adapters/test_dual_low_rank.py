@@ -1,4 +1,4 @@
-"""DualLowRankAdapter: published counts, formula, start, gradients, quantisation."""
+"""Low-rank adapters: published counts, formula, start, gradients, quantisation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from torch.nn import functional as F
 from mmqadapter.adapters import Adapter, DualLowRankAdapter, build_adapter, quantized_weights
 
 BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8, 32])
+KINDS = pytest.mark.parametrize('kind', ['DualLowRankAdapter', 'LoRand'])
 
 
-def build(bits: int = 32, **settings: object) -> Adapter:
+def build(kind: str, bits: int = 32, **settings: object) -> Adapter:
     quantizer = dict(type='GaussianQuantizer', bits=bits)
-    return build_adapter(dict(type='DualLowRankAdapter', **settings), quantizer, channels=16)
+    return build_adapter(dict(type=kind, **settings), quantizer, channels=16)
 
 
 def count(module: torch.nn.Module) -> int:
@@ -57,9 +58,10 @@ def test_projections_are_sums_of_low_rank_products() -> None:
     torch.testing.assert_close(adapter(x), 0.5 * expected, rtol=1e-4, atol=1e-5)
 
 
+@KINDS
 @pytest.mark.parametrize('scale', [1.0, 'learned'])
-def test_a_float_one_starts_at_zero_and_a_gradient_gets_in(scale: float | str) -> None:
-    adapter = build(scale=scale)
+def test_a_float_one_starts_at_zero_and_a_gradient_gets_in(kind: str, scale: float | str) -> None:
+    adapter = build(kind, scale=scale)
     change = adapter(torch.randn(2, 9, 16))
     assert not change.any()
     (change * torch.randn_like(change)).sum().backward()
@@ -67,17 +69,19 @@ def test_a_float_one_starts_at_zero_and_a_gradient_gets_in(scale: float | str) -
     assert moving == {'up.outer.weight', 'up.outer.bias'}
 
 
+@KINDS
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
-def test_a_quantized_one_starts_at_zero_with_a_learned_scale_alone(bits: int) -> None:
+def test_a_quantized_one_starts_at_zero_with_a_learned_scale_alone(kind: str, bits: int) -> None:
     x = torch.randn(2, 9, 16)
-    assert not build(bits, scale='learned')(x).any()
-    assert 0 < build(bits)(x).abs().max() < 0.05
+    assert not build(kind, bits, scale='learned')(x).any()
+    assert 0 < build(kind, bits)(x).abs().max() < 0.05
 
 
+@KINDS
 @BITS
 @pytest.mark.parametrize('scale', [1.0, 'learned'])
-def test_training_moves_every_parameter_and_fits(bits: int, scale: float | str) -> None:
-    adapter, x = build(bits, scale=scale), torch.randn(2, 9, 16)
+def test_training_moves_every_parameter_and_fits(kind: str, bits: int, scale: float | str) -> None:
+    adapter, x = build(kind, bits, scale=scale), torch.randn(2, 9, 16)
     start = {name: p.detach().clone() for name, p in adapter.named_parameters()}
     target = torch.randn(16)
     optimizer = torch.optim.Adam(adapter.parameters(), lr=0.02)
@@ -92,8 +96,9 @@ def test_training_moves_every_parameter_and_fits(bits: int, scale: float | str) 
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_every_factor_is_quantized_and_no_bias() -> None:
-    adapter = build(1)
+@KINDS
+def test_every_factor_is_quantized_and_no_bias(kind: str) -> None:
+    adapter = build(kind, 1)
     names = [name for name, _, _ in quantized_weights(adapter)]
     assert names == ['down.inner', 'down.outer', 'up.inner', 'up.outer']
     layers = [adapter.get_submodule(name) for name in names]
@@ -101,13 +106,15 @@ def test_every_factor_is_quantized_and_no_bias() -> None:
     assert all(layer.weight.unique().numel() == 2 for layer in layers)
 
 
-def test_only_the_last_factor_starts_as_a_narrow_normal() -> None:
-    latents = {name: latent for name, _, latent in quantized_weights(build(1))}
+@KINDS
+def test_only_the_last_factor_starts_as_a_narrow_normal(kind: str) -> None:
+    latents = {name: latent for name, _, latent in quantized_weights(build(kind, 1))}
     assert latents.pop('up.outer').abs().max() <= 2e-3
     assert all(latent.abs().max() > 0.05 for latent in latents.values())
 
 
+@KINDS
 @pytest.mark.parametrize(('branches', 'rank'), [(0, 8), (2, 0), (-1, 1)])
-def test_wrong_settings_are_refused(branches: int, rank: int) -> None:
+def test_wrong_settings_are_refused(kind: str, branches: int, rank: int) -> None:
     with pytest.raises(ValueError, match=f'branches={branches}, rank={rank} leave no weights'):
-        DualLowRankAdapter(16, branches=branches, rank=rank)
+        build(kind, branches=branches, rank=rank)
