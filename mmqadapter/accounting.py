@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+# What PyTorch's own checkpointing asks, too, to know whether a backward is running.
+NO_BACKWARD = -1
+
 
 @runtime_checkable
 class Tuned(Protocol):
@@ -57,6 +60,8 @@ class SavedBytes:
 
     def pack(self, tensor: Tensor) -> Tensor:
         """Count a saved tensor and leave it as it is."""
+        if torch._C._current_graph_task_id() != NO_BACKWARD:
+            return tensor  # computed again within backward, and gone at once
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())

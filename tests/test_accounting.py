@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mmqadapter.accounting import part_counts, saved_for_backward, tuned_backbone
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
@@ -97,6 +98,18 @@ def test_counting_changes_no_gradient_and_ends_with_its_block() -> None:
     net(x)
     assert torch.equal(net[0].weight.grad, expected)
     assert saved.total == total > 0
+
+
+@pytest.mark.parametrize('reentrant', [True, False])
+def test_what_backward_computes_again_does_not_count(reentrant: bool) -> None:
+    net = nn.Sequential(nn.Linear(8, 100), nn.ReLU(), nn.Linear(100, 8))
+    x = torch.randn(4, 8, requires_grad=True)
+    with saved_for_backward(net) as forward:
+        out = checkpoint(net, x, use_reentrant=reentrant)
+    with saved_for_backward(net) as step:
+        checkpoint(net, x, use_reentrant=reentrant).sum().backward()
+    out.sum().backward()
+    assert step.total == forward.total < 4 * 4 * 100
 
 
 def test_counting_ends_when_the_forward_fails() -> None:
