@@ -30,6 +30,7 @@ setup(
     extras_require={
         'det': [*ENGINE, 'onedl-mmdetection>=3.5.1'],
         'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
+        'ray': ['ray>=2.40'],
         'dev': [
             'codespell>=2.4',
             'hypothesis>=6.100',
@@ -39,6 +40,7 @@ setup(
             'pre-commit>=4.0',
             'pylint>=4.0',
             'pytest>=8.0',
+            'ray>=2.40',
             'ruff>=0.17',
             'scipy>=1.11',
         ],

@@ -4,7 +4,8 @@ python benchmarks/task_bank.py --out benchmarks/results/task_bank
 
 UperNet on a ViT-B with 1-bit AdaptFormer, unless another config is named. Weights are random, which
 changes neither time nor bytes; two task files are made on the spot and thrown away. Times are
-medians in milliseconds. A task's float size is that of its adapters at 32 bits, neck and head.
+medians in milliseconds. With a highway also a forward of two tasks, by a switch and in one run of
+the trunk. A task's float size is that of its adapters at 32 bits, neck and head.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from mmqadapter import load_task, save_task
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.atomic import atomic_write
 from mmqadapter.running import build_model, load_config
-from mmqadapter.taskbank import TaskBank
+from mmqadapter.taskbank import TaskBank, TasksTogether, runs_once
 
 CONFIG = 'configs/upernet_vit_qadapter_ade20k.py'
 NAMES = ('first', 'second')
@@ -83,6 +84,7 @@ def measure(config: str, repeats: int) -> dict[str, Any]:
     busy = time.process_time()
     switches = timed(lambda turn: bank.use(NAMES[turn % 2]), repeats)
     busy = time.process_time() - busy
+    together = times_of_two(bank, max(3, repeats // 20)) if runs_once(model) else {}
     return {
         'config': config,
         'switch_ms': statistics.median(switches),
@@ -95,7 +97,31 @@ def measure(config: str, repeats: int) -> dict[str, Any]:
         'task_memory_bytes': bank.nbytes(NAMES[0]),
         'memory_over_float': bank.nbytes(NAMES[0]) / size,
         'model_bytes': sum(t.nbytes for t in model.state_dict().values()),
+        **together,
     }
+
+
+@torch.no_grad()
+def times_of_two(bank: TaskBank, repeats: int) -> dict[str, float]:
+    """Milliseconds of a forward with one task, with two by a switch, and with two together."""
+    images = torch.randn(1, 3, 512, 512)
+    both = TasksTogether(bank)
+
+    def one(turn: int) -> None:
+        bank.use(NAMES[0])
+        bank.model(images)
+
+    def switched(turn: int) -> None:
+        for name in NAMES:
+            bank.use(name)
+            bank.model(images)
+
+    calls = {'one': one, 'switched': switched, 'together': lambda turn: both.forward(images)}
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):  # in turn: a machine that drifts hurts all alike
+        for name, call in calls.items():
+            found[name] += timed(call, 1)
+    return {f'forward_{name}_ms': statistics.median(times) for name, times in found.items()}
 
 
 def timed(call: Callable[[int], object], repeats: int) -> list[float]:
@@ -124,6 +150,11 @@ def markdown(row: dict[str, Any]) -> str:
         'memory over floats': f'{row["memory_over_float"]:.3f}',
         'whole model': f'{row["model_bytes"] / 1e6:.2f} MB',
     }
+    if 'forward_one_ms' in row:
+        one = row['forward_one_ms']
+        lines['forward with one task, 512 x 512'] = f'{one:.0f} ms'
+        lines['two tasks, by a switch'] = f'{row["forward_switched_ms"] / one:.2f} of that'
+        lines['two tasks in one run'] = f'{row["forward_together_ms"] / one:.2f} of that'
     rows = [f'| {name} | {value} |' for name, value in lines.items()]
     return '\n'.join([f'{row["config"]}\n', '| what | value |', '|---|---|', *rows]) + '\n'
 

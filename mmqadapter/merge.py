@@ -17,6 +17,7 @@ from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
 from mmqadapter.backbones.block_table import find_blocks
 from mmqadapter.inference.model import config_meta
 from mmqadapter.plain_config import needs_package, plain_config
+from mmqadapter.quant import settled_state
 from mmqadapter.running import build_model, load_config
 from mmqadapter.weights import load_weights
 
@@ -83,7 +84,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
     prefix, backbone = _require_mergeable(model)
     changed = {f'{prefix}{name}': tensor for name, tensor in _merged_weights(backbone).items()}
     state = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in settled_state(model).items():
         if not name.startswith(f'{prefix}adapters.'):
             plain = _plain_name(name, prefix)
             state[plain] = changed.get(plain, tensor).detach().cpu().contiguous()

@@ -17,6 +17,7 @@ from torch import nn
 
 from mmqadapter.hooks.checkpoint_content import check_fits
 from mmqadapter.taskfile import load_task
+from mmqadapter.taskfile.head_bits import KEY, train_quantized
 
 EMA = 'ema_state_dict'
 
@@ -74,11 +75,14 @@ def read_checkpoint(path: str | os.PathLike, trust: bool = False) -> dict[str, A
 def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.PathLike) -> None:
     """Put ``checkpoint['state_dict']`` into ``model``; what trains and is missing is logged.
 
+    The model computes with few bits where the checkpoint was trained so, and nowhere else.
+
     Raises:
         ValueError: Another trunk, another shape, or nothing of what trains is in the checkpoint.
     """
     state = {name.removeprefix('module.'): t for name, t in checkpoint['state_dict'].items()}
     check_fits(model, {**checkpoint, 'state_dict': state})
+    train_quantized(model, checkpoint.get(KEY) or {})
     try:
         missing = set(model.load_state_dict(state, strict=False).missing_keys)
     except RuntimeError as error:

@@ -19,16 +19,17 @@ MAY_IMPORT = {
     'adapters': BOTTOM | {'quant'},
     'highway': BOTTOM | {'quant', 'adapters'},
     'taskfile': BOTTOM | {'quant', 'adapters'},
+    'trunk': BOTTOM | {'adapters'},
     'datasets': BOTTOM,
     'checks': BOTTOM,
     'optim': BOTTOM,
-    'backbones': BOTTOM | {'quant', 'adapters', 'highway', 'taskfile'},
+    'backbones': BOTTOM | {'quant', 'adapters', 'highway', 'taskfile', 'trunk'},
     'taskbank': BOTTOM | {'quant', 'adapters', 'taskfile'},
     'petl_vit': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones'},
     'peft_lora': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones'},
     'hooks': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones', 'datasets'},
 }
-PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile', 'taskbank'}
+PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile', 'taskbank', 'trunk'}
 FOREIGN = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'timm'}
 
 

@@ -15,11 +15,14 @@ from mmqadapter.command_line import user_errors
 from mmqadapter.running import require_data
 from mmqadapter.sweep.course import run_sweep
 from mmqadapter.sweep.fields import whole
+from mmqadapter.sweep.local import LocalQueue, TrainOne
 from mmqadapter.sweep.plan import read_sweep
 from mmqadapter.sweep.progress import SweepProgress
+from mmqadapter.sweep.ray_queue import RayQueue
 from mmqadapter.sweep.report import make_report, write_report
 from mmqadapter.sweep.run import Trainer
 from mmqadapter.sweep.table import terminal_table
+from mmqadapter.sweep.tune import TrainAll
 
 TRAIN = Path(__file__).resolve().parent / 'train.py'
 
@@ -34,6 +37,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('sweep', help='sweep file, such as one of configs/sweeps/')
     parser.add_argument('--out', type=Path, required=True, help='folder of trainings and report')
     parser.add_argument('--jobs', type=int, default=1, help='trainings side by side')
+    parser.add_argument(
+        '--ray', nargs='?', const='auto', metavar='ADDRESS',
+        help='train on a Ray cluster: its address, "auto" (default) or "local"',
+    )  # fmt: skip
+    parser.add_argument('--cpus-per-training', type=int, default=1, help='with --ray')
+    parser.add_argument('--gpus-per-training', type=float, default=0, help='with --ray')
     parser.add_argument(
         '--only', default='', metavar='METHOD,...', help='these methods of the file alone'
     )
@@ -54,13 +63,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = sweep.chosen([name.strip() for name in args.only.split(',') if name.strip()])
     require_data(sweep.config, 'train', 'val')
     console = _console()
-    train = Trainer(sweep, args.out / 'runs', TRAIN)
+    train = Trainer(sweep, (args.out / 'runs').resolve(), TRAIN)
     with SweepProgress(console) as progress:
-        results = run_sweep(sweep, names, train, progress, jobs, steps)
+        queue, alone = _queue(args, train, progress), LocalQueue(train, 1, progress)
+        results = run_sweep(sweep, names, queue, alone, steps)
     report = make_report(sweep, names, results, jobs, steps)
     files = write_report(report, args.out)
     _tell(console, report, files)
     return 1 if report['header']['failed'] else 0
+
+
+def _queue(args: argparse.Namespace, train: TrainOne, progress: SweepProgress) -> TrainAll:
+    if args.ray is None:
+        return LocalQueue(train, args.jobs, progress)
+    cpus = whole('--cpus-per-training', args.cpus_per_training, 1)
+    return RayQueue(train, args.ray, cpus, args.gpus_per_training, progress)
 
 
 def _console() -> Console:

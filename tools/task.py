@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from mmqadapter import inspect_task, load_task
+from mmqadapter.budget.byte_size import parse_size
+from mmqadapter.budget.plan import LIMITED, make_plan
+from mmqadapter.budget.table import nearest_line, plan_table
 from mmqadapter.command_line import add_config_options, add_trust, user_errors
-from mmqadapter.export import export_task
+from mmqadapter.export import export_task, metric_change, parse_head_bits
 from mmqadapter.merge import merge_checkpoint
 from mmqadapter.peft_lora import export_peft, import_peft
 from mmqadapter.petl_vit import export_petl, import_petl, read_petl
 from mmqadapter.running import build_model, load_config
-from mmqadapter.task_tables import petl_table, task_table
+from mmqadapter.task_tables import change_table, petl_table, task_table
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -33,17 +37,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     check.add_argument('task', help='a *.task.safetensors')
     check.add_argument('config', nargs='?', help='load the task into the model of this config')
     add_config_options(check)
-    make = commands.add_parser('export', help='make a task file of a training checkpoint')
-    make.add_argument('checkpoint', help='a *.pth of a model with a wrapped backbone')
-    make.add_argument('--out', required=True, help='the *.task.safetensors to write')
-    make.add_argument('--config', help='by default the one that the checkpoint carries')
-    make.add_argument('--head-bits', type=int, default=32, help='bits per head weight: 32 or 16')
-    make.add_argument('--no-ema', action='store_true', help='take the weights without averaging')
-    add_trust(make)
+    _add_export(commands)
     _add_merge(commands)
     _add_petl(commands)
     _add_peft(commands)
+    _add_plan(commands)
     return parser.parse_args(argv)
+
+
+def _add_export(commands: Any) -> None:
+    make = commands.add_parser('export', help='make a task file of a checkpoint or a task file')
+    make.add_argument('source', help='a *.pth of a model with a wrapped backbone, or a task file')
+    make.add_argument('--out', required=True, help='the *.task.safetensors to write')
+    make.add_argument('--config', help='by default the one that the checkpoint carries')
+    make.add_argument(
+        '--head-bits', nargs='+', default=['32'], metavar='BITS',
+        help='bits per weight of neck and head: 32, 16, 8, 4, 2 or 1, or PATTERN=BITS by regexes '
+        'over names of layers, the last one that matches counts',
+    )  # fmt: skip
+    make.add_argument(
+        '--check', action='store_true', help='test before and after, on the test data of the config'
+    )
+    make.add_argument('--no-ema', action='store_true', help='take the weights without averaging')
+    add_trust(make)
 
 
 def _add_merge(commands: Any) -> None:
@@ -91,6 +107,27 @@ def _add_peft(commands: Any) -> None:
         )  # fmt: skip
 
 
+def _add_plan(commands: Any) -> None:
+    plan = commands.add_parser('plan', help='which bits and widths fit into so many bytes')
+    plan.add_argument('config', help='a config with adapters; its weights are not needed')
+    plan.add_argument('--max-bytes', required=True, metavar='SIZE', help='such as 64K or 1.5M')
+    plan.add_argument(
+        '--of', choices=LIMITED, default=LIMITED[0],
+        help='what has to fit: the whole task file, or the adapters in it (default: %(default)s)',
+    )  # fmt: skip
+    plan.add_argument(
+        '--widths', nargs='+', type=int, default=(), metavar='WIDTH',
+        help="widths or ranks to choose from (default: powers of two and the config's own)",
+    )  # fmt: skip
+    plan.add_argument(
+        '--head-bits', nargs='+', type=int, default=(), metavar='BITS',
+        help='of neck and head, to choose from (default: 1, 2, 4, 8, 16 and 32)',
+    )  # fmt: skip
+    plan.add_argument('--all', action='store_true', help='not only the widest at each of the bits')
+    plan.add_argument('--json', action='store_true', help='everything, for other programs')
+    add_config_options(plan)
+
+
 @user_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
@@ -104,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         'export-petl': give_petl,
         'import-peft': take_peft,
         'export-peft': give_peft,
+        'plan': plan,
     }
     run[args.command](args)
 
@@ -127,17 +165,13 @@ def verify(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write a task file and say which weights it holds."""
-    held = export_task(
-        args.checkpoint,
-        args.out,
-        config=args.config,
-        head_bits=args.head_bits,
-        ema=not args.no_ema,
-        trust=args.trust_checkpoint,
-    )
-    size = inspect_task(args.out)['bytes']['file']
-    print(f'{args.out}: {size:,} bytes, {held}.')
+    """Write a task file, say which weights it holds and, where asked, what they cost."""
+    given = dict(config=args.config, ema=not args.no_ema, trust=args.trust_checkpoint)
+    bits = parse_head_bits(args.head_bits)
+    held = export_task(args.source, args.out, head_bits=bits, **given)
+    print(f'{args.out}: {Path(args.out).stat().st_size:,} bytes, {held}.')
+    if args.check:
+        Console().print(change_table(metric_change(args.source, args.out, **given)))
 
 
 def merge(args: argparse.Namespace) -> None:
@@ -182,6 +216,22 @@ def give_peft(args: argparse.Namespace) -> None:
     print(f'{args.folder}: LoRA for {args.model}.')
     if left_out:
         print(f'Left out: {len(left_out)} tensors of neck and head, such as {left_out[0]}.')
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Print what fits and the nearest that does not, or JSON."""
+    size = parse_size(args.max_bytes)
+    with redirect_stdout(sys.stderr):  # whatever is told on the way
+        cfg = load_config(args.config, args.cfg_options)
+        found = make_plan(cfg, size, args.of, args.widths, args.head_bits)
+    if args.json:
+        print(found.as_json())
+        return
+    console = Console()
+    if found.fits:
+        title = f'{Path(args.config).name}: {args.of} of at most {found.max_bytes:,} bytes'
+        console.print(plan_table(found, title, args.all))
+    console.print(nearest_line(found), markup=False, highlight=False)
 
 
 if __name__ == '__main__':

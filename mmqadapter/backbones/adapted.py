@@ -25,6 +25,9 @@ class AdaptedBackbone(FrozenBackbone):
             for float adapters.
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: Let the trunk's stochastic depth act during training.
+        trunk_dtype: See :class:`FrozenBackbone`. Gradients cross the trunk in it as under AMP:
+            ``'float16'`` needs a scaled loss (``AmpOptimWrapper``), ``'bfloat16'`` does not.
+        fused_attention: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter or quantiser, or ``blocks`` that match nothing.
@@ -37,8 +40,10 @@ class AdaptedBackbone(FrozenBackbone):
         quantizer: dict | None = None,
         blocks: str | None = None,
         trunk_drop_path: bool = False,
+        trunk_dtype: str = 'float32',
+        fused_attention: bool = False,
     ) -> None:
-        super().__init__(backbone, trunk_drop_path=trunk_drop_path)
+        super().__init__(backbone, (), trunk_drop_path, trunk_dtype, fused_attention)
         chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mmqadapter.trunk import FusedModules
+
 
 @dataclass(frozen=True)
 class BlockFamily:
@@ -35,6 +37,8 @@ class BlockFamily:
             ``reduction``; '' for a net of one stage.
         patch_order: How a merging lays out 2 x 2 tokens, from slow to fast.
         other_outputs: Arguments of the net that change what its outputs are.
+        fused: Classes of modules that compute attention, and what computes it in fewer kernels;
+            none where the net uses ``scaled_dot_product_attention`` by itself.
     """
 
     name: str
@@ -54,3 +58,4 @@ class BlockFamily:
     merging: str = ''
     patch_order: str = ''
     other_outputs: tuple[str, ...] = ()
+    fused: FusedModules = ()

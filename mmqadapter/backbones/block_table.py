@@ -8,6 +8,12 @@ from typing import Any
 from torch import nn
 
 from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.trunk import (
+    FusedPackedAttention,
+    FusedShiftedWindows,
+    FusedSwinBlock,
+    FusedWindowAttention,
+)
 
 FAMILIES = (
     BlockFamily(
@@ -28,6 +34,12 @@ FAMILIES = (
         output_norm='norm{}',
         merging=r'stages\.\d+\.downsample',
         patch_order='channel row column',
+        fused=(
+            ('mmdet.models.backbones.swin.ShiftWindowMSA', FusedShiftedWindows),
+            ('mmdet.models.backbones.swin.WindowMSA', FusedWindowAttention),
+            ('mmseg.models.backbones.swin.ShiftWindowMSA', FusedShiftedWindows),
+            ('mmseg.models.backbones.swin.WindowMSA', FusedWindowAttention),
+        ),
     ),
     BlockFamily(
         name='mmseg ViT',
@@ -44,6 +56,7 @@ FAMILIES = (
         grid='patch_embed',
         end_norm='ln1',
         other_outputs=('out_origin', 'output_cls_token'),
+        fused=(('torch.nn.modules.activation.MultiheadAttention', FusedPackedAttention),),
     ),
     BlockFamily(
         name='timm ViT and DINOv2',
@@ -72,6 +85,10 @@ FAMILIES = (
         end_norm='model.norm',
         merging=r'model\.layers\.[1-9]\d*\.downsample',
         patch_order='column row channel',
+        fused=(
+            ('timm.models.swin_transformer.SwinTransformerBlock', FusedSwinBlock),
+            ('timm.models.swin_transformer.WindowAttention', FusedWindowAttention),
+        ),
     ),
 )
 
@@ -107,7 +124,8 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     matches = ((re.fullmatch(family.blocks, n), n, m) for n, m in trunk.named_modules())
     blocks = {name: module for match, name, module in matches if match and int(match[1]) <= last}
     for name, block in blocks.items():
-        if type(block).__name__ != family.block:
+        # A block that is computed in another way is one of its stock class still.
+        if family.block not in {c.__name__ for c in type(block).__mro__}:
             raise ValueError(
                 f'{name} is a {type(block).__name__}; {family.name} is known with {family.block} '
                 'alone. Use another model_name, or see docs/adding_a_backbone.md.'

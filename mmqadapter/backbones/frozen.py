@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from mmqadapter.adapters import quantized_weights
 from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
 from mmqadapter.backbones.presets import chosen_parameters
+from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
 from mmqadapter.registry import MODELS
 from mmqadapter.taskfile.fingerprint import fingerprint
+from mmqadapter.trunk import fuse_attention, parse_dtype, store_blocks
 
 
 @MODELS.register_module()
@@ -30,15 +33,27 @@ class FrozenBackbone(BaseModule):
         backbone: Config of the net. With ``init_cfg=None`` (or no checkpoint) it is random.
         train: ``'partial-k'``, ``'bitfit'``, ``'norm'``, or regexes over parameter names.
         trunk_drop_path: Let the trunk's stochastic depth act during training.
+        trunk_dtype: ``'float32'``, or ``'bfloat16'`` or ``'float16'``: the frozen matrices of the
+            blocks are stored so, and the blocks run under autocast of that dtype. The residual
+            stream, norms, adapters and all that trains stay float32; so do the maps.
+        fused_attention: Compute attention through ``scaled_dot_product_attention``: the same
+            within rounding, faster, and with less kept for backward.
 
     Raises:
-        ValueError: An unknown backbone, or a choice in ``train`` that matches nothing.
+        ValueError: An unknown backbone or ``trunk_dtype``, or a choice in ``train`` that matches
+            nothing.
     """
 
     def __init__(
-        self, backbone: dict, train: str | Sequence[str] = (), trunk_drop_path: bool = False
+        self,
+        backbone: dict,
+        train: str | Sequence[str] = (),
+        trunk_drop_path: bool = False,
+        trunk_dtype: str = 'float32',
+        fused_attention: bool = False,
     ) -> None:
         super().__init__()
+        self.trunk_dtype = parse_dtype(trunk_dtype)
         self.trunk = _build(backbone)
         self.adapters = nn.ModuleDict()
         self.family = find_family(self.trunk)
@@ -48,11 +63,18 @@ class FrozenBackbone(BaseModule):
         self._freeze(choices)
         self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(choices)}
         self._fingerprint: str | None = self._compute_fingerprint()
+        # After freezing: what trains is stored as it was.
+        if fused_attention:
+            fuse_attention(self.trunk, self.family.fused)
+        store_blocks(find_blocks(self.trunk, self.family).values(), self.trunk_dtype)
         self.train()  # a new module trains: this puts the trunk in eval mode
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the frozen weights as loaded, position embeddings that loading fits aside."""
+        """SHA-256 of the frozen weights as loaded, before ``trunk_dtype`` rounds them.
+
+        Position embeddings that loading fits to the image size are left out.
+        """
         if self._fingerprint is None:
             self._fingerprint = self._compute_fingerprint()
         return self._fingerprint
@@ -93,14 +115,14 @@ class FrozenBackbone(BaseModule):
             parameter.requires_grad_(True)
 
     def _compute_fingerprint(self) -> str:
-        left_out = self.family.resized
-        return fingerprint(
-            {
-                name: parameter
-                for name, parameter in self.trunk.named_parameters()
-                if not parameter.requires_grad and name not in left_out
-            }
-        )
+        return fingerprint(identifying_weights(self.trunk, self.family))
+
+    def _fingerprint_with(self, given: Mapping[str, Tensor]) -> str | None:
+        """Fingerprint once weights, by name in the trunk, are loaded; None: to be taken then."""
+        if self.trunk_dtype == torch.float32:
+            return None
+        weights = identifying_weights(self.trunk, self.family)
+        return self.fingerprint if holds(weights, given) else unrounded(weights, given)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self._insert_trunk_level(state_dict, prefix)
@@ -112,7 +134,9 @@ class FrozenBackbone(BaseModule):
         if frozen.keys().isdisjoint(state_dict):
             state_dict.update(frozen)
         else:
-            self._fingerprint = None
+            of_trunk = [key for key in state_dict if key.startswith(f'{prefix}trunk.')]
+            given = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
+            self._fingerprint = self._fingerprint_with(given)
             self.pretrained |= frozen.keys() <= state_dict.keys()
         if any(key.startswith(f'{prefix}adapters.') for key in state_dict):
             unfold(self.adapters)
@@ -127,7 +151,8 @@ class FrozenBackbone(BaseModule):
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         total = sum(p.numel() for p in self.trunk.parameters())
         print_log(
-            f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,}.',
+            f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,} in '
+            f'{str(self.trunk_dtype).removeprefix("torch.")}.',
             logger='current',
         )
 

@@ -19,6 +19,7 @@ from mmqadapter.highway import (
     SAVED_TAPS,
     Cell,
     Highway,
+    Highways,
     InheritedMerging,
     LowRankMerging,
     Recompute,
@@ -59,6 +60,9 @@ class HighwayBackbone(FrozenBackbone):
             ``'JoinedCell'``, or the config of a :class:`mmqadapter.highway.Cell`.
         stem: What the side stream starts from: ``'NoStem'``, zero (as published), ``'ConvStem'``,
             convolutions over the image, or the config of a :class:`mmqadapter.highway.Stem`.
+        trunk_dtype: See :class:`FrozenBackbone`. Taps come to the highway in its own dtype.
+            Without ``inpath_blocks`` no gradient meets the trunk, whatever its dtype.
+        fused_attention: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
@@ -77,12 +81,14 @@ class HighwayBackbone(FrozenBackbone):
         trunk_drop_path: bool = False,
         cell: str | dict = 'ParallelCell',
         stem: str | dict = 'NoStem',
+        trunk_dtype: str = 'float32',
+        fused_attention: bool = False,
     ) -> None:
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
-        super().__init__(backbone, trunk_drop_path=trunk_drop_path)
+        super().__init__(backbone, (), trunk_drop_path, trunk_dtype, fused_attention)
         plan = plan_blocks(self.trunk, self.family)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
@@ -113,6 +119,22 @@ class HighwayBackbone(FrozenBackbone):
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
         return self._run(self.trunk, x)
+
+    def run_with(self, highways: Sequence[Highway]) -> None:
+        """Feed these highways from now on; ``forward`` gives the maps of each, in a list.
+
+        For inference with several tasks: the trunk runs once.
+
+        Raises:
+            ValueError: Blocks have adapters in their path: each task has a trunk of its own.
+        """
+        in_path = self.tuning_config['inpath_blocks']
+        if in_path:
+            raise ValueError(
+                f'inpath_blocks={in_path}: the trunk runs differently for each task; only without '
+                'blocks in path can tasks share a run. Use TaskBank.use to switch tasks.'
+            )
+        self._run.highway = Highways(highways)
 
     def _copy_norms(self) -> Iterator[nn.Module]:
         for name in self._norms:

@@ -6,6 +6,7 @@ As sites do, taps own their hooks as bound methods, so that a deep copy (EMA) is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from mmqadapter.adapters.grid import Grid
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.backbones.token_grid import TokenGrid
 from mmqadapter.backbones.trunk_plan import PlannedBlock
-from mmqadapter.highway import Highway, SideStream
+from mmqadapter.highway import Highway, Highways, SideStream, SideStreams
+from mmqadapter.trunk import Autocast
 
 Event = Callable[[int, Tensor, Grid], None]
 
@@ -30,16 +32,18 @@ class TrunkRun:
         highway: Where to.
     """
 
-    def __init__(self, highway: Highway) -> None:
+    def __init__(self, highway: Highway | Highways) -> None:
         self.highway = highway
-        self._stream: SideStream | None = None
+        self._stream: SideStream | SideStreams | None = None
         self._gradients = False
+        self._autocast = Autocast()
         self._in_path = False
         self._waiting: list[tuple[Event, tuple]] = []
 
-    def __call__(self, trunk: nn.Module, images: Tensor) -> Sequence[Tensor]:
-        """Maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
+    def __call__(self, trunk: nn.Module, images: Tensor) -> Sequence[Any]:
+        """Maps (B, C_i, H_i, W_i) of images (B, 3, H, W); of several highways a list of maps."""
         self._gradients, self._in_path = torch.is_grad_enabled(), False
+        self._autocast = Autocast.now(images.device.type)
         self._stream = stream = self.highway.start(images)
         try:
             with torch.no_grad():
@@ -56,12 +60,18 @@ class TrunkRun:
         if self._stream is None:  # a block is computed again, for backward
             return
         tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
-        call, args = getattr(self._stream, event), (stage, tokens, grid)
+        call, args = getattr(self._stream, event), (stage, self._as_read(tokens), grid)
         if self._in_path:
             self._waiting.append((call, args))
         else:
-            with torch.set_grad_enabled(self._gradients):
+            with torch.set_grad_enabled(self._gradients), self._autocast.again():
                 call(*args)
+
+    def _as_read(self, tokens: Tensor) -> Tensor:
+        """In the highway's dtype, which a block in half precision may not have, or autocast's."""
+        if self._autocast.enabled:
+            return tokens
+        return tokens.to(next(self.highway.parameters(), tokens).dtype)
 
     def start_in_path(self, module: nn.Module, args: tuple) -> None:
         """Pre-hook of the first in-path block; the mode ends with the trunk's."""

@@ -4,6 +4,7 @@ from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.saved_taps import SAVED_TAPS
+from mmqadapter.highway.several import Highways, SideStreams
 from mmqadapter.highway.side_stream import Highway, SideStream
 from mmqadapter.highway.stem import ConvStem, NoStem, Stem
 
@@ -12,6 +13,7 @@ __all__ = [
     'Cell',
     'ConvStem',
     'Highway',
+    'Highways',
     'InheritedMerging',
     'JoinedCell',
     'LowRankMerging',
@@ -19,6 +21,7 @@ __all__ = [
     'ParallelCell',
     'Recompute',
     'SideStream',
+    'SideStreams',
     'Stem',
     'build_cell',
 ]

@@ -4,6 +4,7 @@ from mmqadapter.hooks.atomic_backend import AtomicBackend
 from mmqadapter.hooks.exact_resume_hook import ExactResumeHook
 from mmqadapter.hooks.init_task_hook import InitTaskHook
 from mmqadapter.hooks.pretrained_trunk_hook import PretrainedTrunkHook
+from mmqadapter.hooks.quantize_task_hook import QuantizeTaskHook
 from mmqadapter.hooks.task_checkpoint_hook import TaskCheckpointHook
 from mmqadapter.hooks.tuning_summary_hook import TuningSummaryHook
 
@@ -12,6 +13,7 @@ __all__ = [
     'ExactResumeHook',
     'InitTaskHook',
     'PretrainedTrunkHook',
+    'QuantizeTaskHook',
     'TaskCheckpointHook',
     'TuningSummaryHook',
 ]

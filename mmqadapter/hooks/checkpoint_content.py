@@ -63,8 +63,8 @@ def check_fits(model: nn.Module, checkpoint: dict) -> None:
 
 
 def _check_complete(model: nn.Module, state: dict) -> None:
-    trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
-    missing = [name for name in trained if name not in state]
+    own = model.state_dict(keep_vars=True)  # its names are those of checkpoints
+    missing = [name for name, t in own.items() if t.requires_grad and name not in state]
     if missing:
         raise ValueError(
             f'The checkpoint lacks {len(missing)} trainable parameter(s) of the model, such as '

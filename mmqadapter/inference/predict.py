@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from mmqadapter.inference.images import find_images, read_image
 from mmqadapter.inference.model import load_model, switch_task
 from mmqadapter.inference.prediction import Prediction, plain_prediction
 from mmqadapter.inference.writers import ResultWriter
+
+ALONE = ''  # name of a task that is predicted without others
 
 
 def predict(
@@ -54,18 +57,50 @@ def predict(
     """
     paths = find_images([images] if isinstance(images, (str, os.PathLike)) else images)
     model = _ready(config, task, device, cfg_options)
-    pipeline = _pipeline(model.cfg)
-    writer = ResultWriter(out, paths, model.dataset_meta) if out is not None else None
-    predictions = []
+    writers = {} if out is None else {ALONE: ResultWriter(out, paths, model.dataset_meta)}
+    found = predict_images(
+        lambda data: {ALONE: model.test_step(data)}, model.cfg, paths, writers, score_thr, progress
+    )
+    return found.get(ALONE, [])
+
+
+@torch.no_grad()
+def predict_images(
+    step: Callable[[dict], dict[str, list]],
+    cfg: Config,
+    paths: Sequence[Path],
+    writers: Mapping[str, ResultWriter],
+    score_thr: float,
+    progress: bool,
+) -> dict[str, list[Prediction]]:
+    """Predict image by image with one or several tasks.
+
+    Args:
+        step: Data samples of a batch, by task.
+        cfg: Its test transforms prepare an image.
+        paths: The images.
+        writers: By task, for those whose predictions are written.
+        score_thr: Instances below this score (0 to 1) are left out.
+        progress: Show a bar.
+
+    Returns:
+        By task, one prediction per image.
+
+    Raises:
+        ValueError: An image that cannot be read.
+    """
+    pipeline = _pipeline(cfg)
+    found: dict[str, list[Prediction]] = defaultdict(list)
     for path in track(paths, 'Predicting', disable=not progress):
         pixels = read_image(path)
-        sample = _forward(model, pipeline, path)
-        predictions.append(plain_prediction(path, sample, score_thr))
-        if writer is not None:
-            writer.write(predictions[-1], sample, pixels, score_thr)
-    if writer is not None:
-        writer.finish(predictions)
-    return predictions
+        samples = step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))
+        for name, (sample, *_) in samples.items():
+            found[name].append(plain_prediction(path, sample.cpu(), score_thr))
+            if name in writers:
+                writers[name].write(found[name][-1], sample.cpu(), pixels, score_thr)
+    for name, writer in writers.items():
+        writer.finish(found[name])
+    return dict(found)
 
 
 def _ready(config: Any, task: Any, device: str | None, cfg_options: dict | None) -> Any:
@@ -91,10 +126,3 @@ def _loads_annotations(kind: str | type) -> bool:
     name = kind if isinstance(kind, str) else kind.__name__
     name = name.rpartition('.')[2]
     return name.startswith('Load') and 'Annotation' in name
-
-
-@torch.no_grad()
-def _forward(model: Any, pipeline: Compose, path: Path) -> Any:
-    """Data sample of one image, on the CPU."""
-    data = pipeline(dict(img_path=str(path), img_id=0))
-    return model.test_step(pseudo_collate([data]))[0].cpu()

@@ -1,18 +1,25 @@
-"""Predictions of several tasks on the same images; the trunk is loaded once."""
+"""Predictions of several tasks on the same images; the trunk is loaded once.
+
+On a highway it also runs once for each image.
+"""
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 
+from mmqadapter.inference.images import find_images
 from mmqadapter.inference.model import load_model, name_classes
-from mmqadapter.inference.predict import predict
+from mmqadapter.inference.predict import predict_images
 from mmqadapter.inference.prediction import Prediction
-from mmqadapter.taskbank import TaskBank
+from mmqadapter.inference.writers import ResultWriter
+from mmqadapter.taskbank import TaskBank, TasksTogether, runs_once
 from mmqadapter.weights import dataset_meta
 
 SUFFIXES = ('.safetensors', '.task')
@@ -40,7 +47,7 @@ def predict_tasks(
         score_thr: See :func:`mmqadapter.inference.predict`.
         device: See :func:`mmqadapter.inference.load_model`.
         cfg_options: See :func:`mmqadapter.inference.load_model`.
-        progress: Show a bar for each task.
+        progress: Show a bar.
 
     Returns:
         Predictions by name, one per image.
@@ -52,15 +59,32 @@ def predict_tasks(
     """
     files = task_names(tasks)
     paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
-    bank = TaskBank(load_model(config, tasks[0], device, cfg_options))
+    model: Any = load_model(config, tasks[0], device, cfg_options)
+    bank = TaskBank(model)
     for name, task in files.items():
         bank.register(name, task)
-    options: dict[str, Any] = dict(score_thr=score_thr, progress=progress)
-    predictions = {}
+    found = find_images(paths)
+    metas = {}
     for name, task in files.items():
-        name_classes(bank.model, dataset_meta(bank.use(name)['dataset']), task)
-        predictions[name] = predict(bank.model, None, paths, Path(out, name), **options)
-    return predictions
+        name_classes(model, dataset_meta(bank.use(name)['dataset']), task)
+        metas[name] = model.dataset_meta
+    writers = {name: ResultWriter(Path(out, name), found, meta) for name, meta in metas.items()}
+    return predict_images(_step(bank), model.cfg, found, writers, score_thr, progress)
+
+
+def _step(bank: TaskBank) -> Callable[[dict], dict[str, list]]:
+    """All tasks on one batch; in one run of the trunk where that does not depend on the task."""
+    if runs_once(bank.model):
+        return TasksTogether(bank).test_step
+    return partial(_one_by_one, bank)
+
+
+def _one_by_one(bank: TaskBank, data: dict[str, Any]) -> dict[str, list]:
+    samples, model = {}, cast(Any, bank.model)
+    for name in bank.names:
+        bank.use(name)
+        samples[name] = model.test_step(copy.deepcopy(data))
+    return samples
 
 
 def task_names(tasks: Sequence[str | os.PathLike]) -> dict[str, str | os.PathLike]:

@@ -1,16 +1,55 @@
-"""Quantisation of adapter weights: codebook, quantiser, packing (torch only, plus the registry)."""
+"""Quantisation of weights: codebook, quantisers, packing (torch only, plus the registry)."""
 
 from mmqadapter.quant.codebook import BITS, CRITERIA, gaussian_codebook
+from mmqadapter.quant.entropy import code_entropy
+from mmqadapter.quant.half import HalfRounding, round_to_half
+from mmqadapter.quant.layer_quantizer import (
+    KEPT,
+    Layer,
+    LayerQuantizer,
+    PackedWeight,
+    forget_codes,
+    keep_codes,
+    kept_codes,
+    output_dim,
+    stored_sizes,
+)
 from mmqadapter.quant.packing import pack, packed_bytes, unpack
 from mmqadapter.quant.quantizer import Encoded, GaussianQuantizer
+from mmqadapter.quant.storage_forms import (
+    attach,
+    attached,
+    detach_all,
+    latent_of,
+    settle,
+    settled_state,
+)
 
 __all__ = [
     'BITS',
     'CRITERIA',
+    'KEPT',
     'Encoded',
     'GaussianQuantizer',
+    'HalfRounding',
+    'Layer',
+    'LayerQuantizer',
+    'PackedWeight',
+    'attach',
+    'attached',
+    'code_entropy',
+    'detach_all',
+    'forget_codes',
     'gaussian_codebook',
+    'keep_codes',
+    'kept_codes',
+    'latent_of',
+    'output_dim',
     'pack',
     'packed_bytes',
+    'round_to_half',
+    'settle',
+    'settled_state',
+    'stored_sizes',
     'unpack',
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,8 +16,8 @@ from mmqadapter.registry import MODELS
 
 EPSILON = 1e-5
 GRANULARITIES = ('tensor', 'channel')
-# Below this share of the mean, float32 cannot tell a spread from rounding.
-CONSTANT = 1e-6
+# So many units in the last place of the mean cannot be told from rounding: no spread.
+CONSTANT = 8
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Encoded:
 
     Attributes:
         codes: uint8, shape of the matrix, indices into the ascending codebook.
-        mean: float32, one per matrix (1, 1) or one per output channel (out, 1).
+        mean: float32, one per matrix (1, 1) or one per output channel, such as (out, 1).
         std: float32, unbiased, shape of ``mean``.
     """
 
@@ -39,34 +41,26 @@ def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, 
     return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
 
 
-def _statistics(weight: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased std of ``weight`` over ``dims``, kept as dimensions of size 1."""
-    std, mean = torch.std_mean(weight, dims, keepdim=True)
-    if not bool((std.isfinite() & (std > CONSTANT * mean.abs())).all()):
-        raise ValueError(
-            f'a weight of shape {tuple(weight.shape)} cannot be quantised: it is constant, NaN or '
-            f'inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it with random '
-            'values; if it broke during training, lower the learning rate or clip gradients. '
-            "granularity='channel' needs two weights or more for each output."
-        )
-    return mean, std
-
-
 class _StraightThrough(torch.autograd.Function):
     """Quantise-dequantise with the published gradient, through mean and std as well."""
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, levels: Tensor, thresholds: Tensor, dims: tuple[int, ...]
+        ctx: Any,
+        weight: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        levels: Tensor,
+        thresholds: Tensor,
+        dims: tuple[int, ...],
     ) -> Tensor:
-        mean, std = _statistics(weight, dims)
         codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds, out_int32=True)
         ctx.save_for_backward(weight, mean, std, codes.to(torch.uint8), levels)
         ctx.dims = dims
         return levels[codes] * std + mean
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (grad,), (weight, mean, std, codes, levels) = grads, ctx.saved_tensors
         dims, centred = ctx.dims, weight - mean
         count = weight.numel() // std.numel()
@@ -75,7 +69,7 @@ class _StraightThrough(torch.autograd.Function):
         # d std / d weight = centred / ((n - 1) std); d mean / d weight = 1 / n.
         through_std = (grad * residual).sum(dims, keepdim=True) * centred / ((count - 1) * std)
         through_mean = (1 - ratio) * grad.mean(dims, keepdim=True)
-        return ratio * grad + through_std + through_mean, None, None, None
+        return ratio * grad + through_std + through_mean, None, None, None, None, None
 
 
 @MODELS.register_module()
@@ -94,6 +88,10 @@ class GaussianQuantizer(nn.Module):
         ValueError: An argument outside these values.
     """
 
+    # Of a weight, the dimension that counts output channels.
+    output_dim: int = 0
+    # Mean and std are rounded to what is stored before they are used.
+    statistics_dtype: torch.dtype = torch.float32
     _decoded: Tensor | None
 
     def __init__(self, bits: int, criterion: str = 'l1', granularity: str = 'tensor') -> None:
@@ -116,7 +114,9 @@ class GaussianQuantizer(nn.Module):
         if self._decoded is not None:
             return self._decoded
         levels, thresholds = _codebook(self.bits, self.criterion, weight.device)
-        value = _StraightThrough.apply(weight.float(), levels, thresholds, self._dims(weight))
+        latent, dims = weight.float(), self._dims(weight)
+        mean, std = self._statistics(latent)
+        value = _StraightThrough.apply(latent, mean, std, levels, thresholds, dims)
         return value.to(weight.dtype)
 
     def fold(self, encoded: Encoded | None, like: Tensor) -> None:
@@ -134,7 +134,7 @@ class GaussianQuantizer(nn.Module):
             return self.folded
         _, thresholds = _codebook(self.bits, self.criterion, weight.device)
         weight = weight.float()
-        mean, std = _statistics(weight, self._dims(weight))
+        mean, std = self._statistics(weight)
         codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds)
         return Encoded(codes.to(torch.uint8), mean, std)
 
@@ -156,19 +156,38 @@ class GaussianQuantizer(nn.Module):
         std, mean = torch.std_mean(values, self._dims(values), keepdim=True)
         return (values - mean) / std * encoded.std + encoded.mean
 
-    def statistics_shape(self, shape: torch.Size) -> tuple[int, ...]:
+    def statistics_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of mean and of std for a weight of ``shape``."""
-        out = shape[0] if self.granularity == 'channel' else 1
-        return (out, *(1 for _ in shape[1:]))
+        return tuple(n if dim == self._kept_dim else 1 for dim, n in enumerate(shape))
 
-    def statistics_count(self, shape: torch.Size) -> int:
+    def statistics_count(self, shape: Sequence[int]) -> int:
         """Number of means (and of stds) for a weight of ``shape``."""
-        return self.statistics_shape(shape)[0]
+        return math.prod(self.statistics_shape(shape))
 
     def extra_repr(self) -> str:
         """Settings, for ``print(model)``."""
         settings = f'bits={self.bits}, criterion={self.criterion!r}'
         return f'{settings}, granularity={self.granularity!r}'
 
+    @property
+    def _kept_dim(self) -> int | None:
+        """The dimension along which statistics differ; None for one of each."""
+        return self.output_dim if self.granularity == 'channel' else None
+
     def _dims(self, weight: Tensor) -> tuple[int, ...]:
-        return tuple(range(int(self.granularity == 'channel'), weight.ndim))
+        return tuple(dim for dim in range(weight.ndim) if dim != self._kept_dim)
+
+    @torch.no_grad()
+    def _statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased std of ``weight`` (float32) as they are stored, in float32."""
+        both = torch.std_mean(weight, self._dims(weight), keepdim=True)
+        std, mean = (value.to(self.statistics_dtype).float() for value in both)
+        constant = CONSTANT * torch.finfo(self.statistics_dtype).eps * mean.abs()
+        if not bool((std.isfinite() & (std > constant)).all()):
+            raise ValueError(
+                f'a weight of shape {tuple(weight.shape)} cannot be quantised: it is constant, NaN '
+                f'or inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it with '
+                'random values; if it broke during training, lower the learning rate or clip '
+                "gradients. granularity='channel' needs two weights or more for each output."
+            )
+        return mean, std

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mmqadapter.sweep.local import LocalQueue, Observer, TrainOne
 from mmqadapter.sweep.outcome import Outcome
 from mmqadapter.sweep.plan import Sweep
 from mmqadapter.sweep.training import SEED, TIME, Training
-from mmqadapter.sweep.tune import Tuned, tune
+from mmqadapter.sweep.tune import TrainAll, Tuned, tune
 
 
 @dataclass(frozen=True)
@@ -35,32 +34,24 @@ class Results:
 
 
 def run_sweep(
-    sweep: Sweep,
-    names: Sequence[str],
-    train: TrainOne,
-    observer: Observer,
-    jobs: int = 1,
-    timing_steps: int = 0,
+    sweep: Sweep, names: Sequence[str], train_all: TrainAll, alone: TrainAll, timing_steps: int = 0
 ) -> Results:
     """Tune the rates of each method, train all seeds with them, then measure step times.
 
     Args:
         sweep: The sweep.
         names: Of the methods.
-        train: Trains one, or knows its outcome already.
-        observer: Is told of each training.
-        jobs: How many train side by side.
+        train_all: Trains several, or knows their outcomes already.
+        alone: The same, one at a time on this machine.
         timing_steps: Length of the timed trainings; 0 leaves them out.
     """
-    queue = LocalQueue(train, jobs, observer)
-    tuned = tune(sweep, names, queue)
+    tuned = tune(sweep, names, train_all)
     finals = [
         replace(best, purpose=SEED, seed=seed)
         for seed in sweep.seeds
         for best in tuned.best.values()
     ]
-    trained = queue('seeds', finals)
-    alone = LocalQueue(train, 1, observer)
+    trained = train_all('seeds', finals)
     timed = _timings(sweep, tuned.best, timing_steps) if timing_steps else []
     outcomes = alone('step times', timed) if timed else []
     return Results(tuned, trained, {one.training.method: one for one in outcomes})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 
+from mmqadapter.quant import settle
 from mmqadapter.taskbank.places import (
     Place,
     find_places,
@@ -70,6 +72,7 @@ class TaskBank:
 
     def __init__(self, model: nn.Module) -> None:
         trunk_of(model)
+        settle(model)
         self.model = model.eval()
         self._tasks: dict[str, _Task] = {}
         self._current: str | None = None
@@ -123,13 +126,23 @@ class TaskBank:
             ValueError: No such task, the task was changed in place meanwhile, or the model was
                 moved or rebuilt; the task in use stays.
         """
-        task, places = self._sound(name), list(find_places(self.model))
-        _check_model(name, task, places)
-        for (owner, key), content in zip(places, task.contents, strict=True):
-            owner[key] = content
+        task = self._sound(name)
+        _put(name, task, self.model)
         self._current = name
         self.model.eval()
         return task.metadata
+
+    def model_of(self, name: str) -> nn.Module:
+        """Another model with the weights of a task, in eval mode; all tensors are shared.
+
+        Raises:
+            ValueError: See :meth:`use`.
+        """
+        task = self._sound(name)
+        tensors = chain(self.model.parameters(), self.model.buffers())
+        model = copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+        _put(name, task, model)
+        return model
 
     def remove(self, name: str) -> None:
         """Forget a task; the model keeps the weights of the one in use.
@@ -176,6 +189,13 @@ def _refuse_training(model: nn.Module, args: tuple) -> None:
             'this model belongs to a TaskBank, which is for inference; to train, build another '
             'model and start it from a task file (load_task(..., trainable=True)).'
         )
+
+
+def _put(name: str, task: _Task, model: nn.Module) -> None:
+    places = list(find_places(model))
+    _check_model(name, task, places)
+    for (owner, key), content in zip(places, task.contents, strict=True):
+        owner[key] = content
 
 
 def _check_model(name: str, task: _Task, places: list[Place]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
 from mmqadapter.accounting import tuned_backbone
-from mmqadapter.quant import Encoded, GaussianQuantizer
+from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeight
 
 # A dictionary of a module, and a key there.
 Place = tuple[MutableMapping[str, Any], str]
@@ -42,6 +42,9 @@ def find_places(model: nn.Module) -> Iterator[Place]:
     for module in model.modules():
         if isinstance(module, GaussianQuantizer):
             yield module.__dict__, 'folded'
+        if isinstance(module, get_args(Layer)):
+            module.__dict__.setdefault(KEPT, None)
+            yield module.__dict__, KEPT
         for owner in (module._parameters, module._buffers):
             yield from ((owner, key) for key, tensor in owner.items() if id(tensor) not in frozen)
 
@@ -49,7 +52,7 @@ def find_places(model: nn.Module) -> Iterator[Place]:
 def tensors_in(contents: list[Any]) -> Iterator[Tensor]:
     """The tensors among what places hold, one by one."""
     for content in contents:
-        if isinstance(content, Encoded):
+        if isinstance(content, (Encoded, PackedWeight)):
             yield from (content.codes, content.mean, content.std)
         elif content is not None:
             yield content

@@ -17,7 +17,8 @@ from torch import Tensor
 from mmqadapter.atomic import atomic_write
 from mmqadapter.taskfile.fingerprint import tensor_bytes
 
-VERSION = 1
+# The newest version that this package reads; a file has the oldest one that can say what it holds.
+VERSION = 2
 # One key, because safetensors keeps several in no fixed order.
 KEY = 'mmqadapter'
 REMEDY = 'copy or download it again, or export it again from the training checkpoint'

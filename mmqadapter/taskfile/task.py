@@ -9,21 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mmqadapter.accounting import tuned_backbone
+from mmqadapter.quant import PackedWeight
 from mmqadapter.taskfile.blobs import check_blobs, decode_adapters, encode_adapters
-from mmqadapter.taskfile.format import VERSION, TaskContent, read_content, write_content
+from mmqadapter.taskfile.changed import find_backbone
+from mmqadapter.taskfile.contents import BLOB_PREFIX, described, groups, split
+from mmqadapter.taskfile.format import TaskContent, read_content, write_content
+from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
+from mmqadapter.taskfile.head_bits import HeadBits
+from mmqadapter.taskfile.head_layout import lay_out
 
+# Widths of neck and head without a quantiser.
 HEAD_DTYPES = {32: torch.float32, 16: torch.float16}
-BLOB_PREFIX = 'adapters:'
 
 
 def save_task(
     model: nn.Module,
     path: str | os.PathLike,
     dataset_meta: Mapping[str, Any] | None = None,
-    head_bits: int = 32,
+    head_bits: HeadBits = 32,
 ) -> None:
     """Write what training changed in ``model``: adapters, norms, neck and head.
 
@@ -32,26 +37,29 @@ def save_task(
             (then only the adapters are written).
         path: Where to; written atomically.
         dataset_meta: Classes and palette, kept for predictions.
-        head_bits: Width of a parameter outside the adapters, in bits: 32 or 16.
+        head_bits: Width of a parameter outside the adapters, in bits: 32 or 16; or 8, 4, 2 or 1
+            for linear and convolutional weights, one number or numbers by regex (see
+            :func:`mmqadapter.taskfile.head_bits.layer_bits`), and then 16 for all others. A weight
+            that has codes already keeps them unless this asks for fewer bits.
 
     Raises:
-        ValueError: No wrapped backbone, unknown ``head_bits``, or a value that 16 bits cannot hold.
+        ValueError: No wrapped backbone, unknown ``head_bits``, a pattern that matches nothing, or
+            a parameter with NaN or inf at 16 bits or less.
     """
-    if head_bits not in HEAD_DTYPES:
-        raise ValueError(f'head_bits={head_bits!r} is not supported; use 32 or 16.')
-    backbone = _find(model)
+    backbone = find_backbone(model)
     blobs = encode_adapters(backbone.adapters)
-    tensors = {f'{BLOB_PREFIX}{name}': blob for name, blob in blobs.items()}
-    for name, tensor in changed_state(model).items():
-        tensors[name] = _narrow(name, tensor, HEAD_DTYPES[head_bits])
+    entries, width = head_entries(model, head_bits)
+    version, head, layout = _laid_out(entries)
     metadata = {
-        'version': VERSION,
+        'version': version,
         'tuning': plain(backbone.tuning_config),
         'trunk': backbone.fingerprint,
-        'head_bits': head_bits,
+        'head_bits': width,
         'dataset': plain(dataset_meta),
+        **layout,
     }
-    write_content(path, TaskContent(metadata, tensors))
+    tensors = {f'{BLOB_PREFIX}{name}': blob for name, blob in blobs.items()}
+    write_content(path, TaskContent(metadata, tensors | head))
 
 
 def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False) -> dict[str, Any]:
@@ -71,16 +79,13 @@ def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False
         ValueError: A damaged file, another trunk, another tuning config, or another head.
     """
     content = read_content(path)
-    backbone = _find(model)
+    backbone = find_backbone(model)
     _check_origin(path, content.metadata, backbone)
-    blobs, rest = _split(content.tensors)
+    blobs, entries = split(content)
     check_blobs(backbone.adapters, blobs)
-    targets = changed_state(model)
-    _check_names(path, rest, targets)
+    check_head(model, entries, repr(str(path)))
     decode_adapters(backbone.adapters, blobs, trainable)
-    with torch.no_grad():
-        for name, target in targets.items():
-            target.copy_(rest[name])
+    put_head(model, entries, trainable)
     return content.metadata
 
 
@@ -88,33 +93,24 @@ def inspect_task(path: str | os.PathLike) -> dict[str, Any]:
     """Metadata and sizes of a task file, after checking every bit of it.
 
     Returns:
-        The metadata, with ``tensors`` (name to dtype and shape) and ``bytes`` (of ``adapters``,
-        of the ``head`` and all else, and of the whole ``file``).
+        The metadata, with ``tensors`` (name to type and shape), ``bytes`` (of ``adapters``, of the
+        ``head`` and all else, and of the whole ``file``) and ``groups`` (see
+        :class:`mmqadapter.taskfile.contents.Group`).
 
     Raises:
         FileNotFoundError: No such file.
         ValueError: A damaged file, or one of a newer format version.
     """
     content = read_content(path)
-    blobs, rest = _split(content.tensors)
-    sizes = {
-        'adapters': sum(t.nbytes for t in blobs.values()),
-        'head': sum(t.nbytes for t in rest.values()),
+    metadata = {name: value for name, value in content.metadata.items() if name != 'head'}
+    sizes = {name: t.nbytes for name, t in content.tensors.items()}
+    adapters = sum(size for name, size in sizes.items() if name.startswith(BLOB_PREFIX))
+    told = {
+        'adapters': adapters,
+        'head': sum(sizes.values()) - adapters,
         'file': Path(path).stat().st_size,
     }
-    shapes = {n: [str(t.dtype), list(t.shape)] for n, t in sorted(content.tensors.items())}
-    return {**content.metadata, 'tensors': shapes, 'bytes': sizes}
-
-
-def changed_state(model: nn.Module) -> dict[str, Tensor]:
-    """State of ``model`` that training changes, adapters aside, by name."""
-    backbone = _find(model)
-    left_out = {id(p) for p in backbone.adapters.parameters()}
-    left_out |= {
-        id(t) for t in backbone.trunk.state_dict(keep_vars=True).values() if not t.requires_grad
-    }
-    state = model.state_dict(keep_vars=True)
-    return {name: tensor for name, tensor in state.items() if id(tensor) not in left_out}
+    return {**metadata, 'tensors': described(content), 'bytes': told, 'groups': groups(content)}
 
 
 def plain(value: Any) -> Any:
@@ -122,30 +118,12 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=list))
 
 
-def _find(model: nn.Module) -> Any:
-    backbone = tuned_backbone(model)
-    if backbone is None:
-        raise ValueError(
-            f'{type(model).__name__} has no wrapped backbone, so all of it may have changed; keep '
-            'the whole checkpoint, or wrap the backbone (type="mmqadapter.AdaptedBackbone").'
-        )
-    return backbone
-
-
-def _narrow(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    # A copy, since safetensors refuses tensors that share memory, as tied heads do.
-    tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-    if not (tensor.is_floating_point() and dtype == torch.float16):
-        return tensor
-    narrow = tensor.to(dtype)
-    if not bool(narrow.isfinite().all()):
-        raise ValueError(f'{name} holds values that 16 bits cannot; save it with head_bits=32.')
-    return narrow
-
-
-def _split(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    blobs = {n.removeprefix(BLOB_PREFIX): t for n, t in tensors.items() if BLOB_PREFIX in n}
-    return blobs, {n: t for n, t in tensors.items() if BLOB_PREFIX not in n}
+def _laid_out(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Version, tensors and extra metadata; version 1 knows no quantised neck or head."""
+    if any(isinstance(entry, PackedWeight) for entry in entries.values()):
+        tensors, tree = lay_out(entries)
+        return 2, tensors, {'head': tree}
+    return 1, dict(entries), {}
 
 
 def _check_origin(path: str | os.PathLike, metadata: dict[str, Any], backbone: Any) -> None:
@@ -160,19 +138,3 @@ def _check_origin(path: str | os.PathLike, metadata: dict[str, Any], backbone: A
             f'{str(path)!r} belongs to the trunk {metadata["trunk"][:16]}..., the model has '
             f'{backbone.fingerprint[:16]}...{hint}; load the weights that the task was trained on.'
         )
-
-
-def _check_names(
-    path: str | os.PathLike, given: dict[str, Tensor], wanted: dict[str, Tensor]
-) -> None:
-    for name in sorted(given.keys() ^ wanted.keys()):
-        owner = 'the file' if name in given else 'the model'
-        raise ValueError(
-            f'only {owner} has {name!r}; build the model with the config of {str(path)!r}.'
-        )
-    for name, tensor in given.items():
-        if tensor.shape != wanted[name].shape:
-            raise ValueError(
-                f'{name} has shape {tuple(tensor.shape)} in {str(path)!r} and '
-                f'{tuple(wanted[name].shape)} in the model; is the number of classes the same?'
-            )

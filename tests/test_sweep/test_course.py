@@ -6,6 +6,7 @@ import pytest
 from sweeps import FakeTrainer, Silent
 
 from mmqadapter.sweep.course import run_sweep
+from mmqadapter.sweep.local import LocalQueue
 from mmqadapter.sweep.report import make_report, write_report
 from mmqadapter.sweep.training import TIME, Training
 
@@ -22,7 +23,8 @@ def score(training: Training) -> float | None:
 @pytest.fixture
 def report(make_sweep) -> dict:
     sweep, trainer = make_sweep(), FakeTrainer(score)
-    results = run_sweep(sweep, NAMES, trainer, Silent(), jobs=2, timing_steps=3)
+    queues = [LocalQueue(trainer, jobs, Silent()) for jobs in (2, 1)]
+    results = run_sweep(sweep, NAMES, *queues, timing_steps=3)
     timed = [t for t in trainer.trained if t.purpose == TIME]
     assert trainer.trained[-4:] == timed and {t.iterations for t in timed} == {3}
     return make_report(sweep, NAMES, results, jobs=2, timing_steps=3)
@@ -60,7 +62,8 @@ def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None
 
 def test_a_report_of_nothing_but_failures(make_sweep, tmp_path) -> None:
     sweep = make_sweep()
-    results = run_sweep(sweep, NAMES, FakeTrainer(lambda t: None), Silent())
+    queue = LocalQueue(FakeTrainer(lambda t: None), 1, Silent())
+    results = run_sweep(sweep, NAMES, queue, queue)
     report = make_report(sweep, NAMES, results, 1, 0)
     assert {row['note'] for row in report['rows']} == {'every training failed'}
     write_report(report, tmp_path)

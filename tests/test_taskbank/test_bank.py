@@ -9,114 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.registry import MODELS
-from torch import Tensor, nn
+from tasks import (
+    WRAPPERS,
+    Build,
+    Factory,
+    alone,
+    images,
+    outputs,
+)
+from torch import nn
 
 from mmqadapter import load_task, save_task
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.taskbank import TaskBank
-
-Factory = Callable[..., dict]
-Build = Callable[..., nn.Module]
-ONE_BIT = dict(type='GaussianQuantizer', bits=1)
-ADAPTED = dict(type='mmqadapter.AdaptedBackbone', adapter=dict(type='AdaptFormer', width=4))
-HIGHWAY = dict(type='mmqadapter.HighwayBackbone', adapter=dict(type='DualLowRankAdapter', rank=2))
-LORA = {**ADAPTED, 'adapter': dict(type='LoRA', rank=2, scale='learned')}
-FROZEN = dict(type='mmqadapter.FrozenBackbone')
-WRAPPERS: dict[str, dict[str, Any]] = {
-    'AdaptFormer, 1 bit': {**ADAPTED, 'quantizer': ONE_BIT},
-    'AdaptFormer, float': ADAPTED,
-    'LoRA, 2 bits': {**LORA, 'quantizer': dict(ONE_BIT, bits=2)},
-    'highway, 1 bit': {**HIGHWAY, 'quantizer': ONE_BIT},
-    'highway, float, also in path': {**HIGHWAY, 'inpath_blocks': 1},
-    'norms of the trunk': {**FROZEN, 'train': 'norm'},
-    'a block of the trunk': {**FROZEN, 'train': 'partial-1'},
-    'frozen': FROZEN,
-}
-
-
-class Segmentor(nn.Module):
-    """Wrapped backbone, and a head with batch norm and a tied weight."""
-
-    def __init__(self, backbone: dict[str, Any], classes: int) -> None:
-        super().__init__()
-        self.backbone = MODELS.build(backbone)
-        self.head = nn.Sequential(
-            nn.LazyConv2d(8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.Conv2d(8, classes, 1)
-        )
-        self.again = nn.Conv2d(8, 8, 1)
-        self.eval()(images())
-        self.again.weight = self.head[2].weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.head[:3](self.backbone(x)[-1])
-        return self.head[3](self.again(inner))
-
-
-def images() -> Tensor:
-    return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
-
-
-@torch.no_grad()
-def outputs(model: nn.Module) -> Tensor:
-    return model(images())
-
-
-def train(model: nn.Module, seed: int) -> nn.Module:
-    """Move all that trains, by other steps for each seed."""
-    torch.manual_seed(seed)
-    model.train()
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
-    target = torch.randn(2, 5, 1, 1)
-    for _ in range(2):
-        optimizer.zero_grad()
-        (model(images()) - target).square().mean().backward()
-        optimizer.step()
-    return model.eval()
-
-
-@pytest.fixture
-def build(tiny_timm_vit: Factory) -> Build:
-    """``build(wrapper, backbone, seed, classes)``: the same model each time."""
-
-    def factory(
-        wrapper: dict | None = None, backbone: dict | None = None, seed: int = 0, classes: int = 5
-    ) -> nn.Module:
-        torch.manual_seed(seed)
-        chosen = wrapper or WRAPPERS['AdaptFormer, 1 bit']
-        return Segmentor({**chosen, 'backbone': backbone or tiny_timm_vit()}, classes).eval()
-
-    return factory
-
-
-@pytest.fixture
-def make(build: Build, tmp_path: Path) -> Callable[..., list[Path]]:
-    """``make(wrapper, backbone)``: two task files of the same trunk."""
-
-    def two(wrapper: dict | None = None, backbone: dict | None = None) -> list[Path]:
-        paths = [tmp_path / f'{name}.task.safetensors' for name in ('cracks', 'rust')]
-        for seed, path in enumerate(paths):
-            save_task(train(build(wrapper, backbone), seed), path, {'classes': [path.stem]})
-        return paths
-
-    return two
-
-
-def alone(build: Build, path: Path, *args: Any) -> Tensor:
-    """Predictions of a fresh model with this task."""
-    model = build(*args)
-    load_task(model, path)
-    return outputs(model)
-
-
-@pytest.fixture
-def bank(build: Build, make: Callable) -> TaskBank:
-    """A bank with the tasks ``cracks``, in use, and ``rust``."""
-    bank = TaskBank(build())
-    for name, path in zip(('cracks', 'rust'), make(), strict=True):
-        bank.register(name, path)
-    bank.use('cracks')
-    return bank
 
 
 class TestSwitching:

@@ -111,9 +111,9 @@ class TestRefusals:
 
     def test_a_newer_format(self, build: Build, task: Path) -> None:
         content = read_content(task)
-        write_content(task, TaskContent({**content.metadata, 'version': 2}, content.tensors))
-        self.refused(build(), task, 'format version 2, this package reads up to 1; install a newer')
-        with pytest.raises(ValueError, match='format version 2'):
+        write_content(task, TaskContent({**content.metadata, 'version': 3}, content.tensors))
+        self.refused(build(), task, 'format version 3, this package reads up to 2; install a newer')
+        with pytest.raises(ValueError, match='format version 3'):
             inspect_task(task)
 
     def test_blobs_of_another_size(self, build: Build, task: Path) -> None:
@@ -149,19 +149,34 @@ class TestRefusals:
 class TestSaving:
     """What cannot be saved leaves the old file as it was."""
 
-    @pytest.mark.parametrize('value', [1e6, float('nan'), float('inf')])
-    def test_values_that_16_bits_cannot_hold(self, build: Build, path: Path, value: float) -> None:
+    @pytest.mark.parametrize('value', [float('nan'), float('inf')])
+    def test_values_that_are_no_numbers(self, build: Build, path: Path, value: float) -> None:
         model = build()
         save_task(model, path)
         before = path.read_bytes()
         model.head[2].bias.data[0] = value
-        with pytest.raises(
-            ValueError, match=r'head\.2\.bias holds values that 16 bits cannot; save'
-        ):
+        with pytest.raises(ValueError, match=r'head\.2\.bias holds NaN or inf, .* save it with'):
             save_task(model, path, head_bits=16)
         assert path.read_bytes() == before
 
-    @pytest.mark.parametrize('head_bits', [8, 0, '16'])
+    def test_a_value_that_16_bits_cannot_hold_keeps_its_tensor_at_32(
+        self, build: Build, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+        monkeypatch.setattr(
+            'mmqadapter.taskfile.head.print_log', lambda text, **_: told.append(text)
+        )
+        model, fresh = build(), build()
+        model.head[2].bias.data[0] = 1e6
+        save_task(model, path, head_bits=16)
+        load_task(fresh, path)
+        assert torch.equal(fresh.head[2].bias, model.head[2].bias)
+        tensors = inspect_task(path)['tensors']
+        assert tensors['head.2.bias'][0] == 'torch.float32'
+        assert tensors['head.2.weight'][0] == 'torch.float16'
+        assert told == ['head.2.bias keeps 32 bits: float16 cannot hold 1e+06.']
+
+    @pytest.mark.parametrize('head_bits', [7, 0, '16'])
     def test_unknown_head_bits(self, build: Build, path: Path, head_bits: Any) -> None:
         with pytest.raises(
             ValueError, match=f'head_bits={head_bits!r} is not supported; use 32 or'

@@ -15,6 +15,7 @@ from tiny_runs import CLASSES, ROOT, Run, tool
 
 from mmqadapter import save_task
 from mmqadapter.inference import load_model
+from mmqadapter.running import build_model, load_config
 
 
 def predict(run: Run, out: Path, *images: str | Path, options: tuple[str, ...] = ()) -> int:
@@ -76,6 +77,42 @@ def test_several_tasks_write_into_folders_of_their_own(
     assert (np.asarray(Image.open(out / 'dots/labels/0.png')) == 2).all()
     told = capsys.readouterr().out.replace('\n', '')
     assert str(out / 'last') in told and str(out / 'dots') in told
+
+
+HIGHWAY = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(
+        _delete_=True, type='mmqadapter.HighwayBackbone', backbone=_base_.model.backbone.backbone,
+        adapter=dict(type='ConvAdapter', width=4), cell='JoinedCell', taps='stream'),
+    test_cfg=dict(mode='slide', crop_size=(48, 48), stride=(16, 16)),
+)
+"""
+
+
+def test_tasks_on_a_highway_are_predicted_in_one_run_each_as_alone(
+    semantic: Run, tmp_path: Path
+) -> None:
+    config = tmp_path / 'highway.py'
+    config.write_text(HIGHWAY.format(base=semantic.config))
+    model = build_model(load_config(str(config)))
+    tasks = [str(tmp_path / f'{name}.task.safetensors') for name in ('a', 'b')]
+    for seed, task in enumerate(tasks):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter))
+        save_task(model, task, dict(classes=CLASSES))
+    run = [str(config), *tasks, str(semantic.images)]
+    assert tool('predict')([*run, '--out', str(tmp_path / 'out')]) == 0
+    for task, name in zip(tasks, 'ab', strict=True):
+        alone = tmp_path / 'alone' / name
+        assert tool('predict')([run[0], task, run[-1], '--out', str(alone)]) == 0
+        for file in files(alone):
+            assert (tmp_path / 'out' / name / file).read_bytes() == (alone / file).read_bytes()
+    labels = [(tmp_path / f'out/{name}/labels/0.png').read_bytes() for name in 'ab']
+    assert labels[0] != labels[1]
 
 
 def test_tasks_that_do_not_go_together_write_nothing(

@@ -1,0 +1,194 @@
+"""Forward of a frozen trunk in other ways than the stock code's: time, memory, change of the maps.
+
+python benchmarks/trunk_forward.py --out benchmarks/results/trunk_forward
+
+Random weights, the same ones for every way; no gradients. Ways take turns within one process, so
+that a machine that drifts hurts all alike; seconds are medians. The error is that of the worst map
+against the stock net in float32, relative to the map's norm. On a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import date
+from pathlib import Path
+
+import mmdet.models.backbones  # noqa: F401  (registers the nets)
+import mmseg.models.backbones  # noqa: F401
+import torch
+from mmengine.registry import MODELS
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.backbones import FrozenBackbone
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)
+VIT = dict(out_indices=(2, 5, 8, 11), drop_path_rate=0.0)
+NETS = {
+    'swin-t': dict(SWIN, embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    'swin-b': dict(SWIN, embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+    'swin-l': dict(SWIN, embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+    'vit-b': dict(VIT, type='mmseg.VisionTransformer', img_size=(512, 512), init_cfg=None),
+    'timm-vit-b': dict(VIT, type='mmqadapter.TimmBackbone', model_name='vit_base_patch16_224'),
+    'timm-swin-b': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='swin_base_patch4_window7_224',
+        drop_path_rate=0.0,
+    ),
+}
+STOCK, AUTOCAST = 'stock', 'stock, bfloat16 autocast'
+WAYS: dict[str, dict] = {
+    STOCK: {},
+    AUTOCAST: {},
+    'fused': dict(fused_attention=True),
+    'bfloat16 trunk': dict(trunk_dtype='bfloat16'),
+    'bfloat16 trunk, fused': dict(trunk_dtype='bfloat16', fused_attention=True),
+}
+
+
+class Measured:
+    """A trunk computed in one way: one forward at a time, and what it took."""
+
+    def __init__(self, way: str, config: dict, images: Tensor) -> None:
+        torch.manual_seed(0)
+        wrapped = FrozenBackbone(dict(config), **WAYS[way])
+        self.net: nn.Module = MODELS.build(dict(config)) if way in (STOCK, AUTOCAST) else wrapped
+        if self.net is not wrapped:
+            self.net.load_state_dict(wrapped.trunk.state_dict())
+        self.net.to(DEVICE).eval()
+        self.images, self.autocast = images, way == AUTOCAST
+        self.seconds: list[float] = []
+
+    def step(self) -> list[Tensor]:
+        """Maps of the images, in float32."""
+        wait: Callable[[], None] = torch.cuda.synchronize if DEVICE == 'cuda' else _nothing
+        wait()
+        start = time.perf_counter()
+        with torch.no_grad(), self._context():
+            maps = self.net(self.images)
+        wait()
+        self.seconds.append(time.perf_counter() - start)
+        return [one.float() for one in maps]
+
+    def megabytes(self) -> float:
+        """Of the parameters."""
+        return sum(p.nbytes for p in self.net.parameters()) / 1e6
+
+    def peak_megabytes(self) -> float | None:
+        """Of GPU memory during a forward, beyond what was there; None on a CPU."""
+        if DEVICE == 'cpu':
+            return None
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        self.step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+    def _context(self) -> AbstractContextManager:
+        return torch.autocast(DEVICE, torch.bfloat16) if self.autocast else nullcontext()
+
+
+def measure(net: str, args: argparse.Namespace) -> list[dict]:
+    """One row a way."""
+    images = torch.randn(args.batch, 3, args.size, args.size, device=DEVICE)
+    built = {way: Measured(way, NETS[net], images) for way in args.ways}
+    maps = {way: one.step() for way, one in built.items()}
+    peaks = {way: one.peak_megabytes() for way, one in built.items()}
+    for one in built.values():
+        one.seconds.clear()
+    for _ in track(range(args.warm_up + args.steps), net):
+        for one in built.values():
+            one.step()
+    medians = {way: statistics.median(one.seconds[args.warm_up :]) for way, one in built.items()}
+    return [
+        {
+            'net': net,
+            'way': way,
+            'seconds': medians[way],
+            'over_stock': medians[way] / medians[STOCK],
+            'parameters_mb': one.megabytes(),
+            'peak_mb': peaks[way],
+            'error': error(maps[way], maps[STOCK]),
+        }
+        for way, one in built.items()
+    ]
+
+
+def error(maps: list[Tensor], exact: list[Tensor]) -> float:
+    """Relative error of the worst map."""
+    pairs = zip(maps, exact, strict=True)
+    return max(float((one - best).norm() / best.norm()) for one, best in pairs)
+
+
+def markdown(rows: list[dict]) -> str:
+    """The table as a reader sees it."""
+    lines = [
+        '| net | way | forward, s | over stock | parameters, MB | peak, MB | error of the maps |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for row in rows:
+        peak = '-' if row['peak_mb'] is None else f'{row["peak_mb"]:.0f}'
+        lines.append(
+            f'| {row["net"]} | {row["way"]} | {row["seconds"]:.4f} | {row["over_stock"]:.3f} | '
+            f'{row["parameters_mb"]:.0f} | {peak} | {row["error"]:.1e} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def _nothing() -> None:
+    """A CPU has nothing to wait for."""
+
+
+def parse() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    nets = ['swin-t', 'swin-b', 'swin-l', 'vit-b']
+    parser.add_argument('--nets', nargs='+', choices=NETS, default=nets)
+    parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(WAYS))
+    parser.add_argument('--size', type=int, default=512, help='pixels, both sides')
+    parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument('--steps', type=int, default=20)
+    parser.add_argument('--warm-up', type=int, default=5)
+    parser.add_argument('--out', type=Path, required=True, help='folder of report.json and .md')
+    args = parser.parse_args()
+    args.ways = list(dict.fromkeys([STOCK, *args.ways]))  # what the others are compared with
+    return args
+
+
+def main() -> None:
+    """Measure, print, write."""
+    args = parse()
+    rows = [row for net in args.nets for row in measure(net, args)]
+    header = {
+        'script': 'benchmarks/trunk_forward.py',
+        'date': date.today().isoformat(),
+        'machine': torch.cuda.get_device_name() if DEVICE == 'cuda' else _cpu(),
+        'torch': torch.__version__,
+        'size': args.size,
+        'batch': args.batch,
+        'steps': args.steps,
+        'warm_up': args.warm_up,
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    report = json.dumps({'header': header, 'rows': rows}, indent=1)
+    atomic_write(args.out / 'report.json', report.encode())
+    atomic_write(args.out / 'report.md', markdown(rows).encode())
+    Console().print(markdown(rows), markup=False, soft_wrap=True)
+
+
+def _cpu() -> str:
+    threads = torch.get_num_threads()
+    return f'{platform.machine()} CPU, {os.cpu_count()} cores, {threads} threads'
+
+
+if __name__ == '__main__':
+    main()

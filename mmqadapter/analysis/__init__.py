@@ -1,0 +1,1 @@
+"""Studies of trained adapters: loss landscape, noise, distribution, quantisation error."""

@@ -1,0 +1,54 @@
+"""Weights that a study moves and puts back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+Values = Mapping[str, Tensor]
+
+
+class Movable:
+    """Weights of a model that can be elsewhere for a while and come back bit for bit.
+
+    Args:
+        weights: Parameters by name.
+
+    Attributes:
+        start: Copies of the weights as they were, by name.
+    """
+
+    def __init__(self, weights: Values) -> None:
+        self._weights = dict(weights)
+        self.start = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    @property
+    def count(self) -> int:
+        """Number of single weights."""
+        return sum(weight.numel() for weight in self.start.values())
+
+    @contextmanager
+    def at(self, values: Values) -> Iterator[None]:
+        """With ``values``, by name, in the place of some of the weights."""
+        try:
+            self._write(values)
+            yield
+        finally:
+            self._write(self.start)
+
+    @contextmanager
+    def along(self, *steps: tuple[float, Values]) -> Iterator[None]:
+        """With the sum of each factor times its direction added to the weights."""
+        values = dict(self.start)
+        for factor, direction in steps:
+            values.update({n: values[n] + factor * change for n, change in direction.items()})
+        with self.at(values):
+            yield
+
+    @torch.no_grad()
+    def _write(self, values: Values) -> None:
+        for name, value in values.items():
+            self._weights[name].copy_(value)

@@ -1,0 +1,35 @@
+"""The weights that a trunk is known by, and their fingerprint where they are kept rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.taskfile.fingerprint import fingerprint
+
+
+def identifying_weights(trunk: nn.Module, family: BlockFamily) -> dict[str, Tensor]:
+    """Frozen parameters by name, position embeddings that loading fits to the images aside."""
+    return {
+        name: parameter
+        for name, parameter in trunk.named_parameters()
+        if not parameter.requires_grad and name not in family.resized
+    }
+
+
+def holds(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    """Whether ``given`` changes none of ``weights``: each is the same in dtype and content."""
+    pairs = ((weight, given[name]) for name, weight in weights.items() if name in given)
+    return all(_same(weight, other) for weight, other in pairs)
+
+
+def unrounded(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """Fingerprint that a float32 trunk would have with ``given`` in place of its ``weights``."""
+    return fingerprint({name: given.get(name, weight).float() for name, weight in weights.items()})
+
+
+def _same(weight: Tensor, other: Tensor) -> bool:
+    return weight.dtype == other.dtype and torch.equal(weight, other.to(weight.device))

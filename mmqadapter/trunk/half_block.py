@@ -1,0 +1,62 @@
+"""Blocks of a frozen trunk in half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmqadapter.trunk.ways import Way, compute_as
+
+SINGLE = torch.float32
+TRUNK_DTYPES = {'float32': SINGLE, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+MATRICES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
+
+
+def parse_dtype(trunk_dtype: str) -> torch.dtype:
+    """Dtype of a name in a config.
+
+    Raises:
+        ValueError: It is none that a trunk can be stored in.
+    """
+    if trunk_dtype not in TRUNK_DTYPES:
+        raise ValueError(
+            f'trunk_dtype={trunk_dtype!r} is unknown; use one of {sorted(TRUNK_DTYPES)}.'
+        )
+    return TRUNK_DTYPES[trunk_dtype]
+
+
+class HalfBlock(Way):
+    """A block under autocast, whose weights need no cast any more.
+
+    What autocast leaves alone stays in single precision: the residual stream, norms, scales.
+    """
+
+    half_dtype: torch.dtype
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the stock block; its first argument is a tensor."""
+        with torch.autocast(args[0].device.type, self.half_dtype):
+            return super().forward(*args, **kwargs)
+
+
+def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
+    """Store the frozen matrices and biases of blocks in a dtype, and compute with them in it.
+
+    Parameters that train, norms, scales and position biases stay as they are. Single precision
+    leaves the blocks alone.
+    """
+    for block in blocks if dtype != SINGLE else ():
+        for module in block.modules():
+            if isinstance(module, MATRICES):
+                _cast_frozen(module, dtype)
+        block.half_dtype = dtype
+        compute_as(block, HalfBlock)
+
+
+def _cast_frozen(module: nn.Module, dtype: torch.dtype) -> None:
+    for parameter in module.parameters(recurse=False):
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)

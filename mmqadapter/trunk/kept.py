@@ -1,0 +1,33 @@
+"""What is computed from a frozen tensor once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Kept:
+    """A tensor made from another one, kept until that changes, moves or is cast.
+
+    A deep copy starts empty.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._value = torch.empty(0)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
+        return Kept()
+
+    def get(self, source: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """``make()``, without a graph, for the present content of ``source``."""
+        # PyTorch counts changes in place, but not of tensors that inference mode made.
+        version = 0 if source.is_inference() else source._version
+        key = (source.data_ptr(), version, source.dtype, source.device)
+        if key != self._key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._key, self._value = key, make()
+        return self._value

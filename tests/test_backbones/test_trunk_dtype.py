@@ -1,0 +1,253 @@
+"""trunk_dtype: the trunk's matrices in half precision, everything else as without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.model import ExponentialMovingAverage
+from nets import ADAPTERS, backward, bare, images, randomize, segmentor
+from torch import Tensor, nn
+
+from mmqadapter import load_task, save_task
+from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
+
+Factory = Callable[..., dict]
+DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
+HALF = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+# Relative error of the last maps; the weights of these nets are large, see `randomize`.
+ERROR = {'bfloat16': 2e-2, 'float16': 2.5e-3}
+EVERY_DTYPE = pytest.mark.parametrize('trunk_dtype', HALF)
+FUSED = pytest.mark.parametrize('fused', [False, True], ids=['stock', 'fused'])
+WRAPPERS: dict[str, Callable[..., FrozenBackbone]] = {
+    'frozen': FrozenBackbone,
+    'adapted': lambda cfg, **kwargs: AdaptedBackbone(cfg, ADAPTERS['sequential'], **kwargs),
+    'lora': lambda cfg, **kwargs: AdaptedBackbone(cfg, ADAPTERS['lora'], **kwargs),
+    'highway': lambda cfg, **kwargs: HighwayBackbone(cfg, DUAL, **kwargs),
+    'both': lambda cfg, **kwargs: HighwayBackbone(cfg, DUAL, inpath_blocks=1, **kwargs),
+}
+EVERY_WRAPPER = pytest.mark.parametrize('wrapper', WRAPPERS)
+
+
+def half(cfg: dict, wrapper: str = 'frozen', **kwargs: Any) -> FrozenBackbone:
+    """``bare(cfg)`` in half precision, wrapped."""
+    torch.manual_seed(0)
+    net = WRAPPERS[wrapper](cfg, **{'trunk_dtype': 'bfloat16', **kwargs})
+    net.load_state_dict(bare(cfg).state_dict(), strict=False)
+    return net
+
+
+def error(maps: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> float:
+    """Largest relative error of a map."""
+    pairs = zip(maps, exact, strict=True)
+    return max(float((one - best).norm() / best.norm()) for one, best in pairs)
+
+
+def gradients(net: nn.Module) -> dict[str, Tensor]:
+    return {name: g for name, g in backward(net).items() if g is not None}
+
+
+@EVERY_WRAPPER
+def test_what_is_stored_in_half_precision(tiny_backbone: Factory, wrapper: str) -> None:
+    net = half(tiny_backbone(), wrapper)
+    cast = {n: p for n, p in net.named_parameters() if p.dtype == torch.bfloat16}
+    kept = {n: p for n, p in net.named_parameters() if n not in cast}
+    assert all(p.dtype == torch.float32 for p in kept.values())
+    assert all(name.startswith('trunk.') and not p.requires_grad for name, p in cast.items())
+    in_blocks = ('qkv.weight', 'in_proj_weight', 'layers.0.0.weight', 'fc1.weight', 'proj.bias')
+    assert sum(name.endswith(in_blocks) for name in cast) >= 4
+    assert not any(name.endswith(in_blocks) and '.blocks.' in name for name in kept)
+
+
+@EVERY_DTYPE
+@FUSED
+@torch.no_grad()
+def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, fused: bool) -> None:
+    """Real rounding: there is some, within the bound, and the maps are float32."""
+    net = half(tiny_backbone(), trunk_dtype=trunk_dtype, fused_attention=fused)
+    for size in [(64, 64), (70, 93)]:
+        maps = net(images(*size))
+        assert all(one.dtype == torch.float32 for one in maps)
+        assert 1e-5 < error(maps, bare(tiny_backbone())(images(*size))) < ERROR[trunk_dtype]
+
+
+@torch.no_grad()
+def test_is_no_worse_than_autocast(tiny_backbone: Factory) -> None:
+    """The weights are those that autocast would round to; the stream is more exact."""
+    stock = bare(tiny_backbone())
+    exact = stock(images())
+    with torch.autocast('cpu', torch.bfloat16):
+        rival = [one.float() for one in stock(images())]
+    assert error(half(tiny_backbone())(images()), exact) <= 1.1 * error(tuple(rival), exact)
+
+
+@torch.no_grad()
+def test_maps_of_a_real_net(real_data: Path) -> None:
+    """ViT-Tiny: measured for the worst map, the last: 2.2 % in bfloat16, 0.27 % in float16."""
+    cfg = dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_tiny_patch16_224',
+        checkpoint=str(real_data / 'weights/vit_tiny_patch16_224.safetensors'),
+        out_indices=(2, 5, 8, 11),
+    )
+    exact = FrozenBackbone(cfg)(images(96, 128))
+    for trunk_dtype, bound in {'bfloat16': 3e-2, 'float16': 4e-3}.items():
+        net = FrozenBackbone(cfg, trunk_dtype=trunk_dtype)
+        assert error(net(images(96, 128)), exact) < bound
+
+
+@EVERY_WRAPPER
+@FUSED
+def test_starts_as_the_half_trunk(tiny_backbone: Factory, wrapper: str, fused: bool) -> None:
+    net = half(tiny_backbone(), wrapper, fused_attention=fused)
+    frozen = half(tiny_backbone(), fused_attention=fused)
+    for one, other in zip(net(images()), frozen(images()), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize('wrapper', ['adapted', 'lora', 'highway', 'both'])
+def test_gradients_are_those_of_float32_but_for_rounding(
+    tiny_backbone: Factory, trunk_dtype: str, wrapper: str
+) -> None:
+    exact_net = half(tiny_backbone(), wrapper, trunk_dtype='float32')
+    fused = trunk_dtype == 'bfloat16'
+    nets = [
+        exact_net,
+        half(tiny_backbone(), wrapper, trunk_dtype=trunk_dtype, fused_attention=fused),
+    ]
+    for net in nets:
+        randomize(net.adapters)
+    exact, found = (gradients(net) for net in nets)
+    assert exact.keys() == found.keys()
+    for name, gradient in found.items():
+        assert gradient.dtype == torch.float32
+        assert (gradient - exact[name]).norm() <= 0.1 * exact[name].norm() + 1e-4, name
+
+
+def test_highway_computes_in_float32_beside_a_half_trunk(tiny_backbone: Factory) -> None:
+    net = half(tiny_backbone(), 'highway')
+    seen = Dtypes()
+    for module in net.adapters.modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(seen)
+    net(images())
+    assert seen.inputs == seen.outputs == {torch.float32}
+
+
+@EVERY_WRAPPER
+def test_under_amp_of_another_dtype(tiny_backbone: Factory, wrapper: str) -> None:
+    net = half(tiny_backbone(), wrapper, trunk_dtype='float16')
+    randomize(net.adapters)
+    plain = net(images())
+    with torch.autocast('cpu', torch.bfloat16):
+        maps = net(images())
+        loss = sum(m.float().square().mean() for m in maps)
+    assert error(tuple(m.float() for m in maps), plain) < 5e-2
+    if wrapper != 'frozen':
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in net.adapters.parameters())
+
+
+class Dtypes:
+    """Forward hook that notes dtypes."""
+
+    def __init__(self) -> None:
+        self.inputs: set[torch.dtype] = set()
+        self.outputs: set[torch.dtype] = set()
+
+    def __call__(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        self.inputs.add(args[0].dtype)
+        self.outputs.add(output.dtype)
+
+
+@pytest.mark.parametrize('train', ['norm', 'bitfit', 'partial-1'])
+def test_what_trains_in_the_trunk_stays_float32(tiny_backbone: Factory, train: str) -> None:
+    nets = [FrozenBackbone(tiny_backbone(), train, trunk_dtype=d) for d in ('float32', 'bfloat16')]
+    for net in nets:
+        net.load_state_dict(bare(tiny_backbone()).state_dict())
+    exact, found = (gradients(net) for net in nets)
+    assert exact.keys() == found.keys()
+    assert {gradient.dtype for gradient in found.values()} == {torch.float32}
+    total, rest = (torch.cat([g[n].flatten() for n in exact]) for g in (exact, found))
+    assert (total - rest).norm() < 0.1 * total.norm()
+
+
+@pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
+def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory) -> None:
+    """What is computed again is computed in half precision again."""
+    nets = [half(tiny_backbone(with_cp=on), 'adapted') for on in (False, True)]
+    for net in nets:
+        randomize(net.adapters)
+    expected, found = (gradients(net) for net in nets)
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=1e-3)
+
+
+@torch.no_grad()
+def test_copies_are_independent(tiny_backbone: Factory) -> None:
+    net = half(tiny_backbone()).eval()
+    before = net(images())
+    average, copy = ExponentialMovingAverage(net), deepcopy(net)
+    randomize(net.trunk)
+    for other in (average, copy):
+        assert all(torch.equal(a, b) for a, b in zip(other(images()), before, strict=True))
+
+
+def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory) -> None:
+    """Of those it was built with, then of those that a checkpoint of the plain net brings."""
+    nets = []
+    for trunk_dtype in ('float32', 'bfloat16'):
+        torch.manual_seed(0)
+        nets.append(FrozenBackbone(tiny_backbone(), trunk_dtype=trunk_dtype))
+    exact, net = nets
+    built = exact.fingerprint
+    assert net.fingerprint == built
+    for one in nets:
+        one.load_state_dict(bare(tiny_backbone()).state_dict())
+    assert net.fingerprint == exact.fingerprint != built
+    net.load_state_dict(net.state_dict())  # rounded, but nothing that it does not hold already
+    assert net.fingerprint == exact.fingerprint
+
+
+def test_fingerprint_of_rounded_weights_is_another(tiny_timm_vit: Factory) -> None:
+    net = half(tiny_timm_vit())
+    other = FrozenBackbone(tiny_timm_vit(), trunk_dtype='bfloat16')
+    other.load_state_dict(net.state_dict())
+    assert other.fingerprint != net.fingerprint
+    again = FrozenBackbone(tiny_timm_vit())
+    again.load_state_dict(net.state_dict())
+    assert other.fingerprint == again.fingerprint
+
+
+@pytest.mark.parametrize('dtypes', [('bfloat16', 'float32'), ('float32', 'float16')])
+@torch.no_grad()
+def test_a_task_fits_the_trunk_in_any_dtype(
+    tiny_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    models = []
+    for trunk_dtype in dtypes:
+        cfg = dict(
+            type='mmqadapter.HighwayBackbone',
+            backbone=tiny_backbone(),
+            adapter=DUAL,
+            trunk_dtype=trunk_dtype,
+            fused_attention=trunk_dtype != 'float32',
+        )
+        model = segmentor(cfg)
+        model.backbone.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
+        models.append(model.eval())
+    first, second = models
+    randomize(first.backbone.adapters)
+    save_task(first, tmp_path / 'a.task.safetensors')
+    load_task(second, tmp_path / 'a.task.safetensors')
+    assert error(second.extract_feat(images()), first.extract_feat(images())) < 3e-2
+
+
+def test_unknown_dtype(tiny_timm_vit: Factory) -> None:
+    with pytest.raises(ValueError, match="trunk_dtype='int8' is unknown; use one of.*'float32'"):
+        FrozenBackbone(tiny_timm_vit(), trunk_dtype='int8')

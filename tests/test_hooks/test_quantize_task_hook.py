@@ -1,0 +1,208 @@
+"""Training at few bits under mmengine's runner: start, checkpoints, EMA, resume, test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import EMAHook
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from test_exact_resume_hook import assert_same_run, load
+from torch import nn
+
+from mmqadapter import load_task
+from mmqadapter.hooks import QuantizeTaskHook
+from mmqadapter.quant import attached
+from mmqadapter.taskfile.head_bits import KEY, trained_bits
+
+WIDE = dict(type='TinyModel', classes=3)
+
+
+@MODELS.register_module(force=True)
+class Initialised(MODELS.get('TinyModel')):
+    """With an ``init_cfg``."""
+
+    def __init__(self, init_cfg: dict, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.init_cfg = init_cfg
+
+
+@pytest.fixture
+def few(tiny):
+    """``few('name', bits)``: a config whose head of three classes trains at few bits."""
+
+    def config(name='run', bits=2, ema=False):
+        cfg = tiny(name)
+        cfg.model = dict(WIDE)
+        cfg.custom_hooks.append(dict(type='mmqadapter.QuantizeTaskHook', bits={'head': bits}))
+        if ema:
+            cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.4))
+        return cfg
+
+    return config
+
+
+def head_of(runner: Runner) -> nn.Module:
+    return runner.model.head
+
+
+def test_the_model_trains_at_few_bits_from_the_start(few, train, saved_tasks) -> None:
+    runner = train(few(bits=1))
+    assert trained_bits(runner.model) == {'head': 1}
+    weight, bias = head_of(runner).weight.detach(), head_of(runner).bias.detach().numpy()
+    assert all(len(row.unique()) == 2 for row in weight)
+    np.testing.assert_array_equal(bias, bias.astype(np.float16))
+
+
+def test_the_optimiser_moves_the_latent_weights(few, train, tmp_path, saved_tasks) -> None:
+    train(few())
+    first, last = (load(tmp_path / 'run' / f'iter_{step}.pth') for step in (3, 6))
+    weight = last['state_dict']['head.weight']
+    assert not torch.equal(weight, first['state_dict']['head.weight'])
+    assert len(weight.unique()) == weight.numel() == 12
+    assert len(last['optimizer']['state']) == 4  # weight and bias of adapter and head
+
+
+def test_names_and_numbers_in_checkpoints_are_the_usual_ones(
+    few, tiny, train, tmp_path, saved_tasks
+) -> None:
+    train(few('few', ema=True))
+    cfg = tiny('float')
+    cfg.model = dict(WIDE)
+    cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.4))
+    train(cfg)
+    one, other = (load(tmp_path / name / 'iter_6.pth') for name in ('few', 'float'))
+    for part in ('state_dict', 'ema_state_dict'):
+        shapes = [{name: t.shape for name, t in c[part].items()} for c in (one, other)]
+        assert shapes[0] == shapes[1]
+    assert one[KEY] == {'head': 2} and KEY not in other
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_resume_equals_uninterrupted(few, train, tmp_path, saved_tasks, ema) -> None:
+    train(few('whole', ema=ema))
+    train(few('resumed', ema=ema), resume=tmp_path / 'whole' / 'iter_3.pth')
+    whole, resumed = (tmp_path / name / 'iter_6.pth' for name in ('whole', 'resumed'))
+    assert_same_run(whole, resumed)
+    if ema:
+        averages = [load(path)['ema_state_dict'] for path in (whole, resumed)]
+        assert all(torch.equal(averages[1][name], t) for name, t in averages[0].items())
+
+
+def test_resume_with_other_bits_is_refused(few, train, tmp_path, saved_tasks) -> None:
+    train(few('whole'))
+    with pytest.raises(ValueError, match="other bits in 'head': 2 there, 4 in this config; resume"):
+        train(few('other', bits=4), resume=tmp_path / 'whole' / 'iter_3.pth')
+
+
+def test_a_float_checkpoint_starts_it(few, tiny, train, tmp_path, saved_tasks) -> None:
+    cfg = tiny('float')
+    cfg.model = dict(WIDE)
+    train(cfg)
+    start = load(tmp_path / 'float' / 'iter_6.pth')['state_dict']
+    cfg = few('few', bits=4)
+    cfg.load_from = str(tmp_path / 'float' / 'iter_6.pth')
+    cfg.optim_wrapper.optimizer.lr = 0.0
+    runner = train(cfg)
+    assert torch.equal(runner.model.state_dict()['head.weight'], start['head.weight'])
+
+
+def test_the_model_s_own_initialisation_acts(few, train, tmp_path, saved_tasks) -> None:
+    cfg = few()
+    start = dict(type='Normal', layer='Linear', mean=5.0, std=1.0, bias=2.0)
+    cfg.model = dict(type='Initialised', init_cfg=start, classes=3)
+    cfg.optim_wrapper.optimizer.lr = 0.0
+    runner = train(cfg)
+    assert runner.model.state_dict()['head.weight'].mean() > 3
+    assert torch.equal(head_of(runner).bias.detach(), torch.full((3,), 2.0))
+
+
+def test_the_averaged_model_computes_at_few_bits(few, train, monkeypatch, saved_tasks) -> None:
+    validated = []
+    monkeypatch.setattr(
+        'mmengine.model.BaseModel.val_step',
+        lambda self, data: validated.append(self.head.weight.clone()) or [0],
+    )
+    runner = train(few(bits=1, ema=True))
+    averaged = next(h for h in runner.hooks if isinstance(h, EMAHook)).ema_model.module
+    assert trained_bits(averaged) == {'head': 1}
+    assert torch.equal(validated[-1], averaged.head.weight)
+    assert not torch.equal(
+        averaged.state_dict()['head.weight'], runner.model.state_dict()['head.weight']
+    )
+
+
+def test_its_task_file_is_the_validated_model(few, train, tmp_path) -> None:
+    runner = train(few(bits=4, ema=True))
+    averaged = next(h for h in runner.hooks if isinstance(h, EMAHook)).ema_model.module
+    expected, bias = averaged.head.weight.detach(), averaged.head.bias.detach()
+    load_task(runner.model, tmp_path / 'run' / 'last.task.safetensors')
+    assert not list(attached(runner.model))
+    assert torch.equal(runner.model.head.weight, expected)
+    assert torch.equal(runner.model.head.bias, bias)
+
+
+def test_mmengine_tests_a_checkpoint_as_it_was_trained(few, train, tmp_path, saved_tasks) -> None:
+    trained = train(few(bits=1)).model.head.weight.detach()
+    cfg = few('test', bits=8)  # what the checkpoint says counts
+    cfg.load_from = str(tmp_path / 'run' / 'iter_6.pth')
+    cfg.merge_from_dict(
+        dict(test_cfg={}, test_dataloader=cfg.val_dataloader, test_evaluator=cfg.val_evaluator)
+    )
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    assert trained_bits(runner.model) == {'head': 1}
+    assert torch.equal(head_of(runner).weight.detach(), trained)
+
+
+def test_a_layer_that_starts_at_zero_is_named(few, train, saved_tasks) -> None:
+    cfg = few()
+    start = dict(type='Constant', layer='Linear', val=0.0)
+    cfg.model = dict(type='Initialised', init_cfg=start, classes=3)
+    with pytest.raises(ValueError, match='^head: .* it is constant.*give this layer 16 bits'):
+        train(cfg)
+
+
+@pytest.mark.parametrize(
+    ('bits', 'text'),
+    [
+        ({'neck.*': 4}, r"'neck\.\*' matches no linear .* such as 'head'"),
+        ({'adapters.*': 4}, 'matches no linear'),
+    ],
+)
+def test_a_pattern_that_matches_nothing(few, train, saved_tasks, bits, text) -> None:
+    cfg = few()
+    cfg.custom_hooks[-1]['bits'] = bits
+    with pytest.raises(ValueError, match=text):
+        train(cfg)
+
+
+def test_twice_is_refused(few, train, saved_tasks) -> None:
+    cfg = few()
+    cfg.custom_hooks.append(dict(type='mmqadapter.QuantizeTaskHook', bits=8))
+    with pytest.raises(ValueError, match='QuantizeTaskHook is there twice'):
+        train(cfg)
+
+
+@pytest.mark.parametrize(
+    ('bits', 'text'),
+    [
+        ({'head': 3}, "'head': 3 bits are not supported"),
+        (32, 'bits=32 quantises nothing; leave QuantizeTaskHook out'),
+        ({}, 'no layer is named'),
+        (5, 'head_bits=5 is not supported'),
+    ],
+)
+def test_bad_bits_are_refused_before_anything_is_built(bits, text) -> None:
+    with pytest.raises(ValueError, match=text):
+        QuantizeTaskHook(bits)
+
+
+def test_a_bare_backbone_is_refused(few, train, saved_tasks) -> None:
+    cfg = few()
+    cfg.model.fingerprint = None
+    with pytest.raises(ValueError, match='TinyModel has no wrapped backbone'):
+        train(cfg)

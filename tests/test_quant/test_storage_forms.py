@@ -1,0 +1,112 @@
+"""Storage forms: names of a state dict, the optimiser's objects, copies, taking them away."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+from torch import Tensor, nn
+
+from mmqadapter.quant import (
+    HalfRounding,
+    LayerQuantizer,
+    attach,
+    attached,
+    detach_all,
+    latent_of,
+    settle,
+    settled_state,
+)
+
+X = torch.linspace(-1, 1, 2 * 3 * 5 * 5).view(2, 3, 5, 5)
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 2, 2)).eval()
+
+
+def formed() -> nn.Sequential:
+    model = net()
+    attach(model[0], 'weight', LayerQuantizer(2))
+    attach(model[0], 'bias', HalfRounding())
+    attach(model[1], 'weight', HalfRounding())
+    attach(model[2], 'weight', LayerQuantizer(1, output_dim=1))
+    return model
+
+
+@torch.no_grad()
+def out(model: nn.Module) -> Tensor:
+    return model(X)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_they_change_what_is_computed() -> None:
+    assert not torch.equal(out(formed()), out(net()))
+    names = [(a.module, a.parameter) for a in attached(formed())]
+    assert names == [('0', 'weight'), ('0', 'bias'), ('1', 'weight'), ('2', 'weight')]
+
+
+@pytest.mark.parametrize('state_of', [nn.Module.state_dict, get_state_dict])
+def test_state_dict_has_the_usual_names_and_the_latent_values(state_of) -> None:
+    assert same(state_of(formed()), net().state_dict())
+    assert same(nn.Sequential(formed()).state_dict(), nn.Sequential(net()).state_dict())
+
+
+@pytest.mark.parametrize('strict', [True, False])
+def test_float_weights_load_into_it_and_its_weights_into_a_float_model(strict: bool) -> None:
+    moved = {name: tensor + 1 for name, tensor in net().state_dict().items()}
+    model, plain = formed(), net()
+    assert model.load_state_dict(moved, strict=strict) == ([], [])
+    assert same(model.state_dict(), moved)
+    plain.load_state_dict(model.state_dict())
+    assert same(plain.state_dict(), moved)
+    load_state_dict(model, net().state_dict(), strict=True)  # mmengine's own
+    assert same(model.state_dict(), net().state_dict())
+
+
+def test_parameters_stay_the_same_objects() -> None:
+    model = net()
+    before = {id(parameter) for parameter in model.parameters()}
+    attach(model[0], 'weight', LayerQuantizer(2))
+    assert {id(parameter) for parameter in model.parameters()} == before
+    assert (
+        id(latent_of(model[0], 'weight')) in before and latent_of(model[0], 'bias') is model[0].bias
+    )
+    detach_all(model)
+    assert {id(parameter) for parameter in model.parameters()} == before
+    assert same(model.state_dict(), net().state_dict()) and torch.equal(out(model), out(net()))
+
+
+def test_settling_leaves_what_was_computed() -> None:
+    model, expected = formed(), out(formed())
+    state = settled_state(model)
+    assert torch.equal(out(model), expected) and list(attached(model))
+    settle(model)
+    assert torch.equal(out(model), expected) and not list(attached(model))
+    assert same(model.state_dict(), state)
+
+
+def test_a_deep_copy_is_independent() -> None:
+    model, expected = formed(), out(formed())
+    twin = copy.deepcopy(model)
+    settle(twin)
+    assert torch.equal(out(model), expected) and torch.equal(out(twin), expected)
+    attach(other := copy.deepcopy(model)[1], 'bias', HalfRounding())
+    assert other.bias is not None and torch.equal(out(model), expected)
+
+
+def test_tied_weights_stay_tied() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    for layer in model:
+        attach(layer, 'weight', LayerQuantizer(1))
+    expected = model(torch.ones(4))
+    settle(model)
+    assert model[0].weight is model[1].weight
+    assert torch.equal(model(torch.ones(4)), expected)

@@ -1,0 +1,53 @@
+"""What is kept is renewed whenever the tensor behind it is another."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from mmqadapter.trunk.kept import Kept
+
+
+class Doubled:
+    """Twice a tensor, and how often that was computed."""
+
+    def __init__(self, source: Tensor) -> None:
+        self.source, self.calls = source, 0
+
+    def __call__(self) -> Tensor:
+        self.calls += 1
+        return 2 * self.source
+
+
+def test_computed_once() -> None:
+    twice, kept = Doubled(torch.randn(3)), Kept()
+    assert kept.get(twice.source, twice) is kept.get(twice.source, twice)
+    assert twice.calls == 1
+
+
+def test_renewed_after_a_change() -> None:
+    twice, kept = Doubled(torch.nn.Parameter(torch.randn(3))), Kept()
+    assert not kept.get(twice.source, twice).requires_grad
+    with torch.no_grad():
+        twice.source.add_(1)
+    assert torch.equal(kept.get(twice.source, twice), 2 * twice.source)
+    for dtype in (torch.float16, torch.float32):  # rounded, at the same place in the module
+        twice.source.data = twice.source.data.to(dtype)
+        assert torch.equal(kept.get(twice.source, twice), 2 * twice.source)
+    assert twice.calls == 4
+
+
+def test_of_a_tensor_of_inference_mode() -> None:
+    with torch.inference_mode():
+        twice = Doubled(torch.randn(3))
+        value = Kept().get(twice.source, twice)
+    assert torch.equal(value, 2 * twice.source)
+
+
+def test_copy_starts_anew() -> None:
+    twice, kept = Doubled(torch.randn(3)), Kept()
+    kept.get(twice.source, twice)
+    deepcopy(kept).get(twice.source, twice)
+    assert twice.calls == 2
