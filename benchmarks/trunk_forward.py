@@ -23,10 +23,9 @@ from pathlib import Path
 import mmdet.models.backbones  # noqa: F401  (registers the nets)
 import mmseg.models.backbones  # noqa: F401
 import torch
-from mmengine.registry import MODELS
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmqadapter.atomic import atomic_write
 from mmqadapter.backbones import FrozenBackbone
@@ -61,11 +60,8 @@ class Measured:
 
     def __init__(self, way: str, config: dict, images: Tensor) -> None:
         torch.manual_seed(0)
-        wrapped = FrozenBackbone(dict(config), **WAYS[way])
-        self.net: nn.Module = MODELS.build(dict(config)) if way in (STOCK, AUTOCAST) else wrapped
-        if self.net is not wrapped:
-            self.net.load_state_dict(wrapped.trunk.state_dict())
-        self.net.to(DEVICE).eval()
+        # Without options the trunk in it is the stock net, in eval mode and frozen.
+        self.net = FrozenBackbone(dict(config), **WAYS[way]).to(DEVICE)
         self.images, self.autocast = images, way == AUTOCAST
         self.seconds: list[float] = []
 

@@ -4,7 +4,7 @@ python tools/train.py configs/cascade-mask-rcnn_swin-l_highway_coco.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32
 """
 
-_base_ = ['./cascade-mask-rcnn_swin-b_highway_coco.py', './_base_/models/swin-l.py']
+_base_ = './cascade-mask-rcnn_swin-b_highway_coco.py'
 model = dict(
     backbone=dict(backbone=dict(_delete_=True, **_base_.swin_l)),
     neck=dict(in_channels=[192, 384, 768, 1536]),

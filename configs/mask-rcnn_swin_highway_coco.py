@@ -4,14 +4,5 @@ python tools/train.py configs/mask-rcnn_swin_highway_coco.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32
 """
 
-_base_ = './mask-rcnn_swin_qadapter_coco.py'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmqadapter.HighwayBackbone',
-        backbone=_base_.model.backbone.backbone,
-        adapter=dict(type='DualLowRankAdapter', branches=2, rank=8),
-        quantizer=dict(type='GaussianQuantizer', bits=1),
-        saved_taps='half',
-    )
-)
+_base_ = ['./mask-rcnn_swin_qadapter_coco.py', './_base_/methods/highway.py']
+model = dict(backbone=dict(_delete_=True, backbone=_base_.model.backbone.backbone, **_base_.method))

@@ -8,8 +8,8 @@ Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of
 _base_ = [
     './_base_/models/mask-rcnn_vit-b.py',
     'mmdet::_base_/datasets/coco_instance.py',
-    'mmdet::_base_/schedules/schedule_1x.py',
     'mmdet::_base_/default_runtime.py',
+    './_base_/schedules/adamw_1x.py',
     './_base_/tuning.py',
 ]
 model = dict(
@@ -19,14 +19,6 @@ model = dict(
         backbone=_base_.model.backbone,
         adapter=dict(type='AdaptFormer', width=32),
         quantizer=dict(type='GaussianQuantizer', bits=1),
-    ),
-)
-# As for Swin: 1e-4 for neck and heads, 1e-3 for adapters.
-optim_wrapper = dict(
-    constructor='mmqadapter.TrainableOptimWrapperConstructor',
-    optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, custom_keys={'adapters': dict(lr_mult=10.0, decay_mult=0.0)}
     ),
 )
 default_hooks = dict(

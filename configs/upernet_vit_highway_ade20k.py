@@ -4,14 +4,5 @@ python tools/train.py configs/upernet_vit_highway_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32
 """
 
-_base_ = './upernet_vit_qadapter_ade20k.py'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmqadapter.HighwayBackbone',
-        backbone=_base_.model.backbone.backbone,
-        adapter=dict(type='DualLowRankAdapter', branches=2, rank=8),
-        quantizer=dict(type='GaussianQuantizer', bits=1),
-        saved_taps='half',
-    )
-)
+_base_ = ['./upernet_vit_qadapter_ade20k.py', './_base_/methods/highway.py']
+model = dict(backbone=dict(_delete_=True, backbone=_base_.model.backbone.backbone, **_base_.method))

@@ -132,6 +132,11 @@ def _require_mergeable(model: nn.Module) -> tuple[str, FrozenBackbone]:
             f'{type(backbone).__name__} cannot merge: its side stream is a net beside the trunk, '
             f'no change of it. {CAN}; keep the task file and this package for the others.'
         )
+    if backbone.trunk_dtype != torch.float32:
+        raise ValueError(
+            f'trunk_dtype={str(backbone.trunk_dtype).removeprefix("torch.")!r}: the trunk would '
+            'leave rounded; merge with --cfg-options model.backbone.trunk_dtype=float32.'
+        )
     name = next(name for name, module in model.named_modules() if module is backbone)
     return (f'{name}.' if name else ''), backbone
 

@@ -15,7 +15,7 @@ from mmqadapter.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmqadapter.running import build_model, load_config
 
 ROOT = Path(__file__).resolve().parent.parent / 'configs'
-CONFIGS = sorted([*ROOT.glob('*.py'), *ROOT.glob('templates/*.py')])
+CONFIGS = sorted(path for where in ('', 'templates/', 'zoo/') for path in ROOT.glob(f'{where}*.py'))
 IDS = [str(path.relative_to(ROOT)) for path in CONFIGS]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
 from mmqadapter.merge import merged_state
+from mmqadapter.taskfile.head_bits import train_quantized, trained_bits
 
 Factory = Callable[..., dict[str, Any]]
 LORAS: dict[str, dict[str, Any]] = {
@@ -99,6 +100,10 @@ def test_a_frozen_backbone_only_loses_its_level(tiny_mmdet_swin: Factory) -> Non
             lambda cfg: HighwayBackbone(cfg, dict(type='DualLowRankAdapter')),
             '^HighwayBackbone cannot merge: its side stream is a net beside the trunk.*LoRA',
         ),
+        (
+            lambda cfg: FrozenBackbone(cfg, trunk_dtype='bfloat16'),
+            "^trunk_dtype='bfloat16': the trunk would leave rounded; merge with --cfg-options",
+        ),
         (lambda cfg: MODELS.build(ConfigDict(cfg)), 'has no wrapped backbone: it is plain already'),
     ],
 )
@@ -107,3 +112,15 @@ def test_what_cannot_merge_says_why(
 ) -> None:
     with pytest.raises(ValueError, match=text):
         merged_state(build(tiny_mmdet_swin()))
+
+
+def test_a_head_that_trains_at_few_bits_leaves_as_it_computes(tiny_timm_vit: Factory) -> None:
+    model = nn.Module()
+    model.backbone = trained(tiny_timm_vit(), LORAS['q and v'])
+    model.head = nn.Conv2d(4, 4, 3).double()
+    train_quantized(model, {'head': 1})
+    merged = merged_state(model)
+    assert 'head.weight' in merged and trained_bits(model) == {'head': 1}
+    assert torch.equal(merged['head.weight'], model.head.weight)
+    assert torch.equal(merged['head.bias'], model.head.bias)
+    assert not torch.equal(merged['head.weight'], model.state_dict()['head.weight'])

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from mmqadapter.benchmark.report import WIDTH
+from mmqadapter.benchmark.table import terminal_table
 from mmqadapter.command_line import user_errors
 from mmqadapter.running import require_data
 from mmqadapter.sweep.course import run_sweep
@@ -21,7 +22,8 @@ from mmqadapter.sweep.progress import SweepProgress
 from mmqadapter.sweep.ray_queue import RayQueue
 from mmqadapter.sweep.report import make_report, write_report
 from mmqadapter.sweep.run import Trainer
-from mmqadapter.sweep.table import terminal_table
+from mmqadapter.sweep.samples import make_samples
+from mmqadapter.sweep.table import cells
 from mmqadapter.sweep.tune import TrainAll
 
 TRAIN = Path(__file__).resolve().parent / 'train.py'
@@ -31,8 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description='Tunes the learning rates of each method, trains all seeds with the best, and '
-        'times a step; writes report.json, report.md and plots. Started again with the same --out '
-        'it goes on where it was: finished trainings are kept.'
+        'times a step; writes report.json, report.md, report.html and plots. Started again with '
+        'the same --out it goes on where it was: finished trainings are kept.'
     )
     parser.add_argument('sweep', help='sweep file, such as one of configs/sweeps/')
     parser.add_argument('--out', type=Path, required=True, help='folder of trainings and report')
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         queue, alone = _queue(args, train, progress), LocalQueue(train, 1, progress)
         results = run_sweep(sweep, names, queue, alone, steps)
     report = make_report(sweep, names, results, jobs, steps)
-    files = write_report(report, args.out)
+    files = write_report(report, args.out, make_samples(sweep, names, results))
     _tell(console, report, files)
     return 1 if report['header']['failed'] else 0
 
@@ -88,7 +90,7 @@ def _console() -> Console:
 
 def _tell(console: Console, report: dict[str, Any], files: Sequence[Path]) -> None:
     header = report['header']
-    console.print(terminal_table(report['rows'], header['metric'], header['sweep']))
+    console.print(terminal_table(cells(report['rows'], header['metric']), header['sweep']))
     for one in header['failed']:
         line = f'Failed: {one["training"]}: {one["reason"]}; {one["log"]}'
         console.print(line, markup=False, soft_wrap=True)

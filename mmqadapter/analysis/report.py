@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from mmqadapter.analysis.sources import Source
 from mmqadapter.atomic import atomic_write
+from mmqadapter.benchmark.drawing import FORMATS
 from mmqadapter.benchmark.header import make_header as benchmark_header
-from mmqadapter.benchmark.plots import FORMATS
 from mmqadapter.benchmark.settings import Settings
+from mmqadapter.benchmark.table import markdown_table
 from mmqadapter.inference.model import choose_device
-from mmqadapter.sweep.table import markdown_table
 
 ABOUT = ('command', 'date', 'machine', 'device', 'versions')
 Row = dict[str, Any]

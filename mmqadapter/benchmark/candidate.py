@@ -11,7 +11,8 @@ from torch import nn
 from mmqadapter.benchmark.memory import is_out_of_memory, peaks, reset_peak, restore
 from mmqadapter.benchmark.methods import Method
 from mmqadapter.benchmark.sizes import Sizes
-from mmqadapter.benchmark.training import StepSeconds, Training
+from mmqadapter.benchmark.training import Training
+from mmqadapter.hooks.step_meter import StepSeconds
 
 OUT_OF_MEMORY = 'out of memory'
 

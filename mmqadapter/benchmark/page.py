@@ -1,96 +1,103 @@
-"""The report as one page: no network, dark and light, readable on a phone, sortable."""
+"""A report as one page: no network, dark and light, readable on a phone, sortable."""
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from string import Template
+from dataclasses import dataclass
 from typing import Any
 
-from mmqadapter.benchmark.rows import Row
-from mmqadapter.benchmark.table import cell, columns
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1.2em auto; max-width: 84em; padding: 0 1em; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; }
-th, td { padding: .3em .7em; border-bottom: 1px solid #8886; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-thead th { cursor: pointer; white-space: nowrap; }
-figure { background: #fff; margin: 1em 0; border-radius: 6px; overflow-x: auto; }
-figure svg { max-width: 100%; height: auto; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em; }
-dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
-</style></head><body>
-<h1>$title</h1>
-<div class="wide"><table><thead><tr>$heads</tr></thead><tbody>
-$body
-</tbody></table></div>
-<p>$legend</p>
-$figures
-<h2>How it was measured</h2>
-<dl>$header</dl>
-<script>
-for (const [column, head] of document.querySelectorAll('thead th').entries()) {
-  let up = 1;
-  head.onclick = () => {
-    const body = document.querySelector('tbody');
-    const key = row => row.cells[column].dataset.value;
-    const order = (a, b) => isNaN(key(a) - key(b)) ? key(a).localeCompare(key(b)) : key(a) - key(b);
-    const rows = [...body.rows].sort((a, b) =>
-      !key(a) - !key(b) || up * order(a, b));
-    up = -up;
-    body.append(...rows);
-  };
-}
-</script></body></html>
-""")
+from mmqadapter.benchmark.drawing import INK, PAPER, Series
+from mmqadapter.benchmark.table import Lines
 
 
-def make_page(
-    header: Mapping[str, Any], rows: Sequence[Row], legend: str, pictures: Mapping[str, bytes]
-) -> str:
-    """The page.
+@dataclass(frozen=True)
+class Samples:
+    """Predictions of the methods side by side.
+
+    Attributes:
+        heads: Words above the columns.
+        rows: Name of an image, and its pictures as WebP, one a column; None where there is none.
+        classes: Their names and colours as ``'#rrggbb'``.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[bytes | None]]]
+    classes: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report's page shows.
+
+    Attributes:
+        title: Above everything.
+        facts: Names and values: settings and environment.
+        command: What made the report.
+        table: Its first column has the methods.
+        legend: What the columns mean.
+        series: How each method looks in the plots.
+        plots: An SVG by the words above it.
+        samples: Predictions; None where there are none.
+        notes: Lines under a heading of their own, such as failures.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    command: str
+    table: Lines
+    legend: str
+    series: Mapping[str, Series]
+    plots: Mapping[str, bytes]
+    samples: Samples | None = None
+    notes: Mapping[str, Sequence[str]] | None = None
+
+
+def render_page(page: Page) -> str:
+    """The page as HTML that needs no other file."""
+    environment = Environment(
+        loader=PackageLoader('mmqadapter.benchmark'), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(svg=_inline_svg, webp=_data_address)
+    return environment.get_template('page.html').render(page=page)
+
+
+def chosen_plots(titles: Mapping[str, str], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The SVG of each plot that was drawn, by its title.
 
     Args:
-        header: Of the report.
-        rows: Of the report.
-        legend: What the columns mean.
-        pictures: Content by file name; SVG go into the page, others do not.
+        titles: Of the plots, by file name without suffix.
+        files: Content by file name.
     """
-    drawn = [content.decode() for name, content in pictures.items() if name.endswith('.svg')]
-    return PAGE.substitute(
-        title=escape(f'Cost of tuning methods: {header["config"]}'),
-        heads=''.join(f'<th>{escape(name)}</th>' for name in columns(rows)),
-        body='\n'.join(_row(row, rows) for row in rows),
-        legend=escape(legend),
-        figures='\n'.join(f'<figure>{svg[svg.index("<svg") :]}</figure>' for svg in drawn),
-        header=''.join(f'<dt>{escape(n)}</dt><dd>{escape(v)}</dd>' for n, v in facts(header)),
-    )
+    drawn = {title: files.get(f'{name}.svg') for name, title in titles.items()}
+    return {title: content for title, content in drawn.items() if content is not None}
 
 
-def facts(header: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of a header as text; what is None is left out."""
-    return [(name, _text(value)) for name, value in header.items() if value is not None]
-
-
-def _row(row: Row, rows: Sequence[Row]) -> str:
-    values = [value(row) for value in columns(rows).values()]
-    parts = (
-        f'<td data-value="{"" if value is None else escape(str(value))}">{escape(cell(value))}</td>'
-        for value in values
-    )
-    return f'<tr>{"".join(parts)}</tr>'
+def facts(header: Mapping[str, Any], left_out: Sequence[str] = ()) -> dict[str, str]:
+    """Values of a header as text; what is None, empty or ``left_out`` is missing."""
+    told = {name: _text(value) for name, value in header.items() if name not in left_out}
+    return {name.replace('_', ' '): text for name, text in told.items() if text}
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ''
     if isinstance(value, Mapping):
-        return ', '.join(f'{name} {one}' for name, one in value.items() if one is not None)
-    if isinstance(value, (list, tuple)):
-        return ' x '.join(map(str, value))
-    return str(value)
+        return '; '.join(f'{name} {_text(one)}' for name, one in value.items() if one is not None)
+    return ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _inline_svg(file: bytes) -> str:
+    """A file's drawing in the page's own colours."""
+    text = file.decode()
+    text = text[text.index('<svg') :].replace(INK, 'currentColor').replace(PAPER, 'none')
+    # An id may stand once in a page, and methods are drawn in several plots.
+    return re.sub('<g id="[^"]*"', '<g', re.sub('<g id="(series-[^"]*)"', r'<g class="\1"', text))
+
+
+def _data_address(picture: bytes) -> str:
+    return 'data:image/webp;base64,' + base64.b64encode(picture).decode()

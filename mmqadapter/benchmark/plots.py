@@ -2,85 +2,91 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmqadapter.benchmark.drawing import Draw, Series, draw_files, new_figure
+from mmqadapter.benchmark.pareto import draw_pareto
 from mmqadapter.benchmark.rows import Row, memory
 from mmqadapter.benchmark.table import MEGA
 
-FORMATS = ('png', 'svg')
-PARTS = ('forward', 'backward', 'optimizer')
+PARTS = {'forward': '#2f7fd1', 'backward': '#d9662b', 'optimizer': '#7c858f'}
+Look = Mapping[str, Series]
+TITLES = {
+    'memory_time': 'Time against memory; the line is the front of all that adapt the backbone',
+    'memory': 'Memory',
+    'time': 'Time of a step',
+    'task': 'File of a task',
+}
 
 
-def draw_plots(rows: Sequence[Row], memory_name: str) -> dict[str, bytes]:
+def draw_plots(rows: Sequence[Row], series: Look, memory_name: str) -> dict[str, bytes]:
     """Content of each picture by its file name; methods without measurements are left out.
 
     Args:
         rows: Of the report.
+        series: How each method looks.
         memory_name: What the memory figure is, for the axes.
+
+    Returns:
+        Nothing as long as nothing is measured.
     """
     measured = [row for row in rows if row['step_seconds'] is not None]
-    return {
-        f'{name}.{kind}': content
-        for name, draw in PLOTS.items()
-        for kind, content in _rendered(draw(measured, memory_name)).items()
+    words = f'{memory_name}, MB'
+    plots: dict[str, Draw] = {
+        'memory_time': partial(_draw_memory_and_time, measured, series, words),
+        'memory': partial(_draw_bars, measured, series, _memory, words),
+        'time': partial(_draw_seconds, measured),
+        'task': partial(_draw_bars, measured, series, _task, 'MB'),
     }
+    return draw_files(plots) if measured else {}
 
 
-def _draw_costs(rows: Sequence[Row], memory_name: str) -> Figure:
-    """Bars of memory, time in its parts, and bytes of a task."""
-    figure = Figure(figsize=(13, 1.6 + 0.34 * len(rows)), layout='constrained')
-    memory_axis, time_axis, task_axis = figure.subplots(1, 3, sharey=True)
-    names = [row['method'] for row in rows]
-    memory_axis.barh(names, [(memory(row) or 0) / MEGA for row in rows], color='C0')
-    memory_axis.set_xlabel(f'memory ({memory_name}), MB')
-    _stack_seconds(time_axis, rows)
-    task_axis.barh(names, [row['task_bytes'] / MEGA for row in rows], color='C4')
-    task_axis.set_xlabel('file of a task, MB')
-    memory_axis.invert_yaxis()
+def _memory(row: Row) -> float:
+    return (memory(row) or 0) / MEGA
+
+
+def _task(row: Row) -> float:
+    return row['task_bytes'] / MEGA
+
+
+def _draw_memory_and_time(rows: Sequence[Row], series: Look, words: str) -> Figure:
+    points = {row['method']: (_memory(row), row['step_seconds']) for row in rows}
+    # What is frozen costs least and learns nothing: no method could be on a front with it.
+    return draw_pareto(points, series, (words, 'step, s'), highest=False, apart=('frozen',))
+
+
+def _draw_bars(
+    rows: Sequence[Row], series: Look, value: Callable[[Row], float], words: str
+) -> Figure:
+    """A bar a method."""
+    figure, axis = _bar_axis(rows)
+    for place, row in enumerate(rows):
+        look = series[row['method']]
+        (bar,) = axis.barh(place, value(row), color=look.colour)
+        bar.set_gid(look.gid)
+    axis.set_xlabel(words)
     return figure
 
 
-def _stack_seconds(axis: Axes, rows: Sequence[Row]) -> None:
+def _draw_seconds(rows: Sequence[Row]) -> Figure:
+    """A bar a method, of forward, backward and optimiser."""
+    figure, axis = _bar_axis(rows)
     done = [0.0] * len(rows)
-    for number, part in enumerate(PARTS, start=1):
+    for part, colour in PARTS.items():
         seconds = [row[f'{part}_seconds'] for row in rows]
-        names = [row['method'] for row in rows]
-        axis.barh(names, seconds, left=done, color=f'C{number}', label=part)
+        axis.barh(range(len(rows)), seconds, left=done, color=colour, label=part)
         done = [before + own for before, own in zip(done, seconds, strict=True)]
     axis.set_xlabel('step, s')
-    axis.legend(fontsize=8)
-
-
-def _draw_memory_and_time(rows: Sequence[Row], memory_name: str) -> Figure:
-    """Each method as a point: memory across, time up; near the corner is good."""
-    figure = Figure(figsize=(7, 5), layout='constrained')
-    axis = figure.subplots()
-    for row in rows:
-        point = (memory(row) or 0) / MEGA, row['step_seconds']
-        axis.plot(*point, 'o')
-        axis.annotate(row['method'], point, xytext=(5, 4), textcoords='offset points', fontsize=8)
-    axis.set_xlabel(f'memory ({memory_name}), MB')
-    axis.set_ylabel('step, s')
-    axis.margins(0.15)
-    axis.set_xlim(left=0)
-    axis.set_ylim(bottom=0)
+    figure.legend(loc='outside upper center', ncols=len(PARTS))
     return figure
 
 
-PLOTS: dict[str, Callable[[Sequence[Row], str], Figure]] = {
-    'costs': _draw_costs,
-    'memory_time': _draw_memory_and_time,
-}
-
-
-def _rendered(figure: Figure) -> dict[str, bytes]:
-    pictures = {}
-    for kind in FORMATS:
-        page = io.BytesIO()
-        figure.savefig(page, format=kind, dpi=110)
-        pictures[kind] = page.getvalue()
-    return pictures
+def _bar_axis(rows: Sequence[Row]) -> tuple[Figure, Axes]:
+    figure, axis = new_figure(0.9 + 0.2 * len(rows))
+    axis.set_yticks(range(len(rows)), [row['method'] for row in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    return figure, axis

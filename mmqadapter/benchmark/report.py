@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.live import Live
 
 from mmqadapter.atomic import atomic_write
-from mmqadapter.benchmark.page import facts, make_page
-from mmqadapter.benchmark.plots import draw_plots
-from mmqadapter.benchmark.table import markdown_table, terminal_table
+from mmqadapter.benchmark.drawing import Series, series_of
+from mmqadapter.benchmark.page import Page, chosen_plots, facts, render_page
+from mmqadapter.benchmark.plots import TITLES, draw_plots
+from mmqadapter.benchmark.rows import Row
+from mmqadapter.benchmark.table import cells, markdown_table, terminal_table
 
 LEGEND = (
-    'Memory is {memory}. Saved and time saved are shares of full fine-tuning. Memory left and '
+    'Memory: {memory}. Saved and time saved are shares of full fine-tuning. Memory left and '
     'time left are what a method still costs in the backbone: (method - frozen) / (full - frozen), '
     '0 is the limit, 1 is full fine-tuning. Seconds are medians, loading left out.'
 )
@@ -32,15 +34,39 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
         folder: Where to; made where it is missing.
     """
     header, rows = report['header'], report['rows']
-    legend = LEGEND.format(memory=header['memory'])
-    pictures = draw_plots(rows, header['memory'])
-    page = make_page(header, rows, legend, pictures)
-    told = ''.join(f'- {name}: {value}\n' for name, value in facts(header))
-    text = f'# Cost of tuning methods\n\n{markdown_table(rows)}\n{legend}\n\n{told}'
-    files = {'report.md': text.encode(), 'report.html': page.encode(), **pictures}
+    series = series_of([row['method'] for row in rows])
+    pictures = draw_plots(rows, series, header['memory'])
+    files = {
+        'report.md': _markdown(header, rows).encode(),
+        'report.html': render_page(_page(header, rows, series, pictures)).encode(),
+        **pictures,
+    }
     for name, content in files.items():
         atomic_write(folder / name, content)
     return [write_json(report, folder), *(folder / name for name in files)]
+
+
+def _markdown(header: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    told = ''.join(f'- {name}: {value}\n' for name, value in facts(header).items())
+    legend = LEGEND.format(memory=header['memory'])
+    return f'# Cost of tuning methods\n\n{markdown_table(cells(rows))}\n{legend}\n\n{told}'
+
+
+def _page(
+    header: Mapping[str, Any],
+    rows: Sequence[Row],
+    series: Mapping[str, Series],
+    pictures: Mapping[str, bytes],
+) -> Page:
+    return Page(
+        title=f'Cost of tuning methods: {header["config"]}',
+        facts=facts(header, left_out=('command',)),
+        command=header['command'],
+        table=cells(rows),
+        legend=LEGEND.format(memory=header['memory']),
+        series=series,
+        plots=chosen_plots(TITLES, pictures),
+    )
 
 
 def write_json(report: dict[str, Any], folder: Path) -> Path:
@@ -65,7 +91,7 @@ class LiveReport:
         """Take note of the report as far as it is known."""
         header = report['header']
         title = f'{header["config"]}, batch {header["batch"]}, {header["precision"]}'
-        self._live.update(terminal_table(report['rows'], title), refresh=True)
+        self._live.update(terminal_table(cells(report['rows']), title), refresh=True)
         write_json(report, self._folder)
 
 

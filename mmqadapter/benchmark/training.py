@@ -6,7 +6,6 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -21,24 +20,11 @@ from torch import Tensor, nn
 from mmqadapter.accounting import saved_for_backward
 from mmqadapter.benchmark.batches import Batch
 from mmqadapter.benchmark.memory import synchronize
+from mmqadapter.hooks.step_meter import StepSeconds
 
 ADAMW = dict(type='AdamW', weight_decay=0.05)
 MOMENTS = 2  # of AdamW
 FIRST_LOSS_SCALE = 1024.0  # low enough that no step is left out because its gradients overflow
-
-
-@dataclass(frozen=True)
-class StepSeconds:
-    """Seconds of one step, data loading and preprocessing left out."""
-
-    forward: float
-    backward: float
-    optimizer: float
-
-    @property
-    def step(self) -> float:
-        """All three."""
-        return self.forward + self.backward + self.optimizer
 
 
 class Training:

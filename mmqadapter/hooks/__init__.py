@@ -1,6 +1,7 @@
 """Hooks for mmengine's runner."""
 
 from mmqadapter.hooks.atomic_backend import AtomicBackend
+from mmqadapter.hooks.efficiency_hook import EfficiencyHook
 from mmqadapter.hooks.exact_resume_hook import ExactResumeHook
 from mmqadapter.hooks.init_task_hook import InitTaskHook
 from mmqadapter.hooks.pretrained_trunk_hook import PretrainedTrunkHook
@@ -10,6 +11,7 @@ from mmqadapter.hooks.tuning_summary_hook import TuningSummaryHook
 
 __all__ = [
     'AtomicBackend',
+    'EfficiencyHook',
     'ExactResumeHook',
     'InitTaskHook',
     'PretrainedTrunkHook',

@@ -42,10 +42,17 @@ class Attached(NamedTuple):
 
 
 def attach(holder: nn.Module, parameter: str, form: LayerQuantizer | HalfRounding) -> None:
-    """Let ``holder`` compute with the stored form of a parameter; the optimiser's object stays."""
+    """Let ``holder`` compute with the stored form of a parameter.
+
+    The parameter stays the object that an optimiser and DDP hold.
+    """
     _unshare_class(holder)
+    latent = holder.get_parameter(parameter)
+    # PyTorch writes the parameter to itself, by which DDP would lose sight of its gradient.
+    holder.register_parameter(parameter, nn.Parameter(latent.detach()))
     # Unsafe: nothing is computed now, so that weights may still be constant until they are loaded.
     parametrize.register_parametrization(holder, parameter, form, unsafe=True)
+    holder.get_submodule(f'parametrizations.{parameter}').register_parameter('original', latent)
     if _to_plain_names not in holder._state_dict_hooks.values():
         holder.register_state_dict_post_hook(_to_plain_names)
         holder.register_load_state_dict_pre_hook(_from_plain_names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome
 from mmqadapter.sweep.plan import Sweep
 from mmqadapter.sweep.training import SEED, TIME, Training
@@ -43,7 +44,7 @@ def run_sweep(
         names: Of the methods.
         train_all: Trains several, or knows their outcomes already.
         alone: The same, one at a time on this machine.
-        timing_steps: Length of the timed trainings; 0 leaves them out.
+        timing_steps: Iterations of the timed trainings; 0 leaves them out.
     """
     tuned = tune(sweep, names, train_all)
     finals = [
@@ -59,6 +60,6 @@ def run_sweep(
 
 def _timings(sweep: Sweep, best: Mapping[str, Training], steps: int) -> list[Training]:
     return [
-        replace(training, purpose=TIME, seed=sweep.seeds[0], iterations=steps)
+        replace(training, purpose=TIME, seed=sweep.seeds[0], length=Length(steps))
         for training in best.values()
     ]

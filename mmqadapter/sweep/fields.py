@@ -37,6 +37,17 @@ def whole(name: str, value: Any, least: int) -> int:
     return value
 
 
+def yes_or_no(name: str, value: Any) -> bool:
+    """``value`` if it is true or false.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f'{name}={value!r} is neither true nor false.')
+    return value
+
+
 def text(name: str, value: Any) -> str:
     """``value`` if it is text that is not empty.
 

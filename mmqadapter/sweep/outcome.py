@@ -60,9 +60,10 @@ def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
     return {
         **summary,
         'score': None if training.purpose == TIME else _score(lines, metric),
-        'losses': _losses(lines),
+        'losses': _curve(lines, 'loss'),
+        'validations': _curve(lines, metric, _unit(metric)),
         'seed': training.seed,
-        'iterations': training.iterations,
+        training.length.unit: training.length.count,
         'head_rate': training.head_rate,
         'rate': training.rate,
     }
@@ -76,10 +77,14 @@ def _scalars(work: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _losses(lines: list[dict[str, Any]]) -> list[list[float]]:
-    """Pairs of iteration and loss; an iteration repeated after a kill stands here once."""
-    by_step = {line['step']: line['loss'] for line in lines if 'loss' in line}
+def _curve(lines: list[dict[str, Any]], name: str, unit: float = 1) -> list[list[float]]:
+    """Pairs of step and value; a step repeated after a kill stands here once."""
+    by_step = {line['step']: line[name] * unit for line in lines if name in line}
     return [[step, by_step[step]] for step in sorted(by_step)]
+
+
+def _unit(metric: str) -> int:
+    return 100 if metric.startswith(SHARES) else 1
 
 
 def _score(lines: list[dict[str, Any]], metric: str) -> float:
@@ -87,12 +92,12 @@ def _score(lines: list[dict[str, Any]], metric: str) -> float:
     if not scores:
         names = sorted({name for line in lines for name in line} - {'step', 'loss', 'iter'})
         raise ValueError(f'the validation gave no {metric!r}; logged are {", ".join(names)}.')
-    return scores[-1] * (100 if metric.startswith(SHARES) else 1)
+    return scores[-1] * _unit(metric)
 
 
 def _weight_bytes(work: Path) -> int | None:
     """Bytes of the whole model, which is what a task costs where nothing is frozen."""
-    checkpoints = list(work.glob('iter_*.pth'))
+    checkpoints = [*work.glob('iter_*.pth'), *work.glob('epoch_*.pth')]
     if not checkpoints:
         return None
     # Our own file of a moment ago; mmengine keeps more than tensors in it.

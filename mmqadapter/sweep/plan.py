@@ -12,12 +12,16 @@ import yaml  # type: ignore[import-untyped]
 from mmengine.config import Config
 
 from mmqadapter.running import load_config
-from mmqadapter.sweep.fields import check_keys, rate_list, several, text, whole
+from mmqadapter.sweep.fields import check_keys, rate_list, several, text, whole, yes_or_no
+from mmqadapter.sweep.length import Length, read_length
 from mmqadapter.sweep.methods import GROUPS, SweepMethod, parse_method, plain_backbone
 
-REQUIRED = (
-    'config', 'iterations', 'metric', 'seeds', 'tuning_seed', 'head_rates', 'rates', 'methods',
-)  # fmt: skip
+REQUIRED = ('config', 'metric', 'seeds', 'tuning_seed', 'head_rates', 'rates', 'methods')
+# With what each means where it is left out; of the first two a file has one.
+OPTIONAL: dict[str, Any] = {
+    'iterations': None, 'epochs': None, 'overrides': {}, 'validations': 1, 'processes': 1,
+    'samples': 4, 'photos': True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,24 +31,32 @@ class Sweep:
     Attributes:
         name: Of the file.
         config: What all trainings share.
-        iterations: Length of a training.
+        length: Of a training.
         metric: Name of the score in the validation's log, higher is better.
         seeds: Of the trainings that are reported.
         tuning_seed: Of those that choose the rates; none of ``seeds``.
         head_rates: Learning rates to try for neck and head.
         rates: Those for each group of ``GROUPS`` that a method needs.
         methods: By their names.
+        validations: How many a reported training has, evenly spaced; the score is the last one.
+        processes: How many train one model together, such as the GPUs of a machine.
+        samples: Validation images whose predictions the report shows.
+        photos: Whether these images themselves are shown; label maps and outlines alone if not.
     """
 
     name: str
     config: Config
-    iterations: int
+    length: Length
     metric: str
     seeds: tuple[int, ...]
     tuning_seed: int
     head_rates: tuple[float, ...]
     rates: Mapping[str, tuple[float, ...]]
     methods: Mapping[str, SweepMethod]
+    validations: int
+    processes: int
+    samples: int
+    photos: bool
 
     def rates_of(self, name: str) -> tuple[float | None, ...]:
         """Rates to try for the group of a method; None alone where only the head trains."""
@@ -73,20 +85,23 @@ def read_sweep(path: str | os.PathLike) -> Sweep:
     """
     path = Path(path)
     content = _parse(path)
-    check_keys(path.name, content, REQUIRED, ('overrides',))
+    check_keys(path.name, content, REQUIRED, OPTIONAL)
     cfg = _config(path.parent / text('config', content['config']), content.get('overrides') or {})
-    iterations = whole('iterations', content['iterations'], 1)
-    _check_length(cfg, iterations)
+    more = {name: content.get(name, default) for name, default in OPTIONAL.items()}
     sweep = Sweep(
         name=path.name,
         config=cfg,
-        iterations=iterations,
+        length=read_length(content, cfg),
         metric=text('metric', content['metric']),
         seeds=tuple(whole('seeds', seed, 0) for seed in several('seeds', content['seeds'])),
         tuning_seed=whole('tuning_seed', content['tuning_seed'], 0),
         head_rates=rate_list('head_rates', content['head_rates']),
         rates=_rates(content['rates']),
         methods=_methods(content['methods'], cfg),
+        validations=whole('validations', more['validations'], 1),
+        processes=whole('processes', more['processes'], 1),
+        samples=whole('samples', more['samples'], 0),
+        photos=yes_or_no('photos', more['photos']),
     )
     _check_consistency(sweep)
     return sweep
@@ -112,21 +127,6 @@ def _config(path: Path, overrides: Any) -> Config:
     # So a merge tells that a setting is not where an override looks for it.
     except (KeyError, TypeError) as error:
         raise ValueError(f'overrides do not fit {path.name} ({error}).') from error
-
-
-def _check_length(cfg: Config, iterations: int) -> None:
-    if not (cfg.get('train_cfg') or {}).get('max_iters'):
-        raise ValueError(
-            'the config counts no iterations (train_cfg.max_iters); give one with an '
-            'IterBasedTrainLoop.'
-        )
-    schedulers = cfg.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) >= iterations:
-            raise ValueError(
-                f'iterations={iterations}, but a part of param_scheduler begins at '
-                f'{scheduler.begin}; train longer or shorten the warm-up (overrides).'
-            )
 
 
 def _rates(content: Any) -> dict[str, tuple[float, ...]]:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmqadapter.atomic import atomic_write
+from mmqadapter.benchmark.drawing import series_of
 from mmqadapter.benchmark.header import make_header
+from mmqadapter.benchmark.page import Page, Samples, chosen_plots, facts, render_page
 from mmqadapter.benchmark.settings import Settings
+from mmqadapter.benchmark.table import markdown_table
 from mmqadapter.inference.model import choose_device
 from mmqadapter.sweep.course import Results
 from mmqadapter.sweep.plan import Sweep
-from mmqadapter.sweep.plots import draw_plots
+from mmqadapter.sweep.plots import TITLES, draw_plots
 from mmqadapter.sweep.rows import make_rows
-from mmqadapter.sweep.table import cells, markdown_table, tuning_cells
+from mmqadapter.sweep.table import cells, tuning_cells
 
-MACHINE = ('config', 'command', 'date', 'machine', 'device', 'versions')
+MACHINE = ('config', 'command', 'date', 'machine', 'device', 'versions', 'memory')
 LEGEND = (
     'Scores are in points, of the last iteration, mean and deviation over the seeds; above another '
     'method is the mean of the differences seed by seed. Rates were chosen by the score on the '
     'tuning seed, which is not among the others. Full fine-tuning has no task file: its size is '
-    'that of the whole model. Seconds are medians of a training that was alone on the machine.'
+    'that of the whole model. Memory: {memory}. Seconds are medians of a training that was alone '
+    'on the machine.'
 )
 
 
@@ -46,7 +50,8 @@ def make_report(
         'sweep': sweep.name,
         **{name: about[name] for name in MACHINE},
         'metric': sweep.metric,
-        'iterations': sweep.iterations,
+        sweep.length.unit: sweep.length.count,
+        'processes': sweep.processes,
         'seeds': list(sweep.seeds),
         'tuning_seed': sweep.tuning_seed,
         'head_rates': list(sweep.head_rates),
@@ -61,37 +66,53 @@ def make_report(
     return {'header': header, 'rows': make_rows(sweep, names, results)}
 
 
-def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
-    """Write report.json, report.md and the plots; returns their paths.
+def write_report(
+    report: dict[str, Any], folder: Path, samples: Samples | None = None
+) -> list[Path]:
+    """Write report.json, report.md, report.html and the plots; returns their paths.
 
     Args:
         report: Result of :func:`make_report`.
         folder: Where to; made where it is missing.
+        samples: Predictions for the page.
     """
+    header, rows = report['header'], report['rows']
+    series = series_of([row['method'] for row in rows])
+    pictures = draw_plots(rows, series, header)
+    page = Page(
+        title=f'Methods compared: {header["sweep"]}',
+        facts=facts(header, left_out=('command', 'failed')),
+        command=header['command'],
+        table=cells(rows, header['metric']),
+        legend=LEGEND.format(**header),
+        series=series,
+        plots=chosen_plots(TITLES, pictures),
+        samples=samples,
+        notes={'Failed': _failures(header)} if header['failed'] else None,
+    )
     files = {
         'report.json': json.dumps(report, indent=1).encode(),
-        'report.md': _page(report).encode(),
-        **draw_plots(report['rows'], report['header']['metric']),
+        'report.md': _markdown(report).encode(),
+        'report.html': render_page(page).encode(),
+        **pictures,
     }
     for name, content in files.items():
         atomic_write(folder / name, content)
     return [folder / name for name in files]
 
 
-def _page(report: dict[str, Any]) -> str:
+def _failures(header: Mapping[str, Any]) -> list[str]:
+    return [f'{one["training"]}: {one["reason"]}; {one["log"]}' for one in header['failed']]
+
+
+def _markdown(report: dict[str, Any]) -> str:
     header, rows = report['header'], report['rows']
-    parts = [f'# {header["sweep"]}', markdown_table(cells(rows, header['metric'])), LEGEND]
+    table = markdown_table(cells(rows, header['metric']))
+    parts = [f'# {header["sweep"]}', table, LEGEND.format(**header)]
     if header['failed']:
-        lines = [f'- {one["training"]}: {one["reason"]}; {one["log"]}' for one in header['failed']]
-        parts += ['## Failed', '\n'.join(lines)]
+        parts += ['## Failed', '\n'.join(f'- {line}' for line in _failures(header))]
     tuning = tuning_cells(rows)
     if tuning:
         parts += ['## Tuning', markdown_table(tuning)]
-    told = [f'- {name}: {_text(value)}' for name, value in header.items() if name != 'failed']
+    told = [f'- {name}: {text}' for name, text in facts(header, left_out=('failed',)).items()]
     return '\n\n'.join(part.strip() for part in [*parts, '## Header', '\n'.join(told)]) + '\n'
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return '; '.join(f'{name} {_text(one)}' for name, one in value.items() if one is not None)
-    return ', '.join(map(str, value)) if isinstance(value, list) else str(value)

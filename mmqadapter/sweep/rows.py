@@ -29,14 +29,19 @@ def make_rows(sweep: Sweep, names: Sequence[str], results: Results) -> list[Row]
             **_differences(name, scores),
             **_rates(sweep, name, results),
             **_costs(name, results),
-            'curves': {
-                str(one.training.seed): one.result['losses']
-                for one in results.trained
-                if one.training.method == name and one.result is not None
-            },
+            'curves': _by_seed(name, 'losses', results),
+            'validations': _by_seed(name, 'validations', results),
         }
         for name in names
     ]
+
+
+def _by_seed(name: str, curve: str, results: Results) -> dict[str, list]:
+    return {
+        str(one.training.seed): one.result.get(curve, [])
+        for one in results.trained
+        if one.training.method == name and one.result is not None
+    }
 
 
 def _scores(name: str, results: Results) -> dict[int, float]:

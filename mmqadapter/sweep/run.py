@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmqadapter.atomic import atomic_write
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome, collect, is_finished
 from mmqadapter.sweep.plan import Sweep
 from mmqadapter.sweep.training import SEED, Training, training_config
@@ -67,12 +68,14 @@ class Trainer:
 
     def _train(self, training: Training, folder: Path, threads: int, lock: int) -> None:
         work = folder / 'work'
-        goes_on = 0 < _iterations_done(work) <= training.iterations - STEPS_TO_MEASURE
+        left = training.length.count - _done(work)
+        goes_on = 0 < left < training.length.count and left >= _needed(training.length)
         if not goes_on:
             shutil.rmtree(work, ignore_errors=True)
-        command = [sys.executable, self._script, folder / 'config.py', '--work-dir', work]
+        command = [*self._launcher(), folder / 'config.py', '--work-dir', work]
         words = [*map(str, command), *(['--resume'] if goes_on else [])]
         # numpy and the operators of mmcv read it, too.
+        threads = max(1, threads // self._sweep.processes)
         variables = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
         with open(folder / 'console.log', 'a' if goes_on else 'w') as log:
             # The process holds the lock as well: should this one be killed, that one may train on,
@@ -82,6 +85,13 @@ class Trainer:
             ).returncode
         if code or not is_finished(work):
             raise ValueError(f'the training ended with exit status {code}')
+
+    def _launcher(self) -> list[Any]:
+        if self._sweep.processes == 1:
+            return [sys.executable, self._script]
+        torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        count = f'--nproc_per_node={self._sweep.processes}'
+        return [*torchrun, count, self._script, '--launcher', 'pytorch']
 
 
 @contextmanager
@@ -111,11 +121,17 @@ def _start_again(folder: Path, config: str) -> None:
     atomic_write(folder / 'config.py', config.encode())
 
 
-def _iterations_done(work: Path) -> int:
-    """Iterations of the last complete checkpoint; 0 without one."""
+def _done(work: Path) -> int:
+    """Iterations or epochs of the last complete checkpoint; 0 without one."""
     pointer = work / 'last_checkpoint'
-    found = re.search(r'iter_(\d+)\.pth$', pointer.read_text().strip() if pointer.is_file() else '')
+    name = pointer.read_text().strip() if pointer.is_file() else ''
+    found = re.search(r'(?:iter|epoch)_(\d+)\.pth$', name)
     return int(found.group(1)) if found else 0
+
+
+def _needed(length: Length) -> int:
+    """The least that has to be left, so that a resumed training still measures what it costs."""
+    return 1 if length.by_epoch else STEPS_TO_MEASURE
 
 
 def _tidy(training: Training, work: Path) -> None:

@@ -56,7 +56,7 @@ def _head_candidates(sweep: Sweep, name: str) -> list[Training]:
 
 
 def _candidate(sweep: Sweep, name: str, head_rate: float, rate: float | None) -> Training:
-    return Training(TUNE, name, sweep.tuning_seed, sweep.iterations, head_rate, rate)
+    return Training(TUNE, name, sweep.tuning_seed, sweep.length, head_rate, rate)
 
 
 def _best_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -9,17 +10,21 @@ import torch
 
 @dataclass(frozen=True)
 class Autocast:
-    """Whether and how autocast acts on a type of device."""
+    """Whether and how autocast acts on a type of device; no dtype where the device has none."""
 
     device: str = 'cpu'
     enabled: bool = False
-    dtype: torch.dtype = torch.bfloat16
+    dtype: torch.dtype | None = None
 
     @classmethod
     def now(cls, device: str) -> Autocast:
         """As it is at present."""
+        if not torch.amp.is_autocast_available(device):
+            return cls(device)
         return cls(device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
 
-    def again(self) -> torch.autocast:
+    def again(self) -> AbstractContextManager:
         """Context in which it is so."""
+        if self.dtype is None:
+            return nullcontext()
         return torch.autocast(self.device, self.dtype, self.enabled)

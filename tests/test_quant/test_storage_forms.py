@@ -83,6 +83,17 @@ def test_parameters_stay_the_same_objects() -> None:
     assert same(model.state_dict(), net().state_dict()) and torch.equal(out(model), out(net()))
 
 
+def test_gradients_reach_who_listened_before() -> None:
+    model, seen = net(), []
+    listen = model[0].weight.register_post_accumulate_grad_hook(seen.append)
+    accumulate = model[0].weight.view_as(model[0].weight).grad_fn.next_functions[0][0]
+    accumulate.register_hook(lambda *grads: seen.append('accumulated'))  # as DDP's reducer does
+    attach(model[0], 'weight', LayerQuantizer(2))
+    model(X).sum().backward()
+    assert len(seen) == 2 and 'accumulated' in seen
+    listen.remove()
+
+
 def test_settling_leaves_what_was_computed() -> None:
     model, expected = formed(), out(formed())
     state = settled_state(model)

@@ -6,6 +6,7 @@ import pytest
 from sweeps import FakeTrainer, Silent
 
 from mmqadapter.sweep.course import run_sweep
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.local import LocalQueue
 from mmqadapter.sweep.report import make_report, write_report
 from mmqadapter.sweep.training import TIME, Training
@@ -26,7 +27,7 @@ def report(make_sweep) -> dict:
     queues = [LocalQueue(trainer, jobs, Silent()) for jobs in (2, 1)]
     results = run_sweep(sweep, NAMES, *queues, timing_steps=3)
     timed = [t for t in trainer.trained if t.purpose == TIME]
-    assert trainer.trained[-4:] == timed and {t.iterations for t in timed} == {3}
+    assert trainer.trained[-4:] == timed and {t.length for t in timed} == {Length(3)}
     return make_report(sweep, NAMES, results, jobs=2, timing_steps=3)
 
 

@@ -6,13 +6,14 @@ import pytest
 from mmengine.registry import MODELS
 from tiny_runs import ROOT
 
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.plan import read_sweep
 
 
 def test_a_file_becomes_a_plan(make_sweep) -> None:
     sweep = make_sweep(overrides={'train_cfg.val_interval': 3, 'model': {'neck': {'type': 'N'}}})
-    assert (sweep.name, sweep.iterations, sweep.seeds, sweep.tuning_seed) == (
-        'sweep.yaml', 20, (0, 1), 7,
+    assert (sweep.name, sweep.length, sweep.seeds, sweep.tuning_seed) == (
+        'sweep.yaml', Length(20), (0, 1), 7,
     )  # fmt: skip
     assert sweep.config.train_cfg.val_interval == 3 and sweep.config.model.neck.type == 'N'
     assert sweep.rates_of('frozen') == (None,)
@@ -31,7 +32,7 @@ def test_rates_without_a_point_are_numbers(sweep_file) -> None:
     assert read_sweep(sweep_file().with_name('sweep.yaml')).head_rates == (0.01, 0.1)
 
 
-NEEDED = 'needed are config, iterations, metric, seeds'
+NEEDED = 'needed are config, metric, seeds'
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,12 @@ NEEDED = 'needed are config, iterations, metric, seeds'
         ({'iterations': True}, 'iterations=True is not a whole number of 1 or more'),
         ({'iterations': 5}, 'iterations=5, but a part of param_scheduler begins at 5'),
         ({'overrides': ['a=1']}, 'overrides=.* is no mapping'),
-        ({'overrides': {'train_cfg': {'max_iters': None}}}, 'the config counts no iterations'),
+        ({'iterations': None}, 'give one of iterations and epochs, in the unit that'),
+        ({'epochs': 3}, 'give one of iterations and epochs'),
+        ({'iterations': None, 'epochs': 3}, 'epochs=3, but the config counts iterations'),
+        ({'overrides': {'train_cfg': {'max_iters': None}}}, 'but the config counts neither'),
+        ({'validations': 0}, 'validations=0 is not a whole number of 1 or more'),
+        ({'photos': 'no'}, "photos='no' is neither true nor false"),
         ({'overrides': {'model': 3}}, 'the config has no model.backbone to tune'),
         ({'config': 3}, 'config=3 is no text'),
     ],

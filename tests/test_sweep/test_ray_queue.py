@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sweeps import Silent
 
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome
 from mmqadapter.sweep.ray_queue import RayQueue
 from mmqadapter.sweep.training import SEED, Training
@@ -55,7 +56,7 @@ def address() -> Iterator[str]:
 
 
 def trainings(count: int) -> list[Training]:
-    return [Training(SEED, 'frozen', seed, 20, 0.1, None) for seed in range(count)]
+    return [Training(SEED, 'frozen', seed, Length(20), 0.1, None) for seed in range(count)]
 
 
 def test_both_workers_train_and_a_dead_one_is_replaced(address: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome
 from mmqadapter.sweep.run import Trainer
 from mmqadapter.sweep.training import SEED, TIME, TUNE, Training
@@ -15,7 +16,9 @@ from mmqadapter.sweep.training import SEED, TIME, TUNE, Training
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
-work = Path(sys.argv[3])
+if os.environ.get('RANK', '0') != '0':
+    sys.exit(print('another process'))
+work = Path(sys.argv[3 if sys.argv[1] != '--launcher' else 5])
 print('called with', sys.argv[4:], 'threads', os.environ['OMP_NUM_THREADS'])
 log = work / ('2' if '--resume' in sys.argv else '1') / 'vis_data/scalars.json'
 log.parent.mkdir(parents=True)
@@ -29,7 +32,7 @@ lines = [dict(step=5, loss=5.0), dict(step=20, loss=2.0), dict(step=20, mIoU=40.
 log.write_text('\\n'.join(map(json.dumps, lines)))
 (work / 'summary.json').write_text(json.dumps(dict(task_bytes_file=7, step_seconds=0.5)))
 """
-ONE = Training(SEED, 'full', 0, 20, 0.1, 0.01)
+ONE = Training(SEED, 'full', 0, Length(20), 0.1, 0.01)
 
 
 @pytest.fixture
@@ -50,6 +53,7 @@ def test_a_result_and_its_folder(train, tmp_path: Path) -> None:
     result = json.loads((folder / 'result.json').read_text())
     assert result == outcome.result
     assert result['losses'] == [[5, 5.0], [20, 2.0]]
+    assert result['validations'] == [[20, 40.0]]
     assert (result['rate'], result['seed'], result['task_bytes_file']) == (0.01, 0, 7)
     assert 'called with [] threads 3' in outcome.log.read_text()
     assert 'IterBasedTrainLoop' in (folder / 'config.py').read_text()
@@ -84,11 +88,18 @@ def test_a_training_that_fails_says_where_and_goes_on_later(train, tmp_path: Pat
 
 def test_too_few_steps_left_to_measure_start_again(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
-    short = Training(TUNE, 'full', 7, 12, 0.1, 0.01)
+    short = Training(TUNE, 'full', 7, Length(12), 0.1, 0.01)
     train(short)
     (tmp_path / 'stop').unlink()
     assert train(short).result['losses'] == [[5, 5.0], [20, 2.0]]
     assert not list((tmp_path / 'runs' / short.name).glob('work/*.pth'))
+
+
+def test_several_processes_train_one_model_together(train) -> None:
+    outcome = train(processes=2)
+    printed = outcome.log.read_text()
+    assert outcome.score == 40, printed
+    assert printed.count('another process') == 1 and 'threads 1' in printed
 
 
 def test_a_metric_that_nobody_gives(train) -> None:
@@ -100,5 +111,5 @@ def test_shares_become_points_and_a_timed_training_has_none(train, tmp_path: Pat
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT.replace('mIoU=40.0', '**{"coco/segm_mAP": 0.25}'))
     assert train(metric='coco/segm_mAP').score == 25
-    timed = Training(TIME, 'full', 0, 4, 0.1, 0.01)
+    timed = Training(TIME, 'full', 0, Length(4), 0.1, 0.01)
     assert train(timed).result['score'] is None

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from mmengine.config import Config
 
-from mmqadapter.sweep.training import SEED, TIME, Training, training_config
+from mmqadapter.sweep.length import EPOCHS, Length
+from mmqadapter.sweep.training import SEED, TIME, TUNE, Training, training_config
 
-ONE = Training(SEED, 'adaptformer@1', 1, 20, 0.1, 0.01)
+ONE = Training(SEED, 'adaptformer@1', 1, Length(20), 0.1, 0.01)
 
 
 def test_a_config_is_complete(make_sweep, tmp_path) -> None:
@@ -35,10 +36,39 @@ def test_a_rate_is_that_of_the_methods_group_alone(make_sweep) -> None:
 
 
 def test_a_timed_training_validates_nothing_and_keeps_the_schedule(make_sweep) -> None:
-    cfg = training_config(make_sweep(), replace(ONE, purpose=TIME, iterations=4))
+    cfg = training_config(make_sweep(), replace(ONE, purpose=TIME, length=Length(4)))
     assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
     assert cfg.train_cfg.max_iters == 4
     assert cfg.param_scheduler[1].end == 20
+
+
+def test_a_config_that_counts_epochs(make_sweep) -> None:
+    epochs = {'type': 'EpochBasedTrainLoop', 'max_epochs': 12, 'val_interval': 1, '_delete_': True}
+    parts = [
+        {'type': 'LinearLR', 'by_epoch': False, 'begin': 0, 'end': 500},
+        {'type': 'MultiStepLR', 'end': 12, 'milestones': [2, 3]},
+    ]
+    changes = {'train_cfg': epochs, 'param_scheduler': parts}
+    sweep = make_sweep(iterations=None, epochs=4, validations=2, overrides=changes)
+    assert sweep.length == Length(4, EPOCHS)
+    training = replace(ONE, length=sweep.length)
+    assert training.name.startswith('seed_adaptformer@1_epochs4_')
+    cfg = training_config(sweep, training)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (4, 2)
+    assert [part.end for part in cfg.param_scheduler] == [500, 4]
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (checkpoint.by_epoch, checkpoint.interval, cfg.log_processor.by_epoch) == (True, 1, True)
+    timed = training_config(sweep, replace(training, purpose=TIME, length=Length(40)))
+    assert timed.train_cfg == dict(type='IterBasedTrainLoop', max_iters=40)
+    assert not timed.default_hooks.checkpoint.by_epoch and timed.param_scheduler[1].end == 4
+
+
+def test_validations_during_training_are_logged_at_their_iteration(make_sweep) -> None:
+    sweep = make_sweep(validations=5)
+    cfg = training_config(sweep, ONE)
+    assert cfg.train_cfg.val_interval == 4 and not cfg.default_hooks.logger.log_metric_by_epoch
+    tuning = training_config(sweep, replace(ONE, purpose=TUNE))
+    assert tuning.train_cfg.val_interval == 20 and 'logger' not in tuning.default_hooks
 
 
 def test_names_tell_trainings_apart() -> None:

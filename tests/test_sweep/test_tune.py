@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from sweeps import FakeTrainer, Silent
 
+from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.local import LocalQueue
 from mmqadapter.sweep.training import Training
 from mmqadapter.sweep.tune import Tuned, tune
@@ -19,7 +20,7 @@ def test_the_head_first_and_then_the_other_at_the_best_head_rate(make_sweep) -> 
     trainer = FakeTrainer(lambda t: -abs(t.head_rate - 0.1) - abs((t.rate or 0) - 0.001))
     found = tuned(make_sweep(), trainer, ['frozen', 'adaptformer'])
     best = found.best['adaptformer']
-    assert (best.head_rate, best.rate, best.seed, best.iterations) == (0.1, 0.001, 7, 20)
+    assert (best.head_rate, best.rate, best.seed, best.length) == (0.1, 0.001, 7, Length(20))
     assert found.best['frozen'].head_rate == 0.1 and found.best['frozen'].rate is None
     tried = [(t.head_rate, t.rate) for t in trainer.trained if t.method == 'adaptformer']
     assert sorted(tried[:2]) == [(0.01, 0.01), (0.1, 0.01)]  # at the middle rate
@@ -59,5 +60,7 @@ def test_an_interruption_drops_what_has_not_begun(make_sweep) -> None:
 
     queue = LocalQueue(trainer, 1, Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        queue('title', [Training('tune', 'full', seed, 1, 0.1, 0.1) for seed in range(2000)])
+        queue(
+            'title', [Training('tune', 'full', seed, Length(1), 0.1, 0.1) for seed in range(2000)]
+        )
     assert len(trainer.trained) < 2000

@@ -41,6 +41,8 @@ def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, capsys) -> None:
     assert rows['full']['trainable_backbone_params'] > 0
     assert report['header']['failed'] == []
     assert 'highway@1' in capsys.readouterr().out
+    page = (out / 'report.html').read_text()
+    assert page.count('<img') == 4 * 4  # image, truth and two methods, of all four images
     # The second time nothing trains.
     stamps = {path: os.stat(path).st_mtime_ns for path in out.glob('runs/*/result.json')}
     assert tool('sweep')([*args, '--only', 'full']) == 0

@@ -1,0 +1,7 @@
+"""Adapter-64: two bottlenecks per block, with biases (arXiv 1902.00751); float weights."""
+
+method = dict(
+    type='mmqadapter.AdaptedBackbone',
+    adapter=dict(type='SequentialAdapter', width=64, bias=True),
+    quantizer=dict(type='GaussianQuantizer', bits=32),
+)

@@ -1,0 +1,3 @@
+"""BitFit: biases and relative position tables train (arXiv 2106.10199)."""
+
+method = dict(type='mmqadapter.FrozenBackbone', train='bitfit')

@@ -1,0 +1,11 @@
+"""The highway whose convolutional adapters read trunk and side stream jointly, at 1 bit."""
+
+method = dict(
+    type='mmqadapter.HighwayBackbone',
+    adapter=dict(type='ConvAdapter', width=32),
+    quantizer=dict(type='GaussianQuantizer', bits=1),
+    taps='stream',
+    cell='JoinedCell',
+    saved_taps='half',
+)
+adapter_rate, adapter_decay = 1e-3, 0.0

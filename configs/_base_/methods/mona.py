@@ -1,0 +1,7 @@
+"""Mona: two per block, scaled norm and three depthwise convolutions; float weights."""
+
+method = dict(
+    type='mmqadapter.AdaptedBackbone',
+    adapter=dict(type='Mona'),
+    quantizer=dict(type='GaussianQuantizer', bits=32),
+)

@@ -1,0 +1,3 @@
+"""Norm tuning: the layer norms train."""
+
+method = dict(type='mmqadapter.FrozenBackbone', train='norm')

@@ -1,0 +1,3 @@
+"""Partial-1: the last block trains."""
+
+method = dict(type='mmqadapter.FrozenBackbone', train='partial-1')

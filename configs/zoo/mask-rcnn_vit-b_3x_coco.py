@@ -1,0 +1,10 @@
+"""Mask R-CNN, plain ViT-B/16, COCO, 36 epochs of batch 16.
+
+bash tools/dist_train.sh configs/zoo/mask-rcnn_vit-b_3x_coco.py 8
+One GPU: python tools/train.py configs/zoo/mask-rcnn_vit-b_3x_coco.py
+Another method: MMQADAPTER_METHOD=mona in front; the methods are in configs/_base_/methods/.
+Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of timm's ViT-B/16.
+"""
+
+_base_ = ['../_base_/models/mask-rcnn_vit-b.py', '../_base_/recipes/coco_3x.py']
+model = dict(backbone=dict(_delete_=True, backbone=_base_.model.backbone, **_base_.method))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from mmqadapter.benchmark.drawing import series_of
+from mmqadapter.benchmark.pareto import draw_pareto, pareto_front
+
+POINTS = {'a': (1.0, 50.0), 'b': (2.0, 60.0), 'c': (3.0, 55.0), 'd': (4.0, 70.0), 'e': (2.0, 40.0)}
+
+
+def test_on_the_front_nothing_is_both_cheaper_and_better() -> None:
+    assert pareto_front(POINTS, highest=True) == ['a', 'b', 'd']
+    assert pareto_front(POINTS, highest=False) == ['a', 'e']
+    assert pareto_front({'x': (1.0, 5.0), 'y': (1.0, 5.0)}, highest=True) == ['x']
+    assert pareto_front({}, highest=True) == []
+
+
+def draw(**options) -> Figure:
+    return draw_pareto(POINTS, series_of(list(POINTS)), ('cost', 'score'), **options)
+
+
+def test_the_line_joins_the_front_of_those_that_take_part() -> None:
+    def front(figure: Figure) -> list[float]:
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() == '--']
+        return list(lines[0].get_xdata())
+
+    assert front(draw(highest=True)) == [1, 2, 4]
+    assert front(draw(highest=True, apart=('d',))) == [1, 2]
+
+
+def test_labels_touch_neither_each_other_nor_a_point() -> None:
+    crowd = {f'method-{n}': (100 + n % 4, 50 + n // 4 * 0.5) for n in range(16)}
+    figure = draw_pareto(crowd, series_of(list(crowd)), ('cost', 'score'), highest=True)
+    labels = figure.axes[0].texts
+    boxes = [label.get_window_extent() for label in labels]
+    assert 2 <= len(labels) < len(crowd)
+    for number, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[number + 1 :])
+        assert not any(box.contains(*figure.axes[0].transData.transform(p)) for p in crowd.values())
+
+
+def test_costs_of_other_magnitudes_get_a_logarithmic_axis() -> None:
+    assert draw(highest=True).axes[0].get_xscale() == 'linear'
+    wide = {'a': (1.0, 1.0), 'b': (400.0, 2.0)}
+    figure = draw_pareto(wide, series_of(['a', 'b']), ('cost', 'score'), highest=True)
+    assert figure.axes[0].get_xscale() == 'log'
+
+
+def test_methods_differ_by_colour_or_marker() -> None:
+    looks = series_of([str(number) for number in range(40)]).values()
+    assert len({(look.colour, look.marker) for look in looks}) == 40
