@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 from mmengine.registry import MODELS
+from quantized_models import Net, make
 from torch import Tensor, nn
+
+from mmqadapter.taskfile.head_bits import layer_bits, train_quantized
 
 ModelFactory = Callable[..., nn.Module]
 
@@ -55,6 +58,27 @@ def build(tiny_timm_vit: Callable[..., dict]) -> ModelFactory:
         return Segmentor(config, classes).eval()
 
     return factory
+
+
+@pytest.fixture
+def build_net(tiny_timm_vit: Callable[..., dict]) -> Callable[..., Net]:
+    """``build_net(bits)``: the same net each time; where bits are given it trains with them."""
+
+    def factory(bits: Any = None, **settings: Any) -> Net:
+        model = make(tiny_timm_vit, **settings)
+        if bits is not None:
+            train_quantized(model, layer_bits(model, bits))
+        return model
+
+    return factory
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What saving warns of."""
+    texts: list[str] = []
+    monkeypatch.setattr('mmqadapter.taskfile.head.print_log', lambda text, **_: texts.append(text))
+    return texts
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 PATTERNS = {'neck.*': 2, 'head.*': 4, 'head.classify': 8}
 BITS_OF = {'neck.up': 2, 'head.reduce': 4, 'head.bottleneck': 4, 'head.classify': 8}
+FEW = pytest.mark.parametrize('bits', [1, 2, 4, 8, PATTERNS], ids=str)
 ADAPTED = dict(
     type='mmqadapter.AdaptedBackbone',
     adapter=dict(type='AdaptFormer', width=4),

@@ -160,12 +160,8 @@ class TestSaving:
         assert path.read_bytes() == before
 
     def test_a_value_that_16_bits_cannot_hold_keeps_its_tensor_at_32(
-        self, build: Build, path: Path, monkeypatch: pytest.MonkeyPatch
+        self, build: Build, path: Path, told: list[str]
     ) -> None:
-        told: list[str] = []
-        monkeypatch.setattr(
-            'mmqadapter.taskfile.head.print_log', lambda text, **_: told.append(text)
-        )
         model, fresh = build(), build()
         model.head[2].bias.data[0] = 1e6
         save_task(model, path, head_bits=16)
