@@ -1,3 +1,3 @@
 """The highway that all configs named so use."""
 
-_base_ = './highway_published.py'
+_base_ = './highway_joined.py'
