@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_taskfile'))
 from quantized_models import PATTERNS, Net, make, out, train
+from torch import Tensor
 
 from mmqadapter import load_task, save_task
 from mmqadapter.quant import attached
