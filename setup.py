@@ -17,9 +17,11 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmqadapter', 'mmqadapter.*']),
+    package_data={'mmqadapter.benchmark': ['templates/*']},
     # No mm package here: the upstream and the onedl line share their import names, and either does.
     install_requires=[
         'torch>=2.6',
+        'jinja2',
         'numpy',
         'pillow',
         'pyyaml',
@@ -37,6 +39,7 @@ setup(
             'matplotlib>=3.8',
             'mypy>=2.0',
             'peft>=0.21',
+            'playwright>=1.60',
             'pre-commit>=4.0',
             'pylint>=4.0',
             'pytest>=8.0',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ ZOO = sorted((ROOT / 'zoo').glob('*.py'))
 METHODS = {path.stem for path in (ROOT / '_base_/methods').glob('*.py')}
 DEFAULT = 'highway'
 CHOSEN = 'MMQADAPTER_METHOD'
+SHIPPED = 'as shipped'
 # Fragments that are a method of tools/benchmark.py, by its name there.
 SAME = {
-    **{name: name for name in METHODS - {'full', DEFAULT}},
+    **{name: name for name in sorted(METHODS - {'full', DEFAULT})},
     'highway_published': 'highway@1',
     'highway_joined': 'highway-joined@1',
 }
 NET = {'type': 'Net'}
+SIZES = json.loads((ROOT.parent / 'benchmarks/results/zoo/sizes.json').read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +73,19 @@ def test_any_method_is_one_word_away(name: str, monkeypatch: pytest.MonkeyPatch)
     total = sum(p.numel() for p in backbone.trunk.parameters())
     assert trained == {'frozen': 0, 'full': total}.get(name, trained)
     assert (0 < trained < total) == (name not in ('frozen', 'full'))
+    counted = {**SAME, 'full': 'full', DEFAULT: SHIPPED}[name]  # by its name in the table
+    sizes = SIZES['upernet_swin-t_160k_ade20k'][counted]
+    assert trained == sizes['trainable_backbone_params']
     assert cfg.optim_wrapper.optimizer.lr == (6e-5 if name == 'full' else 3e-4)
+
+
+def test_the_page_has_a_line_for_each_config() -> None:
+    page = (ROOT.parent / 'docs/zoo.md').read_text()
+    assert SIZES.keys() == {path.stem for path in ZOO}
+    for config, rows in SIZES.items():
+        launch, sizes = f'`python tools/train.py configs/zoo/{config}.py`', rows[SHIPPED]
+        assert f'| {launch} | {sizes["trainable_backbone_params"]:,} |' in page
+        assert f'| {sizes["task_bytes"]:,} | not yet measured |' in page
 
 
 def test_an_unknown_method_names_the_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

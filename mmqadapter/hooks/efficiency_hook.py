@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from mmqadapter.accounting import part_counts, tuned_backbone
 from mmqadapter.atomic import atomic_write
-from mmqadapter.hooks.step_meter import MeteredHook
+from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import inspect_task
 

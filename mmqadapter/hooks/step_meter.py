@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
@@ -150,37 +149,6 @@ class StepMeter:
     def _note_optimizer(self, *_: Any) -> None:
         if len(self._moments) > 2:  # of several optimisers the last one counts
             self._moments[3:] = [self._now()]
-
-
-class MeteredHook(Hook):
-    """Base of hooks that report what steps cost: it tells the meter when each begins and ends.
-
-    It runs last before a step, so that the work of other hooks is not counted.
-
-    Attributes:
-        meter: Of the runner, once training begins.
-    """
-
-    priority = 'LOWEST'
-    meter: StepMeter
-
-    def before_train(self, runner: Runner) -> None:
-        """Start to measure."""
-        self.meter = StepMeter.of(runner)
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """A step begins."""
-        self.meter.begin()
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """The step has ended."""
-        self.meter.end()
-
-    def after_train(self, runner: Runner) -> None:
-        """Stop to measure."""
-        self.meter.close()
 
 
 _METERS: WeakKeyDictionary[Runner, StepMeter] = WeakKeyDictionary()

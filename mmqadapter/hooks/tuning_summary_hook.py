@@ -15,7 +15,8 @@ from torch import nn
 
 from mmqadapter.accounting import part_counts
 from mmqadapter.atomic import atomic_write
-from mmqadapter.hooks.step_meter import MeteredHook, StepMeter
+from mmqadapter.hooks.metered_hook import MeteredHook
+from mmqadapter.hooks.step_meter import StepMeter
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import inspect_task
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmqadapter.adapters import is_float
 from mmqadapter.benchmark.methods import Method, parse_methods
 from mmqadapter.benchmark.model import NEUTRAL
-from mmqadapter.sweep.fields import check_keys, text
+from mmqadapter.sweep.fields import check_keys, rate_list, text
 
 GROUPS = ('adapters', 'backbone')
 FILE_NAME = re.compile(r'[A-Za-z0-9][\w.@+-]*')
@@ -26,10 +26,14 @@ class SweepMethod:
     Attributes:
         name: What rows and folders are called, such as ``'highway-stem@1'``.
         backbone: Config of the tuned backbone.
+        head_rates: Learning rates to try for neck and head; None for those of the sweep.
+        rates: The same for the method's group.
     """
 
     name: str
     backbone: dict[str, Any]
+    head_rates: tuple[float, ...] | None = None
+    rates: tuple[float, ...] | None = None
 
     @property
     def group(self) -> str | None:
@@ -69,6 +73,7 @@ def parse_method(entry: Any, net: dict[str, Any]) -> SweepMethod:
     Args:
         entry: A name such as ``'highway@1'``, or a mapping with a ``name`` and, under
             ``backbone``, a wrapper's config; with ``like`` only what differs from that method.
+            Without both, ``name`` is a known method. ``head_rates`` and ``rates`` are its own.
         net: Result of :func:`plain_backbone`.
 
     Raises:
@@ -77,18 +82,24 @@ def parse_method(entry: Any, net: dict[str, Any]) -> SweepMethod:
     net = copy.deepcopy(net)
     if isinstance(entry, str):
         return SweepMethod(entry, _known(entry).change(net))
-    check_keys('methods', entry, ('name', 'backbone'), ('like',))
-    name, like = text('name', entry['name']), entry.get('like')
+    check_keys('methods', entry, ('name',), ('like', 'backbone', 'head_rates', 'rates'))
+    name = text('name', entry['name'])
+    like = entry.get('like', None if 'backbone' in entry else name)
     if not FILE_NAME.fullmatch(name):
         raise ValueError(f'name={name!r} has to name files: use letters, digits, . _ @ + and -.')
     start = {'backbone': net} if like is None else _known(text('like', like)).change(net)
-    backbone = _merged(name, start, entry['backbone'])
+    backbone = _merged(name, start, entry.get('backbone', {}))
     if 'type' not in backbone:
         raise ValueError(
             f'{name}: backbone has no type; give one, such as mmqadapter.AdaptedBackbone, or say '
             'what method the entry is like.'
         )
-    return SweepMethod(name, backbone)
+    own = {
+        key: rate_list(f'{name}: {key}', entry[key])
+        for key in ('head_rates', 'rates')
+        if key in entry
+    }
+    return SweepMethod(name, backbone, **own)
 
 
 def _known(name: str) -> Method:

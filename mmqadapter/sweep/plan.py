@@ -60,8 +60,14 @@ class Sweep:
 
     def rates_of(self, name: str) -> tuple[float | None, ...]:
         """Rates to try for the group of a method; None alone where only the head trains."""
-        group = self.methods[name].group
-        return (None,) if group is None else self.rates[group]
+        method = self.methods[name]
+        if method.group is None:
+            return (None,)
+        return method.rates or self.rates[method.group]
+
+    def head_rates_of(self, name: str) -> tuple[float, ...]:
+        """Rates to try for neck and head of a method."""
+        return self.methods[name].head_rates or self.head_rates
 
     def chosen(self, names: Sequence[str]) -> list[str]:
         """``names``, or all methods where there are none.
@@ -148,5 +154,5 @@ def _check_consistency(sweep: Sweep) -> None:
             'that is reported; use another.'
         )
     for method in sweep.methods.values():
-        if method.group is not None and method.group not in sweep.rates:
+        if not (method.group is None or method.rates or method.group in sweep.rates):
             raise ValueError(f'rates.{method.group} is missing; {method.name} needs it.')

@@ -52,7 +52,7 @@ def tune(sweep: Sweep, names: Sequence[str], train_all: TrainAll) -> Tuned:
 def _head_candidates(sweep: Sweep, name: str) -> list[Training]:
     rates = sweep.rates_of(name)
     middle = rates[len(rates) // 2]
-    return [_candidate(sweep, name, head, middle) for head in sweep.head_rates]
+    return [_candidate(sweep, name, head, middle) for head in sweep.head_rates_of(name)]
 
 
 def _candidate(sweep: Sweep, name: str, head_rate: float, rate: float | None) -> Training:

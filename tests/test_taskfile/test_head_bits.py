@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from quantized_models import BITS_OF, PATTERNS, Net, make, out, train
+from quantized_models import BITS_OF, PATTERNS, Net, images, make, out, train
 from torch import nn
 
 from mmqadapter.quant import gaussian_codebook
@@ -111,6 +111,15 @@ class TestTraining:
         train(net)
         for name, parameter in net.named_parameters():
             assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
+
+    def test_mixed_precision(self, net: Net) -> None:
+        train_quantized(net, layer_bits(net, PATTERNS))
+        with torch.autocast('cpu', torch.bfloat16):
+            loss = net.train()(images()).float().square().mean()
+        loss.backward()
+        trained = [p for p in net.parameters() if p.requires_grad]
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
+        assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in trained)
 
     def test_it_can_be_taken_back(self, net: Net) -> None:
         expected = out(net)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from quantized_models import PATTERNS, Net, out, train
+from quantized_models import BITS_OF, PATTERNS, Net, out, train
 
 from mmqadapter import inspect_task, load_task, save_task
+from mmqadapter.quant import gaussian_codebook
 from mmqadapter.taskfile.format import TaskContent, read_content, write_content
 
 Build = Callable[..., Net]
@@ -64,3 +68,42 @@ def test_a_file_of_version_1_loads(build_net: Build, path: Path) -> None:
     write_content(path, TaskContent(metadata, {**old, **blobs}))
     load_task(fresh, path)
     assert torch.equal(out(fresh), out(model))
+
+
+def leaves(tree: dict, above: str = '') -> Iterator[tuple[str, list]]:
+    for name, value in sorted(tree.items()):
+        if isinstance(value, dict):
+            yield from leaves(value, f'{above}{name}.')
+        else:
+            yield above + name, value
+
+
+def decoded(data: bytes, codes: int, statistics: int, leaf: list) -> np.ndarray:
+    """Weight of a leaf whose codes and statistics begin at these bytes, without our code."""
+    bits, dim, *shape = leaf
+    count, along = int(np.prod(shape)), [1] * len(shape)
+    along[dim] = channels = shape[dim]
+    packed = np.frombuffer(data, 'u1', -(-count * bits // 8), codes)
+    digits = np.unpackbits(packed, bitorder='little').reshape(-1, bits)[:count]
+    index = (digits * 2 ** np.arange(bits)).sum(1).reshape(shape)
+    pairs = np.frombuffer(data, '<f2', 2 * channels, statistics).astype('<f4')
+    mean, std = pairs[:channels].reshape(along), pairs[channels:].reshape(along)
+    return gaussian_codebook(bits)[0].float().numpy()[index] * std + mean
+
+
+def test_the_layout_can_be_read_as_it_is_described(build_net: Build, path: Path) -> None:
+    model = build_net(PATTERNS)
+    save_task(model, path)
+    data = path.read_bytes()
+    (length,) = struct.unpack('<Q', data[:8])
+    header = json.loads(data[8 : 8 + length])
+    tree = json.loads(header.pop('__metadata__')['mmqadapter'])['head']
+    begin = {name: 8 + length + entry['data_offsets'][0] for name, entry in header.items()}
+    codes, statistics = begin['head:codes'], begin['head:statistics']
+    quantized = [(name, leaf) for name, leaf in leaves(tree) if leaf[0] in (1, 2, 4, 8)]
+    assert {name for name, _ in quantized} == {f'{name}.weight' for name in BITS_OF}
+    for name, leaf in quantized:
+        weight = decoded(data, codes, statistics, leaf)
+        codes, statistics = codes + weight.size * leaf[0] // 8, statistics + 4 * leaf[2 + leaf[1]]
+        trained = model.get_submodule(name.removesuffix('.weight')).weight
+        np.testing.assert_array_equal(weight, trained.detach().numpy())

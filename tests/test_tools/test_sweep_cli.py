@@ -21,6 +21,7 @@ def write_sweep(run: Run, folder: Path, **changes) -> str:
         'methods': ['full', 'highway@1'],
         **changes,
     }
+    content = {name: value for name, value in content.items() if value is not None}
     (folder / 'tiny.yaml').write_text(yaml.safe_dump(content))
     return str(folder / 'tiny.yaml')
 
@@ -48,6 +49,24 @@ def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, capsys) -> None:
     assert tool('sweep')([*args, '--only', 'full']) == 0
     assert {path: os.stat(path).st_mtime_ns for path in stamps} == stamps
     assert len(json.loads((out / 'report.json').read_text())['rows']) == 1
+
+
+@pytest.mark.slow
+def test_a_sweep_that_counts_epochs(semantic: Run, tmp_path: Path) -> None:
+    loop = {'type': 'EpochBasedTrainLoop', 'max_epochs': 9, 'val_interval': 1, '_delete_': True}
+    sweep = write_sweep(
+        semantic, tmp_path, iterations=None, epochs=3, validations=3, methods=['highway@1'],
+        overrides={'train_cfg': loop, 'train_dataloader.sampler.type': 'DefaultSampler'},
+    )  # fmt: skip
+    out = tmp_path / 'out'
+    assert tool('sweep')([sweep, '--out', str(out), '--timing-steps', '3']) == 0
+    (row,) = json.loads((out / 'report.json').read_text())['rows']
+    assert [step for step, _ in row['validations']['0']] == [2, 4, 6]  # iterations
+    assert row['score_mean'] == row['validations']['0'][-1][1]
+    assert row['step_seconds'] > 0 and row['saved_for_backward_bytes'] > 0
+    (work,) = out.glob('runs/seed_highway@1_epochs3_*/work')
+    assert (work / 'epoch_3.pth').is_file()
+    assert (out / 'validations.svg').is_file()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Tables of docs/zoo.md: what each method trains in each config of the zoo, and its task file.
+
+python benchmarks/zoo_table.py          # builds every model without weights: about 15 minutes
+python benchmarks/zoo_table.py --tables # only the tables, of the counts that are there
+
+The counts are kept in benchmarks/results/zoo/sizes.json; no network and no data are needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmqadapter.benchmark.methods import KNOWN, RECOMPUTED, WITH_ADAPTERS, Method, parse_methods
+from mmqadapter.benchmark.model import ModelBuilder, plain_config
+from mmqadapter.benchmark.settings import Settings
+from mmqadapter.benchmark.sizes import count_sizes
+from mmqadapter.running import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = ROOT / 'benchmarks/results/zoo/sizes.json'
+PAGE = ROOT / 'docs/zoo.md'
+BEGIN, END = '<!-- made by benchmarks/zoo_table.py -->', '<!-- end -->'
+SHIPPED = 'as shipped'
+# What trains in the backbone depends on the trunk alone.
+TRUNKS = {
+    'Swin-T': 'upernet_swin-t_160k_ade20k',
+    'Swin-B': 'upernet_swin-b_160k_ade20k',
+    'Swin-L': 'upernet_swin-l_160k_ade20k',
+    'ViT-B': 'upernet_vit-b_160k_ade20k',
+}
+Sizes = dict[str, dict[str, dict[str, Any]]]  # by config and method
+
+
+def count_all() -> Sizes:
+    """Sizes of every method in every config of the zoo."""
+    return {path.stem: count(path) for path in sorted(ROOT.glob('configs/zoo/*.py'))}
+
+
+def count(path: Path) -> dict[str, dict[str, Any]]:
+    """Sizes of every method in a config, and of the config as it is."""
+    cfg = load_config(path)
+    own = {k: v for k, v in cfg.model.backbone.to_dict().items() if k != 'backbone'}
+    shipped = Method(SHIPPED, None, lambda net: {**own, 'backbone': net})
+    settings = Settings(torch.device('cpu'), real_data=True)  # no images are made
+    builder = ModelBuilder(plain_config(cfg, settings), seed=0)
+    found = {}
+    for method in [shipped, *methods()]:
+        sizes = count_sizes(builder.build(method), builder.plain_bytes)
+        found[method.name] = asdict(sizes)
+        print(path.stem, method.name, found[method.name], flush=True)
+    return found
+
+
+def methods() -> list[Method]:
+    """All of tools/benchmark.py, those with adapters at 32 bits, and the highways at 1 bit too."""
+    names = [name for name in KNOWN if name != RECOMPUTED]
+    quantized = [f'{name}@1' for name in WITH_ADAPTERS if name.startswith('highway')]
+    return parse_methods(','.join([*names, *quantized]))
+
+
+def tables(sizes: Sizes) -> str:
+    """The three tables in Markdown."""
+    parts = [
+        overview(sizes),
+        'Trainable parameters in the backbone:',
+        by_method(
+            {trunk: sizes[config] for trunk, config in TRUNKS.items()},
+            lambda row: f'{row["trainable_backbone_params"]:,}',
+        ),
+        'Task file, MB (`full`: the whole model):',
+        by_method(sizes, lambda row: f'{row["task_bytes"] / 1e6:.1f}'),
+    ]
+    return '\n\n'.join(parts)
+
+
+def overview(sizes: Sizes) -> str:
+    """A line for each config as it is."""
+    lines = [
+        '| launch | trains in the backbone | trains in all | adapters, bytes | task file, bytes | '
+        'memory and time |',
+        '|---|---|---|---|---|---|',
+    ]
+    for config, rows in sizes.items():
+        row = rows[SHIPPED]
+        numbers = [
+            f'{row[key]:,}'
+            for key in (
+                'trainable_backbone_params', 'trainable_params', 'adapter_bytes', 'task_bytes',
+            )
+        ]  # fmt: skip
+        launch = f'`python tools/train.py configs/zoo/{config}.py`'
+        lines.append(f'| {" | ".join([launch, *numbers])} | not yet measured |')
+    return '\n'.join(lines)
+
+
+def by_method(columns: Sizes, told: Callable[[dict[str, Any]], str]) -> str:
+    """A line for each method, a column for each of ``columns``."""
+    lines = [f'| method | {" | ".join(columns)} |', '|---' * (len(columns) + 1) + '|']
+    for method in next(iter(columns.values())):
+        if method != SHIPPED:
+            cells = [told(rows[method]) for rows in columns.values()]
+            lines.append(f'| {method} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    """Count, and put the tables into the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--tables', action='store_true', help='count nothing')
+    if not parser.parse_args().tables:
+        os.environ.pop('MMQADAPTER_METHOD', None)
+        SIZES.parent.mkdir(parents=True, exist_ok=True)
+        SIZES.write_text(json.dumps(count_all(), indent=1) + '\n')
+    page = PAGE.read_text(encoding='utf-8')
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    made = tables(json.loads(SIZES.read_text()))
+    PAGE.write_text(f'{before}{BEGIN}\n\n{made}\n\n{END}{after}', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
