@@ -55,4 +55,5 @@ def load(folder: Path, name: str) -> dict[str, torch.Tensor]:
 def scores(work_dir: Path) -> dict[str, float]:
     """What mmengine logged of a test."""
     (log,) = work_dir.glob('*/*.json')
-    return json.loads(log.read_text())
+    # Every rank writes it: behind the last one's object may be the end of another's.
+    return json.JSONDecoder().raw_decode(log.read_text())[0]
