@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from copy import deepcopy
-from itertools import groupby
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmqadapter.adapters import Adapter, build_adapter, is_float
+from mmqadapter.adapters import is_float
 from mmqadapter.backbones.frozen import FrozenBackbone
-from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
-from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings, output_norms, plan_blocks
-from mmqadapter.highway import (
-    SAVED_TAPS,
-    Cell,
-    Highway,
-    Highways,
-    InheritedMerging,
-    LowRankMerging,
-    Recompute,
-    Stem,
-    build_cell,
+from mmqadapter.backbones.highway_parts import (
+    DOWNSAMPLE,
+    build_cells,
+    build_mergings,
+    build_stem,
+    copy_norms,
 )
-from mmqadapter.registry import MODELS, build_own, config_of, full_config
-
-DOWNSAMPLE = ('inherited', 'low-rank')
-# Sites of adapters that change a projection of the trunk, and do not map tokens to tokens.
-PROJECTION_SITES = {'qkv'}
+from mmqadapter.backbones.in_path import adapt_block
+from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
+from mmqadapter.backbones.trunk_plan import PlannedBlock, output_norms, plan_blocks
+from mmqadapter.highway import SAVED_TAPS, Cell, Highway, Highways, Recompute, Stem
+from mmqadapter.registry import MODELS, config_of, full_config
 
 
 @MODELS.register_module()
@@ -95,10 +86,10 @@ class HighwayBackbone(FrozenBackbone):
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = highway = Highway(
-                _build_cells(plan, adapter, quantizer, cell, Recompute(SAVED_TAPS[saved_taps])),
-                self._build_mergings(plan, downsample, quantizer),
-                self._copy_norms(),
-                _build_stem(stem, quantizer, self.trunk, plan[0].channels),
+                build_cells(plan, adapter, quantizer, cell, Recompute(SAVED_TAPS[saved_taps])),
+                build_mergings(self.trunk, self.family, plan, downsample, quantizer),
+                copy_norms(self.trunk, self._norms),
+                build_stem(stem, quantizer, self.trunk, plan[0].channels),
             )
             self._run = TrunkRun(highway)
             for block in plan:
@@ -135,22 +126,6 @@ class HighwayBackbone(FrozenBackbone):
                 'blocks in path can tasks share a run. Use TaskBank.use to switch tasks.'
             )
         self._run.highway = Highways(highways)
-
-    def _copy_norms(self) -> Iterator[nn.Module]:
-        for name in self._norms:
-            norm = self.trunk.get_submodule(name) if name else nn.Identity()
-            yield deepcopy(norm).requires_grad_(True)
-
-    def _build_mergings(
-        self, plan: Sequence[PlannedBlock], downsample: str, quantizer: dict | None
-    ) -> Iterator[nn.Module]:
-        needed = sum('merge' in block.ends for block in plan)
-        for merging, _ in zip(mergings(self.trunk, self.family), range(needed), strict=False):
-            if downsample == 'inherited':
-                order = self.family.patch_order
-                yield InheritedMerging(merging.norm, merging.reduction, order)
-            else:
-                yield _low_rank_merging(merging.reduction, quantizer)
 
     def _adapt_in_path(
         self, plan: Sequence[PlannedBlock], adapter: dict, quantizer: dict | None
@@ -189,43 +164,3 @@ def _last(plan: Sequence[PlannedBlock], count: int) -> Sequence[PlannedBlock]:
             f'to {len(plan)}.'
         )
     return plan[len(plan) - count :]
-
-
-def _build_cells(
-    plan: Iterable[PlannedBlock],
-    adapter: dict,
-    quantizer: dict | None,
-    cell: dict,
-    recompute: Recompute,
-) -> Iterator[list[nn.Module]]:
-    for _, blocks in groupby(plan, key=lambda block: block.stage):
-        yield [
-            build_cell(cell, _token_adapter(adapter, quantizer, block.channels), recompute)
-            for block in blocks
-            for _ in range(TAPS_PER_BLOCK)
-        ]
-
-
-def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Adapter:
-    built = build_adapter(adapter, quantizer, channels=channels)
-    if PROJECTION_SITES.intersection(built.sites):
-        raise ValueError(
-            f'{adapter["type"]!r} changes a projection of the trunk: it cannot sit on a highway; '
-            'use DualLowRankAdapter, SequentialAdapter or AdaptFormer.'
-        )
-    return built
-
-
-def _build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
-    embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    built = build_own(stem, stride=embedding.stride[0], channels=channels)
-    if quantizer is not None and not is_float(quantizer):
-        built.quantize(quantizer)
-    return built
-
-
-def _low_rank_merging(reduction: nn.Linear, quantizer: dict | None) -> LowRankMerging:
-    merging = LowRankMerging(reduction.in_features // 4, reduction.out_features)
-    if quantizer is not None and not is_float(quantizer):
-        merging.quantize(quantizer)
-    return merging

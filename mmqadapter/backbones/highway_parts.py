@@ -1,0 +1,89 @@
+"""What a highway is built of, made to fit a trunk: cells, mergings, output norms, stem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from itertools import groupby
+
+from torch import nn
+
+from mmqadapter.adapters import Adapter, build_adapter, is_float
+from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.taps import TAPS_PER_BLOCK
+from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings
+from mmqadapter.highway import InheritedMerging, LowRankMerging, Recompute, build_cell
+from mmqadapter.registry import build_own
+
+DOWNSAMPLE = ('inherited', 'low-rank')
+# Sites of adapters that change a projection of the trunk, and do not map tokens to tokens.
+PROJECTION_SITES = {'qkv'}
+
+
+def build_cells(
+    plan: Iterable[PlannedBlock],
+    adapter: dict,
+    quantizer: dict | None,
+    cell: dict,
+    recompute: Recompute,
+) -> Iterator[list[nn.Module]]:
+    """Cells of each stage, one for each tap.
+
+    Raises:
+        ValueError: An unknown adapter, quantiser or cell, or an adapter of projections.
+    """
+    for _, blocks in groupby(plan, key=lambda block: block.stage):
+        yield [
+            build_cell(cell, _token_adapter(adapter, quantizer, block.channels), recompute)
+            for block in blocks
+            for _ in range(TAPS_PER_BLOCK)
+        ]
+
+
+def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Adapter:
+    built = build_adapter(adapter, quantizer, channels=channels)
+    if PROJECTION_SITES.intersection(built.sites):
+        raise ValueError(
+            f'{adapter["type"]!r} changes a projection of the trunk: it cannot sit on a highway; '
+            'use DualLowRankAdapter, SequentialAdapter or AdaptFormer.'
+        )
+    return built
+
+
+def build_mergings(
+    trunk: nn.Module,
+    family: BlockFamily,
+    plan: Sequence[PlannedBlock],
+    downsample: str,
+    quantizer: dict | None,
+) -> Iterator[nn.Module]:
+    """What takes the side stream from stage to stage: one of ``DOWNSAMPLE``."""
+    needed = sum('merge' in block.ends for block in plan)
+    for merging, _ in zip(mergings(trunk, family), range(needed), strict=False):
+        if downsample == 'inherited':
+            yield InheritedMerging(merging.norm, merging.reduction, family.patch_order)
+        else:
+            yield _low_rank_merging(merging.reduction, quantizer)
+
+
+def _low_rank_merging(reduction: nn.Linear, quantizer: dict | None) -> LowRankMerging:
+    merging = LowRankMerging(reduction.in_features // 4, reduction.out_features)
+    if quantizer is not None and not is_float(quantizer):
+        merging.quantize(quantizer)
+    return merging
+
+
+def copy_norms(trunk: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:
+    """Trained copies of the trunk's output norms; an identity for a map without one."""
+    for name in names:
+        norm = trunk.get_submodule(name) if name else nn.Identity()
+        yield deepcopy(norm).requires_grad_(True)
+
+
+def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
+    """What the side stream starts from, at the resolution of the trunk's patch embedding."""
+    embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    built = build_own(stem, stride=embedding.stride[0], channels=channels)
+    if quantizer is not None and not is_float(quantizer):
+        built.quantize(quantizer)
+    return built
