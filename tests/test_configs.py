@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from mmqadapter.accounting import tuned_backbone
-from mmqadapter.adapters import quantized_weights
+from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmqadapter.running import build_model, load_config
 

@@ -6,7 +6,6 @@ from mmqadapter.adapters.base import (
     build_adapter,
     is_float,
     quantize_matrices,
-    quantized_weights,
 )
 from mmqadapter.adapters.conv_adapter import ConvAdapter
 from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter
@@ -28,5 +27,4 @@ __all__ = [
     'build_adapter',
     'is_float',
     'quantize_matrices',
-    'quantized_weights',
 ]

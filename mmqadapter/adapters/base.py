@@ -6,7 +6,7 @@ Shapes: B batch, L tokens, C channels, r width or rank of the bottleneck.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -119,16 +119,6 @@ def _build_quantizer(quantizer: dict) -> GaussianQuantizer:
 def is_float(quantizer: dict | None) -> bool:
     """Whether a quantiser config means float weights: None, or 32 bits."""
     return quantizer is None or quantizer.get('bits') == 32
-
-
-def quantized_weights(
-    module: nn.Module,
-) -> Iterator[tuple[str, GaussianQuantizer, nn.Parameter]]:
-    """Name, quantiser and latent weight of each quantised matrix, in stored order."""
-    for name, layer in module.named_modules():
-        if parametrize.is_parametrized(layer, 'weight'):
-            chain = layer.parametrizations.weight
-            yield name, chain[0], chain.original
 
 
 class Bottleneck(Adapter):

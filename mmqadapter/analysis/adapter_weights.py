@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mmqadapter.accounting import tuned_backbone
-from mmqadapter.adapters import quantized_weights
+from mmqadapter.quant import quantized_weights
 from mmqadapter.random_state import seeded
 
 DECODED, LATENT = 'decoded', 'latent'

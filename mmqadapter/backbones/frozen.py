@@ -12,10 +12,11 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
-from mmqadapter.adapters import quantized_weights
+from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
 from mmqadapter.backbones.presets import chosen_parameters
 from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
+from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS
 from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.trunk import fuse_attention, parse_dtype, store_blocks
@@ -67,6 +68,7 @@ class FrozenBackbone(BaseModule):
         if fused_attention:
             fuse_attention(self.trunk, self.family.fused)
         store_blocks(find_blocks(self.trunk, self.family).values(), self.trunk_dtype)
+        self.register_forward_pre_hook(quantize_adapters)
         self.train()  # a new module trains: this puts the trunk in eval mode
 
     @property

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mmqadapter.adapters import quantized_weights
 from mmqadapter.budget.blank_model import FLOAT_BITS
 from mmqadapter.budget.container import Entries
-from mmqadapter.quant import packed_bytes
+from mmqadapter.quant import packed_bytes, quantized_weights
 from mmqadapter.taskfile.blobs import CODES, FLOATS, STATISTICS
 from mmqadapter.taskfile.contents import BLOB_PREFIX
 

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from mmqadapter.highway.saved_taps import TapFormat
+from mmqadapter.quant import GivenWeights
 
 RandomStates = tuple[Tensor, tuple[list[int], list[Tensor]]]
 
@@ -31,17 +32,18 @@ class Recompute:
 
     def __call__(self, module: nn.Module, x: Tensor, *args: Any) -> Tensor:
         """``module(x, *args)``; ``args`` hold no tensors."""
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        if not (torch.is_grad_enabled() and (parameters or x.requires_grad)):
+        given = GivenWeights(module)
+        trained = given.trained(module)
+        if not (torch.is_grad_enabled() and (trained or x.requires_grad)):
             return module(x, *args)
-        return _Recomputed.apply(_Call(module, args), self.tap_format, x, *parameters)
+        return _Recomputed.apply(_Call(module, args, given), self.tap_format, x, *trained)
 
 
 class _Call:
     """One call of a module that can be made a second time under the same conditions."""
 
-    def __init__(self, module: nn.Module, args: tuple) -> None:
-        self.module, self.args = module, args
+    def __init__(self, module: nn.Module, args: tuple, given: GivenWeights) -> None:
+        self.module, self.args, self.given = module, args, given
         self.random: RandomStates | None = None
 
     def first(self, x: Tensor) -> Tensor:
@@ -52,6 +54,7 @@ class _Call:
         return self.module(x, *self.args)
 
     def again(self, x: Tensor) -> Tensor:
+        self.given.restore()
         # In older PyTorch the cache may hold casts of weights from the first call, without a graph.
         autocast = torch.autocast(
             self.device, self.autocast_dtype, self.autocast, cache_enabled=False
@@ -63,22 +66,24 @@ class _Call:
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, call: _Call, tap_format: type[TapFormat], x: Tensor, *parameters: nn.Parameter
+        ctx: Any, call: _Call, tap_format: type[TapFormat], x: Tensor, *trained: Tensor
     ) -> Tensor:
-        ctx.call, ctx.tap_format, ctx.parameters = call, tap_format, parameters
-        ctx.dtype = x.dtype
-        ctx.save_for_backward(*tap_format.pack(x))
+        ctx.call, ctx.tap_format, ctx.dtype = call, tap_format, x.dtype
+        packed = tap_format.pack(x)
+        ctx.packed = len(packed)
+        ctx.save_for_backward(*packed, *trained)
         return call.first(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x = ctx.tap_format.unpack(ctx.saved_tensors, ctx.dtype).detach()
+        packed, trained = ctx.saved_tensors[: ctx.packed], ctx.saved_tensors[ctx.packed :]
+        x = ctx.tap_format.unpack(packed, ctx.dtype).detach()
         x.requires_grad_(ctx.needs_input_grad[2])
         output = ctx.call.again(x)
-        wanted = [t for t in (x, *ctx.parameters) if t.requires_grad]
+        wanted = [t for t in (x, *trained) if t.requires_grad]
         found = iter(torch.autograd.grad(output, wanted, grads))
-        return None, None, *(next(found) if t.requires_grad else None for t in (x, *ctx.parameters))
+        return None, None, *(next(found) if t.requires_grad else None for t in (x, *trained))
 
 
 def _draws(module: nn.Module) -> bool:

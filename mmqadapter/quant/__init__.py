@@ -24,6 +24,12 @@ from mmqadapter.quant.storage_forms import (
     settle,
     settled_state,
 )
+from mmqadapter.quant.together import (
+    GivenWeights,
+    QuantizedWeight,
+    quantize_together,
+    quantized_weights,
+)
 
 __all__ = [
     'BITS',
@@ -31,10 +37,12 @@ __all__ = [
     'KEPT',
     'Encoded',
     'GaussianQuantizer',
+    'GivenWeights',
     'HalfRounding',
     'Layer',
     'LayerQuantizer',
     'PackedWeight',
+    'QuantizedWeight',
     'attach',
     'attached',
     'code_entropy',
@@ -47,6 +55,8 @@ __all__ = [
     'output_dim',
     'pack',
     'packed_bytes',
+    'quantize_together',
+    'quantized_weights',
     'round_to_half',
     'settle',
     'settled_state',

@@ -42,34 +42,64 @@ def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, 
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Quantise-dequantise with the published gradient, through mean and std as well."""
+    """Quantise-dequantise with the published gradient, through mean and std as well.
+
+    For a stack (n, out, in, ...) of weights of equal shape, each with statistics of its own. Kept
+    for backward are the weights themselves, which are there anyway, and their codes.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        weight: Tensor,
-        mean: Tensor,
-        std: Tensor,
-        levels: Tensor,
-        thresholds: Tensor,
-        dims: tuple[int, ...],
-    ) -> Tensor:
-        codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds, out_int32=True)
-        ctx.save_for_backward(weight, mean, std, codes.to(torch.uint8), levels)
-        ctx.dims = dims
+    def forward(ctx: Any, quantizer: GaussianQuantizer, *weights: Tensor) -> Tensor:
+        levels, thresholds = _codebook(quantizer.bits, quantizer.criterion, weights[0].device)
+        stack = torch.stack(weights)
+        mean, std = quantizer.statistics(stack)
+        codes = torch.bucketize((stack - mean) / (std + EPSILON), thresholds, out_int32=True)
+        ctx.save_for_backward(mean, std, codes.to(torch.uint8), levels, *weights)
+        ctx.dims = quantizer.stack_dims(stack)
         return levels[codes] * std + mean
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        (grad,), (weight, mean, std, codes, levels) = grads, ctx.saved_tensors
-        dims, centred = ctx.dims, weight - mean
-        count = weight.numel() // std.numel()
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (mean, std, codes, levels, *weights) = grads, ctx.saved_tensors
+        dims, centred = ctx.dims, torch.stack(weights) - mean
+        count = centred.numel() // std.numel()
         ratio = std / (std + EPSILON)
         residual = levels[codes.int()] - ratio * centred / (std + EPSILON)
         # d std / d weight = centred / ((n - 1) std); d mean / d weight = 1 / n.
         through_std = (grad * residual).sum(dims, keepdim=True) * centred / ((count - 1) * std)
         through_mean = (1 - ratio) * grad.mean(dims, keepdim=True)
-        return ratio * grad + through_std + through_mean, None, None, None, None, None
+        return None, *(ratio * grad + through_std + through_mean).unbind()
+
+
+class Given:
+    """A quantised weight that was computed beforehand, with others; copies start without.
+
+    It is of use as long as the latent weight has not changed since.
+    """
+
+    def __init__(self) -> None:
+        self._value: Tensor | None = None
+        self._version = 0
+
+    def put(self, latent: Tensor, value: Tensor) -> None:
+        """Keep the quantised ``value`` of a latent weight."""
+        self._value, self._version = value, latent._version
+
+    def get(self, latent: Tensor) -> Tensor | None:
+        """The value of ``latent``; None if there is none, or it has changed since."""
+        return self._value if self._value is not None and self._is_of(latent) else None
+
+    def clear(self) -> None:
+        """Forget it."""
+        self._value = None
+
+    def _is_of(self, latent: Tensor) -> bool:
+        value: Any = self._value
+        return self._version == latent._version and value.device == latent.device
+
+    def __reduce__(self) -> tuple[type[Given], tuple[()]]:
+        """Neither the value nor its graph can be copied."""
+        return Given, ()
 
 
 @MODELS.register_module()
@@ -103,6 +133,7 @@ class GaussianQuantizer(nn.Module):
             raise ValueError(f'granularity={granularity!r} is unknown; use one of {GRANULARITIES}.')
         self.bits, self.criterion, self.granularity = bits, criterion, granularity
         self.folded: Encoded | None = None
+        self.given = Given()
         self.register_buffer('_decoded', None, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -113,11 +144,17 @@ class GaussianQuantizer(nn.Module):
         """
         if self._decoded is not None:
             return self._decoded
-        levels, thresholds = _codebook(self.bits, self.criterion, weight.device)
-        latent, dims = weight.float(), self._dims(weight)
-        mean, std = self._statistics(latent)
-        value = _StraightThrough.apply(latent, mean, std, levels, thresholds, dims)
-        return value.to(weight.dtype)
+        given = self.given.get(weight) if self.training else None
+        return self.quantize([weight])[0] if given is None else given
+
+    def quantize(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Quantised values of latent weights of one shape, dtype and device, in one call.
+
+        Raises:
+            ValueError: One of them is constant, or holds NaN or inf.
+        """
+        values = _StraightThrough.apply(self, *(weight.float() for weight in weights))
+        return values.to(weights[0].dtype).unbind()
 
     def fold(self, encoded: Encoded | None, like: Tensor) -> None:
         """Give this stored matrix from now on, on the device and in the dtype of ``like``.
@@ -134,7 +171,7 @@ class GaussianQuantizer(nn.Module):
             return self.folded
         _, thresholds = _codebook(self.bits, self.criterion, weight.device)
         weight = weight.float()
-        mean, std = self._statistics(weight)
+        mean, std = (value[0] for value in self.statistics(weight[None]))
         codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds)
         return Encoded(codes.to(torch.uint8), mean, std)
 
@@ -170,24 +207,37 @@ class GaussianQuantizer(nn.Module):
         return f'{settings}, granularity={self.granularity!r}'
 
     @property
+    def kind(self) -> tuple[Any, ...]:
+        """What quantisers share that give equal values to equal weights."""
+        return self.bits, self.criterion, self._kept_dim, self.statistics_dtype
+
+    @property
     def _kept_dim(self) -> int | None:
         """The dimension along which statistics differ; None for one of each."""
         return self.output_dim if self.granularity == 'channel' else None
+
+    def stack_dims(self, stack: Tensor) -> tuple[int, ...]:
+        """Dimensions of a stack (n, out, in, ...) of weights that share a mean and a std."""
+        return tuple(dim + 1 for dim in self._dims(stack[0]))
 
     def _dims(self, weight: Tensor) -> tuple[int, ...]:
         return tuple(dim for dim in range(weight.ndim) if dim != self._kept_dim)
 
     @torch.no_grad()
-    def _statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased std of ``weight`` (float32) as they are stored, in float32."""
-        both = torch.std_mean(weight, self._dims(weight), keepdim=True)
+    def statistics(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased std of each weight of a stack (n, out, in, ...), float32, as stored.
+
+        Raises:
+            ValueError: A weight is constant, or holds NaN or inf.
+        """
+        both = torch.std_mean(stack, self.stack_dims(stack), keepdim=True)
         std, mean = (value.to(self.statistics_dtype).float() for value in both)
         constant = CONSTANT * torch.finfo(self.statistics_dtype).eps * mean.abs()
         if not bool((std.isfinite() & (std > constant)).all()):
             raise ValueError(
-                f'a weight of shape {tuple(weight.shape)} cannot be quantised: it is constant, NaN '
-                f'or inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it with '
-                'random values; if it broke during training, lower the learning rate or clip '
+                f'a weight of shape {tuple(stack.shape[1:])} cannot be quantised: it is constant, '
+                f'NaN or inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it '
+                'with random values; if it broke during training, lower the learning rate or clip '
                 "gradients. granularity='channel' needs two weights or more for each output."
             )
         return mean, std

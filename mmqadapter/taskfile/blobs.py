@@ -7,8 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.adapters import quantized_weights
-from mmqadapter.quant import Encoded, GaussianQuantizer, pack, packed_bytes, unpack
+from mmqadapter.quant import (
+    Encoded,
+    GaussianQuantizer,
+    pack,
+    packed_bytes,
+    quantized_weights,
+    unpack,
+)
 
 CODES, STATISTICS, FLOATS = 'codes', 'statistics', 'floats'
 

@@ -10,8 +10,9 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
 
-from mmqadapter.adapters import Adapter, AdaptFormer, build_adapter, is_float, quantized_weights
+from mmqadapter.adapters import Adapter, AdaptFormer, build_adapter, is_float
 from mmqadapter.adapters.scale import LearnedScale
+from mmqadapter.quant import quantized_weights
 
 Change = Callable[[Adapter, Tensor], Tensor]
 ALL_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8, 32])

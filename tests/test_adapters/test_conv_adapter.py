@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.adapters import ConvAdapter, SequentialAdapter, build_adapter, quantized_weights
+from mmqadapter.adapters import ConvAdapter, SequentialAdapter, build_adapter
+from mmqadapter.quant import quantized_weights
 
 GRID = (3, 5)
 SIZES = pytest.mark.parametrize('kernel_size', [1, 3, (3, 5, 7)])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmqadapter.adapters import Adapter, DualLowRankAdapter, build_adapter, quantized_weights
+from mmqadapter.adapters import Adapter, DualLowRankAdapter, build_adapter
+from mmqadapter.quant import quantized_weights
 
 BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8, 32])
 KINDS = pytest.mark.parametrize('kind', ['DualLowRankAdapter', 'LoRand'])

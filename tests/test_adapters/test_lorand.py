@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmqadapter.adapters import Adapter, LoRand, build_adapter, quantized_weights
+from mmqadapter.adapters import Adapter, LoRand, build_adapter
+from mmqadapter.quant import quantized_weights
 from mmqadapter.taskfile.blobs import decode_adapters, encode_adapters
 
 

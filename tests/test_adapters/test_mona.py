@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmqadapter.adapters import Mona, build_adapter, quantized_weights
+from mmqadapter.adapters import Mona, build_adapter
+from mmqadapter.quant import quantized_weights
 
 
 def count(module: nn.Module) -> int:

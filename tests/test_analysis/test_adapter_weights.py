@@ -7,13 +7,13 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmqadapter.adapters import quantized_weights
 from mmqadapter.analysis.adapter_weights import (
     float_matrices,
     quantizable,
     require_adapters,
     tuned_weights,
 )
+from mmqadapter.quant import quantized_weights
 
 HIGHWAY = dict(
     type='mmqadapter.HighwayBackbone',

@@ -13,8 +13,8 @@ from nets import ADAPTERS, ONE_BIT, backward, bare, equal, images, randomize, tr
 from torch import Tensor, nn
 
 from mmqadapter.accounting import saved_for_backward
-from mmqadapter.adapters import quantized_weights
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
+from mmqadapter.quant import quantized_weights
 
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 Factory = Callable[..., dict]

@@ -13,8 +13,8 @@ from mmengine.registry import MODELS, DefaultScope
 from nets import BRANCHES, ONE_BIT, bare, equal, images, randomize
 from torch import nn
 
-from mmqadapter.adapters import quantized_weights
 from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
+from mmqadapter.quant import quantized_weights
 
 Factory = Callable[..., dict]
 

@@ -14,8 +14,8 @@ from nets import ONE_BIT, backward, bare, detector, equal, images, randomize, se
 from torch import nn
 
 from mmqadapter import load_task, save_task
-from mmqadapter.adapters import quantized_weights
 from mmqadapter.backbones import HighwayBackbone
+from mmqadapter.quant import quantized_weights
 
 Factory = Callable[..., dict]
 

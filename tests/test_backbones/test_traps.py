@@ -11,8 +11,8 @@ from mmengine.optim import build_optim_wrapper
 from nets import ADAPTERS, ONE_BIT, detector, randomize, segmentor, trained
 from torch import nn
 
-from mmqadapter.adapters import quantized_weights
 from mmqadapter.backbones import AdaptedBackbone
+from mmqadapter.quant import quantized_weights
 
 Factory = Callable[..., dict]
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)

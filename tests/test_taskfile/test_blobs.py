@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.adapters import build_adapter, quantized_weights
-from mmqadapter.quant import unpack
+from mmqadapter.adapters import build_adapter
+from mmqadapter.quant import quantized_weights, unpack
 from mmqadapter.taskfile.blobs import (
     CODES,
     FLOATS,

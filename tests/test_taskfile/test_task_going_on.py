@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter import load_task, save_task
-from mmqadapter.adapters import quantized_weights
+from mmqadapter.quant import quantized_weights
 
 Build = Callable[..., nn.Module]
 Train = Callable[[nn.Module], nn.Module]

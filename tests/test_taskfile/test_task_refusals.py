@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mmqadapter import inspect_task, load_task, save_task
-from mmqadapter.adapters import quantized_weights
+from mmqadapter.quant import quantized_weights
 from mmqadapter.taskfile.format import TaskContent, read_content, write_content
 
 Build = Callable[..., nn.Module]

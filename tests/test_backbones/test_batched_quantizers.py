@@ -1,0 +1,104 @@
+"""Quantisers of a wrapped backbone, batched: gradients of each alone, whatever runs in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from nets import ONE_BIT, backward, images, randomize
+from torch import Tensor
+
+from mmqadapter.backbones import FrozenBackbone
+from mmqadapter.quant import quantized_weights
+from mmqadapter.registry import MODELS
+
+Factory = Callable[..., dict]
+CONV = dict(type='ConvAdapter', width=4)
+HIGHWAY = dict(type='HighwayBackbone', taps='stream', cell='JoinedCell')
+EVERY_WRAPPER = pytest.mark.parametrize(
+    'options',
+    [
+        dict(type='AdaptedBackbone'),
+        HIGHWAY,
+        dict(HIGHWAY, inpath_blocks=1),
+        dict(HIGHWAY, downsample='low-rank', stem='ConvStem'),
+    ],
+    ids=['in-path', 'highway', 'both', 'highway-low-rank'],
+)
+pytestmark = pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
+
+
+def build(cfg: dict, options: dict[str, Any]) -> FrozenBackbone:
+    """A wrapper with adapters of 1 bit that have moved."""
+    torch.manual_seed(0)
+    wrapped = MODELS.build(dict(options, backbone=cfg, adapter=CONV, quantizer=ONE_BIT))
+    randomize(wrapped.adapters)
+    return wrapped.train()
+
+
+def alone(wrapped: FrozenBackbone) -> FrozenBackbone:
+    """The same, each quantiser by itself."""
+    copy = deepcopy(wrapped)
+    copy._forward_pre_hooks.clear()
+    return copy
+
+
+def moved(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Those that are there."""
+    return {name: gradient for name, gradient in gradients.items() if gradient is not None}
+
+
+@EVERY_WRAPPER
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_gradients(tiny_backbone: Factory, options: dict, with_cp: bool) -> None:
+    wrapped = build(tiny_backbone(with_cp=with_cp), options)
+    expected = moved(backward(alone(wrapped)))
+    found = moved(backward(wrapped))
+    assert found.keys() == expected.keys()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@EVERY_WRAPPER
+def test_layers_read_shared_values(tiny_backbone: Factory, options: dict) -> None:
+    wrapped = build(tiny_backbone(), options)
+    wrapped(images())
+    weights = list(quantized_weights(wrapped))
+    assert weights
+    assert all(weight.quantizer.given.get(weight.latent) is not None for weight in weights)
+
+
+@EVERY_WRAPPER
+def test_two_forward_passes_before_backward(tiny_backbone: Factory, options: dict) -> None:
+    wrapped = build(tiny_backbone(), options)
+    twice = [sum(m.square().sum() for m in wrapped(x)) for x in (images(), images().flip(-1))]
+    sum(twice).backward()
+    found = {n: p.grad.clone() for n, p in wrapped.named_parameters() if p.grad is not None}
+    wrapped.zero_grad()
+    for x in (images(), images().flip(-1)):  # the gradients of each in turn
+        sum(m.square().sum() for m in wrapped(x)).backward()
+    expected = {n: p.grad for n, p in wrapped.named_parameters() if p.grad is not None}
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@EVERY_WRAPPER
+def test_a_step_changes_what_is_read(tiny_backbone: Factory, options: dict) -> None:
+    wrapped = build(tiny_backbone(), options)
+    wrapped(images())
+    weight = next(quantized_weights(wrapped))
+    before = weight.quantizer.given.get(weight.latent).clone()
+    with torch.no_grad():
+        for _, _, latent in quantized_weights(wrapped):
+            latent.mul_(3.0)
+    wrapped(images())
+    torch.testing.assert_close(weight.quantizer.given.get(weight.latent), 3.0 * before)
+
+
+@EVERY_WRAPPER
+def test_a_copy_after_a_step(tiny_backbone: Factory, options: dict) -> None:
+    wrapped = build(tiny_backbone(), options)
+    maps = wrapped(images())
+    for one, other in zip(maps, deepcopy(wrapped)(images()), strict=True):
+        torch.testing.assert_close(one, other)

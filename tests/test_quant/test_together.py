@@ -1,0 +1,141 @@
+"""quantize_together: few calls, the values and gradients of each weight alone, never stale ones."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmqadapter.quant import (
+    BITS,
+    GaussianQuantizer,
+    GivenWeights,
+    quantize_together,
+    quantized_weights,
+)
+
+
+class Counter(TorchDispatchMode):
+    """Counts calls of ``bucketize``, one for each call of a quantiser."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 'bucketize' in func.name()
+        return func(*args, **(kwargs or {}))
+
+
+def net(bits: int = 1, granularity: str = 'tensor') -> nn.Sequential:
+    """Four matrices of two shapes, one of them without a quantiser between."""
+    layers = [nn.Linear(6, 4), nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 4), nn.Linear(4, 6)]
+    for layer in (*layers[:2], *layers[3:]):
+        quantizer = GaussianQuantizer(bits, granularity=granularity)
+        parametrize.register_parametrization(layer, 'weight', quantizer)
+    return nn.Sequential(*layers).train()
+
+
+def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Of the sum of squares of the output."""
+    model.zero_grad()
+    model(x).square().sum().backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize('bits', BITS)
+@pytest.mark.parametrize('granularity', ['tensor', 'channel'])
+def test_output_and_gradients_are_those_of_each_alone(bits: int, granularity: str) -> None:
+    model, x = net(bits, granularity), torch.randn(3, 6)
+    output, expected = model(x), gradients(model, x)
+    quantize_together(model)
+    torch.testing.assert_close(model(x), output)
+    found = gradients(model, x)
+    assert found.keys() == expected.keys()
+    torch.testing.assert_close(found, expected)
+
+
+def test_one_call_a_shape() -> None:
+    model, x = net(), torch.randn(3, 6)
+    with Counter() as alone:
+        model(x)
+    with Counter() as together:
+        quantize_together(model)
+        model(x)
+    assert (alone.calls, together.calls) == (4, 2)
+
+
+def test_settings_are_not_mixed() -> None:
+    model = net(1)
+    model[3].parametrizations['weight'][0].bits = 2
+    quantize_together(model)
+    assert [w.unique().numel() for w in (model[0].weight, model[3].weight)] == [2, 4]
+
+
+def test_a_changed_weight_is_quantised_again() -> None:
+    model = net()
+    quantize_together(model)
+    latent = next(quantized_weights(model)).latent
+    with torch.no_grad():
+        latent.mul_(2.0)
+    expected = GaussianQuantizer(1)(latent)
+    assert torch.equal(model[0].weight, expected)
+
+
+def test_in_eval_mode_layers_quantise_their_own() -> None:
+    model, x = net(), torch.randn(3, 6)
+    quantize_together(model)
+    model.eval()
+    with Counter() as counter:
+        model(x)
+    assert counter.calls == 4
+    with Counter() as counter:
+        quantize_together(model)
+    assert counter.calls == 0
+
+
+def test_folded_weights_stay_as_loaded() -> None:
+    model = net()
+    _, quantizer, latent = next(quantized_weights(model))
+    encoded = quantizer.encode(torch.randn_like(latent))
+    quantizer.fold(encoded, latent)
+    quantize_together(model)
+    assert torch.equal(model[0].weight, quantizer.decode(encoded))
+
+
+def test_a_copy_is_independent() -> None:
+    model, x = net(), torch.randn(3, 6)
+    quantize_together(model)
+    copy, expected = deepcopy(model), model(x)
+    with torch.no_grad():
+        for weight in quantized_weights(copy):
+            weight.latent.normal_()
+    quantize_together(copy)
+    assert not torch.equal(copy(x), expected)
+    assert torch.equal(model(x), expected)
+
+
+def test_a_broken_weight_is_refused() -> None:
+    model = net()
+    with torch.no_grad():
+        model[4].parametrizations['weight'].original[0, 0] = float('nan')
+    with pytest.raises(ValueError, match='NaN'):
+        quantize_together(model)
+
+
+def test_given_weights_are_read_again_after_others_came() -> None:
+    model, x = net(), torch.randn(3, 6)
+    quantize_together(model)
+    given = GivenWeights(model)
+    first = model[0].weight
+    quantize_together(model)
+    assert model[0].weight is not first
+    given.restore()
+    assert model[0].weight is first
+    trained = given.trained(model)
+    assert len(trained) == len(list(model.parameters()))
+    found = torch.autograd.grad(model(x).sum(), trained)
+    assert all(gradient is not None for gradient in found)
