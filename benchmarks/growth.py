@@ -1,0 +1,158 @@
+"""How cost grows with depth, resolution and batch: full fine-tuning and the highway side by side.
+
+python benchmarks/growth.py --out benchmarks/results/growth
+
+Along each axis the methods take turns at every point, in float32 with random weights; seconds are
+medians of whole steps, bytes those that autograd keeps for backward. The exponent p of
+cost ~ x^p is fitted by least squares on logarithms; x is pixels, images, or weights of the trunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from backbone_cost import METHODS, NETS, Measured
+from rich.console import Console
+from rich.progress import track
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+
+COSTS = {'step_seconds': 'seconds a step', 'saved_bytes': 'bytes kept for backward'}
+
+
+class Point(NamedTuple):
+    """One net on one batch."""
+
+    net: str
+    size: int
+    batch: int
+
+
+AXES: dict[str, tuple[Callable[[Point], float], list[Point]]] = {
+    'weights of the trunk': (
+        lambda point: trunk_weights(point.net),
+        [Point(net, 224, 1) for net in ('swin-t', 'swin-s', 'swin-b', 'swin-l')],
+    ),
+    'pixels': (
+        lambda point: point.size**2,
+        [Point('swin-t', size, 1) for size in (256, 384, 512, 768, 1024)],
+    ),
+    'images in a batch': (
+        lambda point: point.batch,
+        [Point('swin-t', 256, batch) for batch in (1, 2, 4, 8)],
+    ),
+}
+NETS['swin-s'] = dict(NETS['swin-t'], depths=(2, 2, 18, 2))
+
+
+def trunk_weights(net: str) -> float:
+    """Number of weights in the blocks, to leading order: 12 C^2 a block."""
+    width, depths = NETS[net]['embed_dims'], NETS[net]['depths']
+    return sum(12 * depth * (width * 2**stage) ** 2 for stage, depth in enumerate(depths))
+
+
+def measure(point: Point, methods: list[str], steps: int) -> dict[str, dict[str, float]]:
+    """Costs of each method at a point."""
+    images = torch.randn(point.batch, 3, point.size, point.size)
+    built = {name: Measured(METHODS[name](dict(NETS[point.net])), images) for name in methods}
+    saved = {name: one.saved_bytes() for name, one in built.items()}
+    for _ in range(1 + steps):
+        for one in built.values():
+            one.step()
+    return {
+        name: {
+            'step_seconds': statistics.median(one.step_seconds[1:]),
+            'saved_bytes': float(saved[name]),
+        }
+        for name, one in built.items()
+    }
+
+
+def exponent(x: list[float], y: list[float]) -> float | None:
+    """p of y ~ x^p; None where something costs nothing."""
+    return None if min(y) <= 0 else float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def along(axis: str, methods: list[str], steps: int) -> list[dict]:
+    """One row a method and cost."""
+    of_point, points = AXES[axis]
+    measured = [measure(point, methods, steps) for point in track(points, axis)]
+    x = [of_point(point) for point in points]
+    rows = []
+    for method in methods:
+        for cost in COSTS:
+            y = [one[method][cost] for one in measured]
+            rows.append(
+                {'axis': axis, 'method': method, 'cost': cost, 'x': x, 'y': y,
+                 'points': [list(point) for point in points], 'exponent': exponent(x, y)}
+            )  # fmt: skip
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    """Exponents, one line an axis and cost."""
+    methods = list(dict.fromkeys(row['method'] for row in rows))
+    lines = [f'| cost | grows with | {" | ".join(methods)} |', '|---' * (len(methods) + 2) + '|']
+    for axis in dict.fromkeys(row['axis'] for row in rows):
+        for cost, title in COSTS.items():
+            found = {
+                r['method']: r['exponent'] for r in rows if (r['axis'], r['cost']) == (axis, cost)
+            }
+            cells = ['-' if found[m] is None else f'{found[m]:.2f}' for m in methods]
+            lines.append(f'| {title} | {axis} | {" | ".join(cells)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Costs along the axes, on logarithmic scales."""
+    axes = list(dict.fromkeys(row['axis'] for row in rows))
+    figure, panels = plt.subplots(len(COSTS), len(axes), figsize=(4 * len(axes), 6), squeeze=False)
+    for row in rows:
+        panel = panels[list(COSTS).index(row['cost'])][axes.index(row['axis'])]
+        if min(row['y']) > 0:
+            panel.loglog(row['x'], row['y'], marker='o', label=row['method'])
+        panel.set(xlabel=row['axis'], ylabel=COSTS[row['cost']])
+    panels[0][0].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measure, fit, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    methods = ['full', 'frozen', 'joined cell, half']
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=methods)
+    parser.add_argument('--axes', nargs='+', choices=AXES, default=list(AXES))
+    parser.add_argument('--steps', type=int, default=3)
+    parser.add_argument('--out', type=Path, required=True)
+    args = parser.parse_args()
+    rows = [row for axis in args.axes for row in along(axis, args.methods, args.steps)]
+    header = {
+        'script': 'benchmarks/growth.py',
+        'date': date.today().isoformat(),
+        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
+        'torch': torch.__version__,
+        'precision': 'float32',
+        'steps': args.steps,
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
+    (args.out / 'report.md').write_text(markdown(rows))
+    draw(rows, args.out / 'growth.png')
+    Console().print(markdown(rows), markup=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
