@@ -81,7 +81,7 @@ def measure(point: Point, methods: list[str], steps: int) -> dict[str, dict[str,
 
 
 def exponent(x: list[float], y: list[float]) -> float | None:
-    """p of y ~ x^p; None where something costs nothing."""
+    """Power p of y ~ x^p; None where something costs nothing."""
     return None if min(y) <= 0 else float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 

@@ -1,0 +1,150 @@
+"""What data-parallel training sends and holds: measured for one rank, planned for many.
+
+python benchmarks/scale.py --out benchmarks/results/scale
+
+One process, one DDP rank over gloo: a communication hook counts the bytes of gradients that a step
+hands over, and autograd those that it keeps for backward, on one image in float32. From these the
+plan follows: a ring all-reduce sends and receives 2 (n - 1) / n of them on each of n ranks, however
+many there are, and a rank holds weights, gradients, AdamW's two moments, and what is kept for its
+images.
+"""
+
+import argparse
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from backbone_cost import METHODS, NETS
+from mmengine.registry import MODELS
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from mmqadapter.accounting import saved_for_backward
+
+
+class Case(NamedTuple):
+    """A net on images of a size in pixels."""
+
+    net: str
+    size: int
+
+
+NETS['vit-g'] = dict(
+    type='mmqadapter.TimmBackbone',
+    model_name='vit_giant_patch14_dinov2',
+    out_indices=(9, 19, 29, 39),
+    drop_path_rate=0.0,
+)
+CASES = (Case('swin-l', 512), Case('vit-g', 518))
+RANKS = (8, 64, 512)
+# The trunk of this case trains in more memory than a small machine has; counts suffice.
+COUNTED_ONLY = {('vit-g', 'full'), ('vit-g', 'full, recomputed')}
+GIGA = 1e9
+
+
+class SentBytes:
+    """Communication hook that counts what it is given, and sends it as DDP would."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def hook(self, state: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+        """Mean of a bucket of gradients over all ranks; DDP checks these annotations."""
+        self.total += bucket.buffer().nbytes
+        work = distributed.all_reduce(bucket.buffer(), async_op=True)
+        return work.get_future().then(_first)
+
+
+def _first(future: torch.futures.Future) -> Tensor:
+    return future.value()[0]
+
+
+def measure(case: Case, method: str) -> dict[str, Any]:
+    """Bytes of one rank with one image."""
+    torch.manual_seed(0)
+    model = MODELS.build(METHODS[method](dict(NETS[case.net])))
+    model.train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    row = {
+        'net': case.net,
+        'size': case.size,
+        'method': method,
+        'weight_bytes': sum(p.nbytes for p in model.parameters()),
+        'trained_bytes': sum(p.nbytes for p in trained),
+        'sent_bytes': sum(p.nbytes for p in trained),
+        'kept_bytes': None,
+        'measured': (case.net, method) not in COUNTED_ONLY,
+    }
+    return {**row, **_step(model, case)} if row['measured'] and trained else row
+
+
+def _step(model: torch.nn.Module, case: Case) -> dict[str, int]:
+    parallel, sent = DistributedDataParallel(model), SentBytes()
+    parallel.register_comm_hook(None, sent.hook)
+    with saved_for_backward(model) as kept:
+        maps = parallel(torch.randn(1, 3, case.size, case.size))
+    torch.autograd.backward(
+        [one for one in maps if one.requires_grad],
+        [torch.ones_like(one) for one in maps if one.requires_grad],
+    )
+    return {'sent_bytes': sent.total, 'kept_bytes': kept.total}
+
+
+def planned(row: dict[str, Any], ranks: int) -> float:
+    """Bytes that a rank sends in a step, and receives, in a ring all-reduce."""
+    return 2 * (ranks - 1) / ranks * row['sent_bytes']
+
+
+def held(row: dict[str, Any]) -> int:
+    """Bytes that a rank holds besides what it keeps for images: weights, gradients, moments."""
+    return row['weight_bytes'] + 3 * row['trained_bytes']
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The plan; ranks differ in what they send alone."""
+    ranks = ' | '.join(f'sent by a rank of {n}, MB' for n in RANKS)
+    lines = [
+        f'| net | method | weights, optimiser, GB | kept an image, GB | gradients, MB | {ranks} |',
+        '|---' * (5 + len(RANKS)) + '|',
+    ]
+    for row in rows:
+        kept = '-' if row['kept_bytes'] is None else f'{row["kept_bytes"] / GIGA:.2f}'
+        sent = ' | '.join(f'{planned(row, n) / 1e6:,.1f}' for n in RANKS)
+        lines.append(
+            f'| {row["net"]}, {row["size"]} px | {row["method"]} | {held(row) / GIGA:.2f} | {kept} '
+            f'| {row["sent_bytes"] / 1e6:,.1f} | {sent} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    """Measure, plan, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    methods = ['full', 'adaptformer-64', 'highway, half', 'joined cell, half', 'joined cell, 1 bit']
+    parser.add_argument('--methods', nargs='+', choices=METHODS, default=methods)
+    parser.add_argument('--nets', nargs='+', default=[case.net for case in CASES])
+    parser.add_argument('--out', type=Path, required=True)
+    args = parser.parse_args()
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', '29877')
+    distributed.init_process_group('gloo', rank=0, world_size=1)
+    cases = [(case, method) for case in CASES if case.net in args.nets for method in args.methods]
+    rows = [measure(*case) for case in track(cases)]
+    distributed.destroy_process_group()
+    header = {
+        'script': 'benchmarks/scale.py', 'date': date.today().isoformat(),
+        'torch': torch.__version__, 'precision': 'float32', 'ranks': RANKS,
+    }  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
+    (args.out / 'report.md').write_text(markdown(rows))
+    Console().print(markdown(rows), markup=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()
