@@ -28,6 +28,7 @@ class AdaptedBackbone(FrozenBackbone):
         trunk_dtype: See :class:`FrozenBackbone`. Gradients cross the trunk in it as under AMP:
             ``'float16'`` needs a scaled loss (``AmpOptimWrapper``), ``'bfloat16'`` does not.
         fused_attention: See :class:`FrozenBackbone`.
+        compiled_mlp: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter or quantiser, or ``blocks`` that match nothing.
@@ -42,8 +43,9 @@ class AdaptedBackbone(FrozenBackbone):
         trunk_drop_path: bool = False,
         trunk_dtype: str = 'float32',
         fused_attention: bool = False,
+        compiled_mlp: bool = False,
     ) -> None:
-        super().__init__(backbone, (), trunk_drop_path, trunk_dtype, fused_attention)
+        super().__init__(backbone, (), trunk_drop_path, trunk_dtype, fused_attention, compiled_mlp)
         chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):

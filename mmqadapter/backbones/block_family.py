@@ -25,6 +25,7 @@ class BlockFamily:
         mlp_in: Its input is the stream after attention, (B, L, C).
         mlp_branch: Gives the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child that ends the MLP branch; may have added the residual.
+        mlp: What computes the MLP, its norm and residual aside.
         qkv: Fused projection: an ``nn.Linear``, or an ``nn.MultiheadAttention`` that packs it.
         behind: Regex of parameters behind an output: used only if a later output follows the one
             that group 1 counts, or (no group) if the last block reaches an output.
@@ -49,6 +50,7 @@ class BlockFamily:
     mlp_in: str
     mlp_branch: str
     mlp_end: str
+    mlp: str
     qkv: str
     behind: str = '$'
     resized: tuple[str, ...] = ()

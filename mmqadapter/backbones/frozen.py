@@ -19,7 +19,7 @@ from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unro
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS
 from mmqadapter.taskfile.fingerprint import fingerprint
-from mmqadapter.trunk import fuse_attention, parse_dtype, store_blocks
+from mmqadapter.trunk import compile_modules, fuse_attention, parse_dtype, store_blocks
 
 
 @MODELS.register_module()
@@ -39,6 +39,8 @@ class FrozenBackbone(BaseModule):
             stream, norms, adapters and all that trains stay float32; so do the maps.
         fused_attention: Compute attention through ``scaled_dot_product_attention``: the same
             within rounding, faster, and with less kept for backward.
+        compiled_mlp: Compute the MLPs of the blocks through ``torch.compile``: the same within
+            rounding, faster once the first step has waited for it.
 
     Raises:
         ValueError: An unknown backbone or ``trunk_dtype``, or a choice in ``train`` that matches
@@ -52,6 +54,7 @@ class FrozenBackbone(BaseModule):
         trunk_drop_path: bool = False,
         trunk_dtype: str = 'float32',
         fused_attention: bool = False,
+        compiled_mlp: bool = False,
     ) -> None:
         super().__init__()
         self.trunk_dtype = parse_dtype(trunk_dtype)
@@ -67,7 +70,10 @@ class FrozenBackbone(BaseModule):
         # After freezing: what trains is stored as it was.
         if fused_attention:
             fuse_attention(self.trunk, self.family.fused)
-        store_blocks(find_blocks(self.trunk, self.family).values(), self.trunk_dtype)
+        blocks = find_blocks(self.trunk, self.family).values()
+        store_blocks(blocks, self.trunk_dtype)
+        if compiled_mlp:
+            compile_modules(block.get_submodule(self.family.mlp) for block in blocks)
         self.register_forward_pre_hook(quantize_adapters)
         self.train()  # a new module trains: this puts the trunk in eval mode
 

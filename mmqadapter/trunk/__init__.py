@@ -1,6 +1,7 @@
 """Faster ways to compute a trunk that does not train, of the same keys, modules and hooks."""
 
 from mmqadapter.trunk.autocast import Autocast
+from mmqadapter.trunk.compiled import CompiledForward, compile_modules
 from mmqadapter.trunk.fused_packed import FusedPackedAttention
 from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, FusedWindowAttention
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
@@ -9,12 +10,14 @@ from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
 __all__ = [
     'TRUNK_DTYPES',
     'Autocast',
+    'CompiledForward',
     'FusedModules',
     'FusedPackedAttention',
     'FusedShiftedWindows',
     'FusedSwinBlock',
     'FusedWindowAttention',
     'HalfBlock',
+    'compile_modules',
     'compute_as',
     'fuse_attention',
     'parse_dtype',
