@@ -45,6 +45,7 @@ def test_rows(report: dict) -> None:
         10, 99, 0.25,
     )  # fmt: skip
     assert ours['curves']['1'] == [[1, 0.5]]
+    assert ours['saved_for_backward_bytes'] == 1000  # of the training that was timed
 
 
 def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None:
