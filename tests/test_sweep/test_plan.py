@@ -105,16 +105,43 @@ def test_files_that_are_not_there_or_no_yaml(make_sweep, tmp_path: Path) -> None
 @pytest.mark.parametrize('name', ['camvid', 'nuclei'])
 def test_shipped_sweeps_of_small_data(name: str) -> None:
     methods = read_sweep(ROOT / f'configs/sweeps/{name}.yaml').methods
-    assert len(methods) == 15
     adapter = dict(type='AdaptFormer', width=64, bias=False, dropout=0.0)
     assert methods['adaptformer-64@1'].backbone['adapter'] == adapter
-    assert methods['adaptformer-64@1'].bits == 1 and methods['lora'].bits == 32
-    stem = methods['highway-joined-stem@1'].backbone
-    assert (stem['stem'], stem['cell'], stem['quantizer']['bits']) == ('ConvStem', 'JoinedCell', 1)
-    assert methods['highway-joined-inpath4'].backbone['inpath_blocks'] == 4
+    assert methods['adaptformer-64@1'].bits == 1 and methods['highway'].bits == 32
+    joined = methods['highway-joined@1'].backbone
+    assert (joined['cell'], joined['quantizer']['bits']) == ('JoinedCell', 1)
     groups = {'frozen': None, 'full': 'backbone', 'partial1': 'backbone', 'highway': 'adapters'}
     assert {name: methods[name].group for name in groups} == groups
     assert 'checkpoint' in methods['full'].backbone
+
+
+def test_shipped_line_of_blocks_in_path() -> None:
+    sweep = read_sweep(ROOT / 'configs/sweeps/camvid.yaml')
+    line = [sweep.methods[f'highway-joined-inpath{blocks}'] for blocks in (1, 2, 4)]
+    assert [method.backbone['inpath_blocks'] for method in line] == [1, 2, 4]
+    assert {method.rates for method in line} == {(3e-3,)}
+
+
+def test_shipped_sweep_of_the_cell() -> None:
+    """Each step from the published highway changes one thing."""
+    methods = read_sweep(ROOT / 'configs/sweeps/camvid_cell.yaml').methods
+    first, second = (methods[n].backbone for n in ('stream-taps', 'stream-taps-joined-cell'))
+    assert {k for k in second if second[k] != first.get(k)} == {'cell'}
+    assert methods['joined-adaptformer'].backbone['adapter'] == dict(
+        type='AdaptFormer', width=32, dropout=0.0
+    )
+
+
+def test_shipped_sweep_of_equal_storage() -> None:
+    """Bits times width is 32 throughout."""
+    methods = read_sweep(ROOT / 'configs/sweeps/camvid_storage.yaml').methods.values()
+    assert [m.bits for m in methods] == [1, 2, 4, 8, 32]
+    assert {m.bits * m.backbone['adapter']['width'] for m in methods if m.bits} == {32}
+
+
+def test_shipped_sweep_of_rivals() -> None:
+    methods = read_sweep(ROOT / 'configs/sweeps/camvid_rivals.yaml').methods
+    assert methods.keys() > {'norm', 'bitfit', 'adapter', 'lorand', 'mona', 'highway-joined@4'}
 
 
 @pytest.mark.parametrize(
