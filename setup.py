@@ -32,12 +32,17 @@ setup(
     extras_require={
         'det': [*ENGINE, 'onedl-mmdetection>=3.5.1'],
         'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
+        'onnx': ['onnx>=1.17', 'onnxscript>=0.3', 'onnxruntime>=1.20'],
         'ray': ['ray>=2.40'],
         'dev': [
+            'atheris>=3.0; platform_system == "Linux" and python_version >= "3.11"',
             'codespell>=2.4',
             'hypothesis>=6.100',
             'matplotlib>=3.8',
             'mypy>=2.0',
+            'onnx>=1.17',
+            'onnxruntime>=1.20',
+            'onnxscript>=0.3',
             'peft>=0.21',
             'playwright>=1.60',
             'pre-commit>=4.0',

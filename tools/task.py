@@ -20,6 +20,7 @@ from mmqadapter.budget.table import nearest_line, plan_table
 from mmqadapter.command_line import add_config_options, add_trust, user_errors
 from mmqadapter.export import export_task, metric_change, parse_head_bits
 from mmqadapter.merge import merge_checkpoint
+from mmqadapter.onnx_export import OPSET, export_onnx
 from mmqadapter.peft_lora import export_peft, import_peft
 from mmqadapter.petl_vit import export_petl, import_petl, read_petl
 from mmqadapter.running import build_model, load_config
@@ -39,6 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_config_options(check)
     _add_export(commands)
     _add_merge(commands)
+    _add_onnx(commands)
     _add_petl(commands)
     _add_peft(commands)
     _add_plan(commands)
@@ -69,6 +71,27 @@ def _add_merge(commands: Any) -> None:
     merge.add_argument('--out', required=True, help='the *.pth to write; its config goes beside it')
     add_config_options(merge)
     add_trust(merge)
+
+
+def _add_onnx(commands: Any) -> None:
+    give = commands.add_parser(
+        'export-onnx',
+        help='write a tuned segmentor as an ONNX graph',
+        description='Write a tuned segmentor as an ONNX graph of one image size, by '
+        f'torch.onnx.export(dynamo=True) at opset {OPSET}: normalised pixels (1, 3, H, W) to '
+        'logits (1, classes, H, W). Quantised weights become float32 constants. Needs '
+        'mmqadapter[onnx].',
+    )
+    give.add_argument('config', help='the config of the training, of a segmentor')
+    give.add_argument('task', help='a *.task.safetensors or a *.pth of it')
+    give.add_argument('--out', required=True, help='the *.onnx to write')
+    give.add_argument(
+        '--image-size', nargs=2, type=int, metavar=('H', 'W'),
+        help='in pixels; by default the size that the config pads or cuts images to',
+    )  # fmt: skip
+    give.add_argument('--name', help='of the task, for the metadata (default: that of its file)')
+    add_config_options(give)
+    add_trust(give)
 
 
 def _add_petl(commands: Any) -> None:
@@ -137,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         'verify': verify,
         'export': export,
         'merge': merge,
+        'export-onnx': give_onnx,
         'import-petl': take_petl,
         'export-petl': give_petl,
         'import-peft': take_peft,
@@ -181,6 +205,20 @@ def merge(args: argparse.Namespace) -> None:
     )
     print(f'{args.out}: {Path(args.out).stat().st_size:,} bytes, no adapters left.')
     print(f'{plain}: its config, {"which needs" if needed else "without"} mmqadapter.')
+
+
+def give_onnx(args: argparse.Namespace) -> None:
+    """Write a graph and say what it takes and gives."""
+    made = export_onnx(
+        args.config, args.task, args.out,
+        args.image_size, args.name, args.cfg_options, args.trust_checkpoint,
+    )  # fmt: skip
+    height, width = made.image_size
+    print(
+        f'{args.out}: {Path(args.out).stat().st_size:,} bytes, opset {OPSET}; image '
+        f'(1, 3, {height}, {width}) to logits (1, {made.classes}, {height}, {width}).'
+    )
+    print(f'onnxruntime and PyTorch differ by {made.difference:.1e} of the largest logit.')
 
 
 def take_petl(args: argparse.Namespace) -> None:

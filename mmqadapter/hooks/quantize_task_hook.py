@@ -69,8 +69,10 @@ class QuantizeTaskHook(Hook):
         told = Counter(f'{bits} bits' for bits in self._trained.values())
         runner.logger.info(f'Layers of neck and head that train at few bits: {dict(told)}.')
 
-    def before_train(self, runner: Runner) -> None:
-        """Check that there is something to quantise in each layer, now that all is loaded.
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Check that there is something to quantise in each layer.
+
+        Not earlier: other hooks load weights in ``before_train``.
 
         Raises:
             ValueError: A layer that is constant, as some start at zero.

@@ -161,6 +161,17 @@ def test_a_layer_that_starts_at_zero_is_named(few, train, saved_tasks) -> None:
         train(cfg)
 
 
+def test_what_it_starts_from_counts(few, train, tmp_path) -> None:
+    first = train(few('first', bits=4)).model.head.weight.detach()
+    cfg = few('second', bits=4)
+    start = dict(type='Constant', layer='Linear', val=0.0)
+    cfg.model = dict(type='Initialised', init_cfg=start, classes=3)
+    task = str(tmp_path / 'first' / 'last.task.safetensors')
+    cfg.custom_hooks.append(dict(type='mmqadapter.InitTaskHook', task=task))
+    cfg.optim_wrapper.optimizer.lr = 0.0
+    torch.testing.assert_close(train(cfg).model.head.weight.detach(), first, rtol=0.2, atol=0.2)
+
+
 @pytest.mark.parametrize('pattern', ['neck.*', '.*adapters', '.*trunk.*', 'hea'])
 def test_a_pattern_that_matches_nothing(few, train, saved_tasks, pattern) -> None:
     cfg = few()
