@@ -69,13 +69,24 @@ METHODS: dict[str, Callable[[dict], dict]] = {
 }
 
 
-class Measured:
-    """A method on a net: one step at a time, and what it cost."""
+# Frozen tensors of the trunks built so far, by shape, name and dtype; methods share them.
+Frozen = dict[tuple, Tensor]
 
-    def __init__(self, config: dict, images: Tensor) -> None:
+
+class Measured:
+    """A method on a net: one step at a time, and what it cost.
+
+    Args:
+        config: Of the backbone.
+        images: (B, 3, H, W).
+        frozen: What frozen trunks share, so that many methods fit into memory side by side.
+    """
+
+    def __init__(self, config: dict, images: Tensor, frozen: Frozen | None = None) -> None:
         torch.manual_seed(0)
         self.net: nn.Module = MODELS.build(config)
         self.net.train()
+        share(getattr(self.net, 'trunk', None), {} if frozen is None else frozen)
         self.images = images
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.trained = sum(p.numel() for p in trained)
@@ -106,10 +117,19 @@ class Measured:
         return saved.total
 
 
+def share(trunk: nn.Module | None, frozen: Frozen) -> None:
+    """Let frozen weights of a trunk be those that are there already."""
+    for name, parameter in () if trunk is None else trunk.named_parameters():
+        if not parameter.requires_grad:
+            key = (name, parameter.shape, parameter.dtype)
+            parameter.data = frozen.setdefault(key, parameter.data)
+
+
 def measure(net: str, methods: list[str], size: int, steps: int, warm_up: int) -> list[dict]:
     """One row a method."""
     images = torch.randn(BATCH[net], 3, size, size)
-    built = {name: Measured(METHODS[name](dict(NETS[net])), images) for name in methods}
+    frozen: Frozen = {}
+    built = {name: Measured(METHODS[name](dict(NETS[net])), images, frozen) for name in methods}
     saved = {name: one.saved_bytes() for name, one in built.items()}
     for _ in track(range(warm_up + steps), net):
         for one in built.values():
@@ -174,9 +194,6 @@ def main() -> None:
     parser.add_argument('--warm-up', type=int, default=5)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    rows = []
-    for net in args.nets:
-        rows += measure(net, args.methods, args.image_size, args.steps, args.warm_up)
     header = {
         'script': 'benchmarks/backbone_cost.py',
         'date': date.today().isoformat(),
@@ -188,8 +205,12 @@ def main() -> None:
         'warm_up': args.warm_up,
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
-    (args.out / 'report.md').write_text(markdown(rows))
+    rows = []
+    for net in args.nets:
+        rows += measure(net, args.methods, args.image_size, args.steps, args.warm_up)
+        report = json.dumps({'header': header, 'rows': rows}, indent=1)
+        (args.out / 'report.json').write_text(report)
+        (args.out / 'report.md').write_text(markdown(rows))
     Console().print(markdown(rows), markup=False, soft_wrap=True)
 
 

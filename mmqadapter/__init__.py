@@ -1,13 +1,14 @@
 """Low-bit adapters for frozen backbones of OpenMMLab: one small file per dense-vision task."""
 
 from mmqadapter import backbones, datasets, hooks, optim
-from mmqadapter.compat import find_configs_by_module, read_checkpoints_safely
+from mmqadapter.checkpoint_file import guard_mmengine
+from mmqadapter.compat import find_configs_by_module
 from mmqadapter.taskbank import TaskBank
 from mmqadapter.taskfile import inspect_task, load_task, save_task
 from mmqadapter.version import __version__
 
 find_configs_by_module()
-read_checkpoints_safely()
+guard_mmengine()
 
 __all__ = [
     'TaskBank',

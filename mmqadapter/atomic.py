@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -14,10 +19,20 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     name. Whatever fails, ``path`` holds either all of its old content or all of the new.
 
     Raises:
-        OSError: the folder cannot be written or is full; no temporary file stays behind.
+        OSError: the folder cannot be written or is full; it says what to do, has ``errno`` and
+            ``filename``, and is of the subclass of its ``errno``. No temporary file stays behind
+            where the disk still lets it be removed.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _with_remedy(error, path, len(data)) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
     temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
     try:
         with open(temporary, 'xb') as file:
@@ -26,9 +41,9 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a failing disk fails here too, and the first error tells more
+            temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -36,5 +51,28 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks sync no folders
+            raise
     finally:
         os.close(handle)
+
+
+def _with_remedy(error: OSError, path: Path, size: int) -> OSError:
+    """The same error with the file, its size, and what to do."""
+    reason = error.strerror or str(error)
+    told = (
+        f'{reason}: {size:,} bytes could not be written. No file is half written, and those '
+        f'written before are whole. {_remedy(error.errno)}'
+    )
+    if error.errno is None:
+        return OSError(f'{told}: {str(path)!r}')
+    return OSError(error.errno, told, str(path))
+
+
+def _remedy(number: int | None) -> str:
+    if number in FULL:
+        return 'Free some space or raise the quota there, or choose another folder, and go on'
+    if number in FORBIDDEN:
+        return 'Choose a folder that you may write to'
+    return 'Check the disk or the network storage, or choose another folder, and go on'

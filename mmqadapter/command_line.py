@@ -17,7 +17,7 @@ SHOW_TRACEBACK = 'MMQADAPTER_TRACEBACK'
 
 
 def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Let ``main`` tell a ``ValueError`` or ``FileNotFoundError`` in one line and return 1.
+    """Let ``main`` tell a ``ValueError`` or an ``OSError`` in one line and return 1.
 
     With the environment variable MMQADAPTER_TRACEBACK set the error passes through; a line that
     comes from another library says so.
@@ -27,7 +27,7 @@ def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     def guarded(*args: Any, **kwargs: Any) -> int:
         try:
             return main(*args, **kwargs) or 0
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             if os.environ.get(SHOW_TRACEBACK):
                 raise
             print(_one_line(error), file=sys.stderr)

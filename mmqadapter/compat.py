@@ -1,11 +1,7 @@
-"""Two repairs of mmengine: one that configs need, one that resuming needs."""
+"""A repair of mmengine that configs need."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import torch
 from mmengine.config.utils import MODULE2PACKAGE
 
 
@@ -16,12 +12,3 @@ def find_configs_by_module() -> None:
     module's own name serves for both.
     """
     MODULE2PACKAGE['mmseg'] = 'mmseg'
-
-
-def read_checkpoints_safely() -> None:
-    """Let mmengine resume from its own checkpoints without falling back to unsafe pickle.
-
-    Its list of harmless types lacks the dtypes of the numbers that its message hub logs.
-    """
-    dtypes: list[Any] = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
-    torch.serialization.add_safe_globals(dtypes)

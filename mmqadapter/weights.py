@@ -6,15 +6,12 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.logging import HistoryBuffer, print_log
-from numpy.core.multiarray import _reconstruct, scalar
+from mmengine.logging import print_log
 from torch import nn
 
+from mmqadapter.checkpoint_file import read_pickle
 from mmqadapter.hooks.checkpoint_content import check_fits
 from mmqadapter.taskfile import load_task
 from mmqadapter.taskfile.head_bits import KEY, train_quantized
@@ -53,20 +50,7 @@ def read_checkpoint(path: str | os.PathLike, trust: bool = False) -> dict[str, A
         FileNotFoundError: No such file.
         ValueError: It is damaged, holds no weights, or other objects, which may run code.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no checkpoint {str(path)!r}; check the path.')
-    try:
-        with torch.serialization.safe_globals(_harmless()):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=not trust)
-    except UnpicklingError as error:
-        raise ValueError(
-            f'{str(path)!r} is damaged or holds objects that may run code when they are read '
-            f'({_reason(error)}). If you know who wrote it: --trust-checkpoint (trust=True).'
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file raises whatever its reader stumbles over
-        raise ValueError(f'{str(path)!r} is no checkpoint, or damaged: {error!r}') from error
+    checkpoint = read_pickle(path, trust)
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{str(path)!r} holds a {type(checkpoint).__name__}, not weights by name.')
     return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
@@ -121,29 +105,3 @@ def dataset_meta(meta: Mapping[str, Any] | None) -> dict[str, list]:
     if isinstance(meta.get('palette'), (list, tuple)):
         plain['palette'] = [[int(value) for value in colour] for colour in meta['palette']]
     return plain
-
-
-def _harmless() -> list[Any]:
-    """What mmengine's message hub is made of, besides tensors and plain values."""
-    dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
-    builders = [
-        (builder, f'numpy.{core}.multiarray.{builder.__name__}')
-        for builder in (_reconstruct, scalar)
-        for core in ('core', '_core')  # of numpy 1 and of numpy 2, whichever wrote the file
-    ]
-    getter = (_buffer_method, 'builtins.getattr')
-    return [HistoryBuffer, getter, np.ndarray, np.dtype, *builders, *dtypes]
-
-
-def _buffer_method(owner: Any, name: str) -> Any:
-    """Stands for ``getattr``, with which a pickle could reach anything."""
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise UnpicklingError(f'getattr({owner!r}, {name!r})')
-    return getattr(owner, name)
-
-
-def _reason(error: UnpicklingError) -> str:
-    """The line of torch's long text that names the object."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if 'GLOBAL' in line or 'but got' in line]
-    return (telling or lines or ['no pickle'])[0].split(' by default')[0]

@@ -10,11 +10,21 @@ import pytest
 import mmqadapter
 
 PACKAGE = Path(mmqadapter.__file__).parent
-BOTTOM = {'accounting', 'atomic', 'compat', 'random_state', 'registry', 'version'}
+BOTTOM = {
+    'accounting',
+    'atomic',
+    'checkpoint_file',
+    'compat',
+    'error_text',
+    'random_state',
+    'registry',
+    'version',
+}
 # Each part, and the parts below it that it may import, besides itself. What has no row stands on
 # top: it may import all of these, and none of these may import it.
 MAY_IMPORT = {
     **{part: set() for part in BOTTOM},
+    'checkpoint_file': {'error_text'},
     'quant': BOTTOM,
     'adapters': BOTTOM | {'quant'},
     'highway': BOTTOM | {'quant', 'adapters'},
@@ -29,7 +39,17 @@ MAY_IMPORT = {
     'peft_lora': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones'},
     'hooks': BOTTOM | {'quant', 'adapters', 'taskfile', 'backbones', 'datasets'},
 }
-PURE = {'accounting', 'atomic', 'quant', 'adapters', 'highway', 'taskfile', 'taskbank', 'trunk'}
+PURE = {
+    'accounting',
+    'atomic',
+    'error_text',
+    'quant',
+    'adapters',
+    'highway',
+    'taskfile',
+    'taskbank',
+    'trunk',
+}
 FOREIGN = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'timm'}
 
 

@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mmqadapter.checkpoint_file import read_pickle
 from mmqadapter.demo.domains import HUE
 from mmqadapter.demo.progress import ProgressHook
 from mmqadapter.demo.report import write_report
@@ -77,7 +78,7 @@ def _pretrain(
     cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult = 1.0  # it starts from nothing
     _train(cfg, folder, 'pretrain', console)
     checkpoint = next((folder / 'pretrain').glob('iter_*.pth'))
-    state = torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
+    state = read_pickle(checkpoint)['state_dict']
     kept = {key: value for key, value in state.items() if key.startswith('backbone.')}
     torch.save({'state_dict': kept}, folder / 'pretrained.pth')
     return folder / 'pretrained.pth'

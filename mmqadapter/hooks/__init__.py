@@ -3,6 +3,7 @@
 from mmqadapter.hooks.atomic_backend import AtomicBackend
 from mmqadapter.hooks.efficiency_hook import EfficiencyHook
 from mmqadapter.hooks.exact_resume_hook import ExactResumeHook
+from mmqadapter.hooks.finite_loss_hook import FiniteLossHook
 from mmqadapter.hooks.init_task_hook import InitTaskHook
 from mmqadapter.hooks.pretrained_trunk_hook import PretrainedTrunkHook
 from mmqadapter.hooks.quantize_task_hook import QuantizeTaskHook
@@ -13,6 +14,7 @@ __all__ = [
     'AtomicBackend',
     'EfficiencyHook',
     'ExactResumeHook',
+    'FiniteLossHook',
     'InitTaskHook',
     'PretrainedTrunkHook',
     'QuantizeTaskHook',

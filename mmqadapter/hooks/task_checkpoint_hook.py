@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -98,11 +99,25 @@ class TaskCheckpointHook(CheckpointHook):
         return self.file_backend.join_path(self.out_dir, name)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint and, where the first metric improved, the task file."""
+        """Save the best checkpoint and, where the first metric improved, the task file.
+
+        The best one so far, which mmengine removes first, stays until the new one is complete.
+        """
         before = self._best_score(runner)
-        super()._save_best_checkpoint(runner, metrics)
+        late = _LateRemoval(self.file_backend)
+        self.file_backend: Any = late
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = late.backend
+        late.remove_now(keep=self._best_files())
         if self._best_score(runner) != before:
             self._write_task(runner, 'best')
+
+    def _best_files(self) -> set[str | None]:
+        """Paths of the best checkpoints; mmengine keeps one, or one for each metric."""
+        by_metric = getattr(self, 'best_ckpt_path_dict', {})
+        return {getattr(self, 'best_ckpt_path', None), *by_metric.values()}
 
     def _best_score(self, runner: Runner) -> float | None:
         """Best score of the first metric so far; None before there is one."""
@@ -129,6 +144,25 @@ class _WithWorkDir:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)
+
+
+class _LateRemoval:
+    """A file backend that removes files only when it is told that all others are written."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self._outdated: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self._outdated.append(path)
+
+    def remove_now(self, keep: Container[str | None]) -> None:
+        for path in self._outdated:
+            if path not in keep and self.backend.isfile(path):
+                self.backend.remove(path)
 
 
 def _unwrapped(runner: Runner) -> nn.Module:

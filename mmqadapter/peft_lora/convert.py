@@ -20,7 +20,7 @@ from mmqadapter.peft_lora.products import FUSED, Product, find_targets, join, sp
 from mmqadapter.peft_lora.settings import MAX_RANK, PeftSettings
 from mmqadapter.peft_lora.timm_net import Projection, find_projections
 from mmqadapter.taskfile.blobs import check_blobs, decode_adapters
-from mmqadapter.taskfile.format import TaskContent, read_content
+from mmqadapter.taskfile.format import TaskContent, read_task
 from mmqadapter.taskfile.task import BLOB_PREFIX, save_task
 
 
@@ -74,7 +74,7 @@ def export_peft(
         FileNotFoundError: No such task file.
         ValueError: It is damaged, holds other adapters, or does not fit the net.
     """
-    content = read_content(task)
+    content = read_task(task)
     try:
         lora = _to_peft(content, find_projections(net))
     except _UnfitError as error:

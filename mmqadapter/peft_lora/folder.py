@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmqadapter.atomic import atomic_write
+from mmqadapter.error_text import one_line
 from mmqadapter.peft_lora.products import Product
 from mmqadapter.peft_lora.settings import PeftSettings, read_settings
 
@@ -85,7 +86,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, 'pt') as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise _UnfitError(f'is truncated or damaged ({error}); copy it again.') from error
+        raise _UnfitError(f'is truncated or damaged ({one_line(error)}); copy it again.') from error
 
 
 def _products(tensors: Mapping[str, Tensor], settings: PeftSettings) -> dict[str, Product]:

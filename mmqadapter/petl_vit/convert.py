@@ -25,7 +25,7 @@ from mmqadapter.petl_vit.layout import (
 from mmqadapter.petl_vit.settings import NETS, PetlSettings
 from mmqadapter.registry import full_config
 from mmqadapter.taskfile.blobs import CODES, STATISTICS, check_blobs, decode_adapters
-from mmqadapter.taskfile.format import TaskContent, read_content
+from mmqadapter.taskfile.format import TaskContent, read_task
 from mmqadapter.taskfile.task import BLOB_PREFIX, plain, save_task
 
 TRUNK = {'pretrained': True}
@@ -82,7 +82,7 @@ def export_petl(
         ValueError: It is damaged, or holds what the release has no place for.
     """
     try:
-        content = _to_petl(read_content(task))
+        content = _to_petl(read_task(task))
     except _UnfitError as error:
         raise ValueError(
             f'{str(task)!r} does not fit the format of PETL-ViT: {error}. It takes AdaptFormer or '

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from mmqadapter.error_text import one_line
+
 YAML_LIMIT = 1024  # bytes; the released files have 120
 MAX_CLASSES = 100_000
 METHODS = ('adaptformer', 'adaptformer-bihead', 'lora', 'lora-bihead')
@@ -121,12 +123,19 @@ def read_settings(path: str | os.PathLike) -> PetlSettings:
     if len(text) > YAML_LIMIT:
         raise ValueError(f'{str(path)!r} is longer than {YAML_LIMIT} bytes; is it the .yaml file?')
     try:
+        _refuse_aliases(text)
         content = yaml.safe_load(text)
     # A wrong date or number is a ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = ' '.join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise ValueError(f'{str(path)!r} is no yaml ({reason}); give the .yaml file.') from error
     return _checked(path, content)
+
+
+def _refuse_aliases(text: bytes) -> None:
+    """A few aliases that merge each other become gigabytes (a "billion laughs")."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise yaml.YAMLError('an alias, which no settings need')
 
 
 def _checked(path: str | os.PathLike, content: Any) -> PetlSettings:

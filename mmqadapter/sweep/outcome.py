@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from mmqadapter.checkpoint_file import read_pickle
 from mmqadapter.sweep.training import TIME, Training
 
 SUMMARY = 'summary.json'
@@ -100,7 +99,6 @@ def _weight_bytes(work: Path) -> int | None:
     checkpoints = [*work.glob('iter_*.pth'), *work.glob('epoch_*.pth')]
     if not checkpoints:
         return None
-    # Our own file of a moment ago; mmengine keeps more than tensors in it.
     latest = max(checkpoints, key=lambda path: path.stat().st_mtime)
-    state = torch.load(latest, map_location='cpu', weights_only=False)['state_dict']
+    state = read_pickle(latest)['state_dict']
     return sum(tensor.nbytes for tensor in state.values())

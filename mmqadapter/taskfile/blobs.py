@@ -23,22 +23,37 @@ def encode_adapters(adapters: nn.Module) -> dict[str, Tensor]:
     """Blobs of all adapters; empty ones are left out.
 
     Per matrix: ceil(n * bits / 8) bytes of codes, and mean and std as float32 (8 bytes).
+
+    Raises:
+        ValueError: A parameter holds NaN or inf, or a matrix that is quantised is constant.
     """
     codes, statistics = [], []
     for _, quantizer, latent in quantized_weights(adapters):
         encoded = quantizer.encode(latent)
         codes.append(pack(encoded.codes, quantizer.bits))
         statistics += [encoded.mean.reshape(-1).cpu(), encoded.std.reshape(-1).cpu()]
+    _check_finite(adapters)
     floats = [p.detach().float().reshape(-1).cpu() for p in _float_parameters(adapters)]
     parts = {CODES: codes, STATISTICS: statistics, FLOATS: floats}
     return {name: torch.cat(blob) for name, blob in parts.items() if blob}
+
+
+def _check_finite(adapters: nn.Module) -> None:
+    """Quantised weights were checked when they were encoded."""
+    floats = {id(p) for p in _float_parameters(adapters)}
+    for name, parameter in adapters.named_parameters():
+        if id(parameter) in floats and not bool(parameter.isfinite().all()):
+            raise ValueError(
+                f'the adapter weight {name!r} holds NaN or inf, which is no result; go back to an '
+                'earlier checkpoint, and lower the learning rate or clip gradients.'
+            )
 
 
 def check_blobs(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
     """Refuse blobs that are not of these adapters.
 
     Raises:
-        ValueError: A blob has another dtype or size than the adapters need.
+        ValueError: A blob has another dtype or size than the adapters need, or NaN or inf.
     """
     sizes = {CODES: 0, STATISTICS: 0, FLOATS: 0}
     for _, quantizer, latent in quantized_weights(adapters):
@@ -53,6 +68,8 @@ def check_blobs(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
                 f'blob {name!r} holds {tuple(blob.shape)} of {blob.dtype}, the adapters need '
                 f'({size},) of {dtype}; build the model with the config that the task came from.'
             )
+        if not bool(blob.isfinite().all()):
+            raise ValueError(f'blob {name!r} holds NaN or inf: the training that wrote it failed.')
 
 
 @torch.no_grad()

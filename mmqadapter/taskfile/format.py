@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -15,6 +16,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmqadapter.atomic import atomic_write
+from mmqadapter.error_text import one_line
+from mmqadapter.taskfile.fields import check_fields
 from mmqadapter.taskfile.fingerprint import tensor_bytes
 
 # The newest version that this package reads; a file has the oldest one that can say what it holds.
@@ -57,11 +60,28 @@ def read_content(path: str | os.PathLike) -> TaskContent:
             metadata = _parse(path, text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f'{str(path)!r} is truncated or damaged ({error}); {REMEDY}.') from error
+        raise ValueError(
+            f'{str(path)!r} is truncated or damaged ({one_line(error)}); {REMEDY}.'
+        ) from error
     expected = metadata.pop('sha256', None)
     if expected != _digest(metadata, tensors):
         raise ValueError(f'{str(path)!r} has changed since it was written (sha-256); {REMEDY}.')
     return TaskContent(metadata, tensors)
+
+
+def read_task(path: str | os.PathLike) -> TaskContent:
+    """As :func:`read_content`, of a file that has all that a task needs.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: As :func:`read_content`, or a field is missing or of another kind.
+    """
+    content = read_content(path)
+    try:
+        check_fields(content.metadata)
+    except ValueError as error:
+        raise ValueError(f'{str(path)!r} is no task file: {error}; {REMEDY}.') from error
+    return content
 
 
 def _parse(path: str | os.PathLike, text: str | None) -> dict[str, Any]:
@@ -70,14 +90,18 @@ def _parse(path: str | os.PathLike, text: str | None) -> dict[str, Any]:
     try:
         metadata = json.loads(text)
         version = metadata['version']
-    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f'{str(path)!r} has damaged metadata ({error!r}); {REMEDY}.') from error
-    if not isinstance(version, int) or version > VERSION:
+        ours = text == _canonical(metadata)
+    # A number that is too long, or NaN, is a ValueError.
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
-            f'{str(path)!r} has format version {version!r}, this package reads up to {VERSION}; '
-            'install a newer mmqadapter.'
+            f'{str(path)!r} has damaged metadata ({short(repr(error))}); {REMEDY}.'
+        ) from error
+    if type(version) is not int or not 0 < version <= VERSION:
+        raise ValueError(
+            f'{str(path)!r} has format version {short(version)}, this package reads up to '
+            f'{VERSION}; install a newer mmqadapter.'
         )
-    if text != _canonical(metadata):
+    if not ours:
         raise ValueError(f'{str(path)!r} has metadata that we did not write; {REMEDY}.')
     return metadata
 

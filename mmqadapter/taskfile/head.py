@@ -67,7 +67,8 @@ def check_head(model: nn.Module, entries: Mapping[str, Entry], source: str) -> N
     wanted = changed_state(model)
     for name in sorted(entries.keys() ^ wanted.keys()):
         owner = 'the file' if name in entries else 'the model'
-        raise ValueError(f'only {owner} has {name!r}; build the model with the config of {source}.')
+        shown = repr(name[:200])
+        raise ValueError(f'only {owner} has {shown}; build the model with the config of {source}.')
     dims = {id(latent_of(m, 'weight')): output_dim(m) for m in changed_layers(model).values()}
     for name, entry in entries.items():
         if tuple(entry.shape) != tuple(wanted[name].shape):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmqadapter.error_text import one_line
 from mmqadapter.quant import BITS, PackedWeight, stored_sizes
 from mmqadapter.taskfile.format import REMEDY
 
@@ -18,6 +19,11 @@ PREFIX = 'head:'
 CODES, STATISTICS = f'{PREFIX}codes', f'{PREFIX}statistics'
 # Kinds of tensors that are told by their width; all others by their type's name.
 WIDTHS = {torch.float16: 16, torch.float32: 32}
+# By name alone: what a file says is never looked up among torch's attributes.
+DTYPES: dict[Any, torch.dtype] = {
+    str(t).removeprefix('torch.'): t for t in vars(torch).values() if type(t) is torch.dtype
+}
+DTYPES |= {width: dtype for dtype, width in WIDTHS.items()}
 
 
 def lay_out(
@@ -52,9 +58,8 @@ def take_apart(tensors: Mapping[str, Tensor], tree: Any) -> dict[str, Tensor | P
         if left := [name for name, blob in rest.items() if blob.numel()]:
             raise ValueError(f'more numbers than names in {left}')
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f'names and numbers of neck and head differ ({error}); {REMEDY}.') from (
-            error
-        )
+        told = f'names and numbers of neck and head differ ({one_line(error)}); {REMEDY}.'
+        raise ValueError(told) from error
     return entries
 
 
@@ -86,8 +91,7 @@ def _entry(leaf: Sequence, rest: dict[str, Tensor]) -> Tensor | PackedWeight:
         mean, std = _take(rest, STATISTICS, torch.float16, count).chunk(2)
         return PackedWeight(kind, dim, tuple(shape), codes, mean, std)
     _check_shape(shape)
-    widths = {width: dtype for dtype, width in WIDTHS.items()}
-    dtype = widths[kind] if kind in widths else getattr(torch, str(kind), None)
+    dtype = DTYPES[kind]
     name = PREFIX + str(dtype).removeprefix('torch.')
     return _take(rest, name, dtype, torch.Size(shape).numel()).reshape(shape)
 

@@ -15,7 +15,7 @@ from mmqadapter.quant import PackedWeight
 from mmqadapter.taskfile.blobs import check_blobs, decode_adapters, encode_adapters
 from mmqadapter.taskfile.changed import find_backbone
 from mmqadapter.taskfile.contents import BLOB_PREFIX, described, groups, split
-from mmqadapter.taskfile.format import TaskContent, read_content, write_content
+from mmqadapter.taskfile.format import TaskContent, read_task, write_content
 from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
 from mmqadapter.taskfile.head_bits import HeadBits
 from mmqadapter.taskfile.head_layout import lay_out
@@ -78,7 +78,7 @@ def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False
         FileNotFoundError: No such file.
         ValueError: A damaged file, another trunk, another tuning config, or another head.
     """
-    content = read_content(path)
+    content = read_task(path)
     backbone = find_backbone(model)
     _check_origin(path, content.metadata, backbone)
     blobs, entries = split(content)
@@ -101,7 +101,7 @@ def inspect_task(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: No such file.
         ValueError: A damaged file, or one of a newer format version.
     """
-    content = read_content(path)
+    content = read_task(path)
     metadata = {name: value for name, value in content.metadata.items() if name != 'head'}
     sizes = {name: t.nbytes for name, t in content.tensors.items()}
     adapters = sum(size for name, size in sizes.items() if name.startswith(BLOB_PREFIX))
@@ -129,8 +129,8 @@ def _laid_out(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str,
 def _check_origin(path: str | os.PathLike, metadata: dict[str, Any], backbone: Any) -> None:
     if metadata['tuning'] != (own := plain(backbone.tuning_config)):
         raise ValueError(
-            f'{str(path)!r} was trained with the tuning config {metadata["tuning"]}, the model has '
-            f'{own}; build the model with the former.'
+            f'{str(path)!r} was trained with the tuning config {str(metadata["tuning"])[:1000]}, '
+            f'the model has {own}; build the model with the former.'
         )
     if metadata['trunk'] != backbone.fingerprint:
         hint = '' if backbone.pretrained else ' (its weights are random: none were loaded)'

@@ -94,13 +94,15 @@ def test_nothing_in_it_runs(file: Path, tmp_path: Path) -> None:
     assert not proof.exists()
 
 
-def test_repeated_references_do_not_grow(file: Path) -> None:
+@pytest.mark.parametrize(('first', 'level'), [('[lol]', '[{}]'), ('{x: 1}', '{{<<: [{}]}}')])
+def test_repeated_references_do_not_grow(file: Path, first: str, level: str) -> None:
+    """References cost nothing; what they merge is copied, nine times as much in each level."""
     levels = ''.join(
-        f'{b}: &{b} [{", ".join([f"*{a}"] * 9)}]\n'
-        for a, b in zip('abcdefgh', 'bcdefghi', strict=True)
+        f'{b}: &{b} {level.format(", ".join([f"*{a}"] * 9))}\n'
+        for a, b in zip('abcdefghijkl', 'bcdefghijklm', strict=True)
     )
-    file.write_text(f'a: &a [lol]\n{levels}')
-    with pytest.raises(ValueError, match='are expected') as caught:
+    file.write_text(f'a: &a {first}\n{levels}')
+    with pytest.raises(ValueError, match='an alias, which no settings need') as caught:
         read_settings(file)
     assert len(str(caught.value)) < 600
 

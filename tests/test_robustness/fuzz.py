@@ -1,0 +1,176 @@
+"""Coverage-guided fuzzing of all that reads files of strangers.
+
+    .venv/bin/python tests/test_robustness/fuzz.py            # 35,000 inputs for each target
+    .venv/bin/python tests/test_robustness/fuzz.py task 1000  # one target
+
+It needs atheris. Inputs are valid files that are changed, half of them byte by byte and half in
+their structure, the checksum of a task file made anew. An input that ends in anything but the
+documented errors, runs code, takes 10 seconds of CPU time or asks for 2 GB more is printed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import random
+import resource
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import atheris
+import mmseg.models  # noqa: F401  (all that is not looked at is loaded first)
+import timm  # noqa: F401
+import yaml
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+RUNS = 35_000
+READERS = ('mmqadapter.taskfile', 'mmqadapter.petl_vit', 'mmqadapter.peft_lora')
+with atheris.instrument_imports(include=[*READERS], enable_loader_override=False):
+    import hostile
+    import test_hostile_files as properties
+
+ODD: tuple[Any, ...] = (
+    *(None, True, -1, 0, 1, 2, 3, 2**31, 2**62, 2**63 - 1, 2**64, 10**400, 1e308, 0.5),
+    *(float('nan'), float('inf'), '', 'x', 'codes', 'float32', 'load', '\ud800', '\x1b[2J'),
+    *([], [[]], [1, 2], [4, 0, 5], [16, 2**62, 4], {}, {'a': {}}, {'type': 'LoRA'}),
+)
+
+
+def change_tree(tree: Any, chance: random.Random) -> Any:
+    """Replace, drop or add something at any place of plain data."""
+    if not isinstance(tree, (dict, list)) or not tree or chance.random() < 0.1:
+        return chance.choice(ODD)
+    keys = sorted(tree) if isinstance(tree, dict) else range(len(tree))
+    key, action = chance.choice(keys), chance.random()
+    changed = dict(tree) if isinstance(tree, dict) else list(tree)
+    if action < 0.7:
+        changed[key] = change_tree(tree[key], chance)
+    elif action < 0.85:
+        del changed[key]
+    elif isinstance(changed, dict):
+        changed[str(chance.choice(ODD))] = chance.choice(ODD)
+    else:
+        changed.append(chance.choice(ODD))
+    return changed
+
+
+def change_container(data: bytes, chance: random.Random) -> bytes:
+    """Change metadata or descriptions of tensors; the digest is made anew."""
+    container = hostile.Container(data)
+    own = container.header.get('__metadata__', {}).get(hostile.KEY)
+    if own is not None and chance.random() < 0.7:
+        tree = change_tree(json.loads(own), chance)
+        container.header['__metadata__'][hostile.KEY] = hostile._text(tree)
+    elif chance.random() < 0.3:
+        names = [name for name in container.header if name != '__metadata__']
+        entry = container.header[chance.choice(names)]
+        entry['shape'] = [*entry['shape'], *chance.choices([0, 1, 2**32, 2**62, 2**63], k=2)]
+        entry['dtype'] = chance.choice(hostile.DTYPES)
+    else:
+        container.header = change_tree(container.header, chance)
+    hostile.sign(container)
+    return container.data()
+
+
+def change_json(data: bytes, chance: random.Random) -> bytes:
+    return json.dumps(change_tree(json.loads(data), chance)).encode()
+
+
+def change_yaml(data: bytes, chance: random.Random) -> bytes:
+    if b'*' in data:  # an alias: what we are to refuse would hang us here
+        return unchanged(data, chance)
+    return yaml.safe_dump(change_tree(yaml.safe_load(data), chance)).encode()
+
+
+def joined(*parts: bytes) -> bytes:
+    return struct.pack('<I', len(parts[0])) + b''.join(parts)
+
+
+def parted(data: bytes) -> tuple[bytes, bytes]:
+    """Two files of one input; inverse of :func:`joined`."""
+    length = int.from_bytes(data[:4], 'little')
+    return data[4 : 4 + length], data[4 + length :]
+
+
+def change_both(first: Callable, second: Callable) -> Callable:
+    def change(data: bytes, chance: random.Random) -> bytes:
+        one, other = parted(data)
+        if chance.random() < 0.5:
+            return joined(first(one, chance), other)
+        return joined(one, second(other, chance))
+
+    return change
+
+
+def unchanged(data: bytes, chance: random.Random) -> bytes:
+    """Nothing has a structure here; libFuzzer changes bytes well by itself."""
+    return bytes(atheris.Mutate(data, len(data)))
+
+
+def read_peft(data: bytes) -> None:
+    properties.read_peft_folder(*parted(data))
+
+
+def read_petl(data: bytes) -> None:
+    text, binary = parted(data)
+    properties.read_petl_files(binary, text)
+
+
+def petl_seeds() -> list[bytes]:
+    found = []
+    for method in hostile.METHODS:
+        for bit in (1, 2, 4):
+            settings = {**hostile.PETL, 'method': method, 'bit': bit}
+            text = yaml.safe_dump(settings).encode()
+            found.append(joined(text, hostile.petl_bytes(settings)))
+    return [*found, joined(hostile.BOMB, b'')]
+
+
+TARGETS: dict[str, tuple[Callable, Callable, Callable]] = {
+    'task': (properties.read_task_file, change_container, hostile.valid_tasks),
+    'peft': (
+        read_peft,
+        change_both(change_json, change_container),
+        lambda: [joined(*hostile.valid_peft())],
+    ),
+    'petl': (read_petl, change_both(change_yaml, unchanged), petl_seeds),
+}
+
+
+def fuzz(target: str, runs: int) -> None:
+    """Fuzz one target in this process, which ends with it."""
+    read, change, seeds = TARGETS[target]
+    corpus, valid = Path(mkdtemp()), seeds()
+    for number, seed in enumerate(valid):
+        (corpus / str(number)).write_bytes(seed)
+
+    def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+        chance = random.Random(seed)
+        if chance.random() < 0.5:
+            return atheris.Mutate(data, max_size)
+        try:
+            return change(data, chance)[:max_size]
+        except Exception:  # too damaged to have a structure: start from a valid file
+            return change(chance.choice(valid), chance)[:max_size]
+
+    with open('/proc/self/statm') as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 2**30, resource.RLIM_INFINITY))
+    options = [f'-runs={runs}', '-timeout=600', '-max_len=30000', '-seed=1', '-print_final_stats=1']
+    options += [f'-artifact_prefix={mkdtemp()}/']  # where an input that breaks something goes
+    atexit.register(lambda: print(*properties.outcomes.most_common(), sep='\n'))
+    atheris.Setup([sys.argv[0], *options, str(corpus)], read, custom_mutator=mutate)
+    atheris.Fuzz()
+
+
+if __name__ == '__main__':
+    if len(sys.argv) > 1:
+        fuzz(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else RUNS)
+    for name in TARGETS:
+        subprocess.run([sys.executable, __file__, name], check=True)
