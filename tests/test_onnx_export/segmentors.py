@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from conftest import tiny_config
 from mmengine.registry import MODELS, init_default_scope
+from tiny_backbones import tiny_config
 from torch import Tensor, nn
 
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
