@@ -10,7 +10,6 @@ documented errors, runs code, takes 10 seconds of CPU time or asks for 2 GB more
 
 from __future__ import annotations
 
-import atexit
 import json
 import random
 import resource
@@ -18,6 +17,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -30,6 +30,7 @@ import yaml
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 RUNS = 35_000
+TOLD = 5_000  # inputs between two accounts of what became of them
 READERS = ('mmqadapter.taskfile', 'mmqadapter.petl_vit', 'mmqadapter.peft_lora')
 with atheris.instrument_imports(include=[*READERS], enable_loader_override=False):
     import hostile
@@ -143,6 +144,18 @@ TARGETS: dict[str, tuple[Callable, Callable, Callable]] = {
 }
 
 
+def counted(read: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Tell now and then how deep the inputs came; libFuzzer ends without a last word."""
+    calls = count(1)
+
+    def told(data: bytes) -> None:
+        read(data)
+        if next(calls) % TOLD == 0:
+            print('OUTCOMES', dict(properties.outcomes.most_common()), flush=True)
+
+    return told
+
+
 def fuzz(target: str, runs: int) -> None:
     """Fuzz one target in this process, which ends with it."""
     read, change, seeds = TARGETS[target]
@@ -164,8 +177,7 @@ def fuzz(target: str, runs: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 2**30, resource.RLIM_INFINITY))
     options = [f'-runs={runs}', '-timeout=600', '-max_len=30000', '-seed=1', '-print_final_stats=1']
     options += [f'-artifact_prefix={mkdtemp()}/']  # where an input that breaks something goes
-    atexit.register(lambda: print(*properties.outcomes.most_common(), sep='\n'))
-    atheris.Setup([sys.argv[0], *options, str(corpus)], read, custom_mutator=mutate)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], counted(read), custom_mutator=mutate)
     atheris.Fuzz()
 
 
