@@ -3,6 +3,7 @@
 from mmqadapter.adapters.adaptformer import AdaptFormer, NormedAdaptFormer
 from mmqadapter.adapters.base import (
     Adapter,
+    TokenAdapter,
     build_adapter,
     is_float,
     quantize_matrices,
@@ -24,6 +25,7 @@ __all__ = [
     'Mona',
     'NormedAdaptFormer',
     'SequentialAdapter',
+    'TokenAdapter',
     'build_adapter',
     'is_float',
     'quantize_matrices',

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from mmqadapter.adapters.scale import LearnedScale, build_scale
@@ -28,8 +29,8 @@ class Adapter(nn.Module):
 
     Subclasses name in ``sites`` where a block takes them (one instance a site; see
     :mod:`mmqadapter.backbones.sites`), build pairs of matrices and finish ``__init__`` with
-    :meth:`reset_parameters`. ``forward`` takes tokens, and where ``spatial`` is set the token grid
-    (H, W) behind them.
+    :meth:`reset_parameters`. Where ``spatial`` is set, they are called with the token grid (H, W)
+    behind the tokens.
 
     Args:
         scale: Factor on the output: a number, or ``'learned'`` (one trained number).
@@ -80,6 +81,25 @@ class Adapter(nn.Module):
             nn.init.zeros_(self.scale.weight)
 
 
+class TokenAdapter(Adapter):
+    """An adapter from tokens to tokens: scale * (W z + b), where z is :meth:`hidden`.
+
+    It has two parts, so that a highway can add to its stream without ever making the change alone.
+    """
+
+    def hidden(self, x: Tensor, *grid: Any) -> Tensor:
+        """What the last projection reads: (B, L, C) -> (B, L, r)."""
+        raise NotImplementedError
+
+    def last_projection(self) -> tuple[Tensor, Tensor | None]:
+        """W (C, r) and b (C,), or None."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, *grid: Any) -> Tensor:
+        """Change to add: (B, L, C) -> (B, L, C)."""
+        return self.scale(F.linear(self.hidden(x, *grid), *self.last_projection()))
+
+
 def build_adapter(adapter: dict, quantizer: dict | None, **shape: Any) -> Adapter:
     """Adapter for a block, quantised if a quantiser other than 32 bits is given.
 
@@ -121,7 +141,7 @@ def is_float(quantizer: dict | None) -> bool:
     return quantizer is None or quantizer.get('bits') == 32
 
 
-class Bottleneck(Adapter):
+class Bottleneck(TokenAdapter):
     """C -> r -> C with a non-linearity between; returns what is added, not the sum.
 
     Args:
@@ -150,6 +170,10 @@ class Bottleneck(Adapter):
         """The one pair."""
         return [(self.down, self.up)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Change to add: (..., C) -> (..., C)."""
-        return self.scale(self.up(self.activation(self.down(x))))
+    def hidden(self, x: Tensor, *grid: Any) -> Tensor:
+        """The bottleneck: (..., C) -> (..., r)."""
+        return self.activation(self.down(x))
+
+    def last_projection(self) -> tuple[Tensor, Tensor | None]:
+        """Up."""
+        return self.up.weight, self.up.bias

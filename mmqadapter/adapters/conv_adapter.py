@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.adapters.base import Adapter
-from mmqadapter.adapters.grid import Grid, grid_tokens, to_map
+from mmqadapter.adapters.base import TokenAdapter
+from mmqadapter.adapters.grid import Grid, as_map, grid_tokens
 from mmqadapter.registry import MODELS
 
 
@@ -36,14 +37,14 @@ class GridConvolution(nn.Module):
         """
         tokens = grid_tokens(x, grid)
         leading = x[:, : x.shape[1] - tokens.shape[1]]
-        maps = to_map(tokens, grid)
+        maps = as_map(tokens, grid)
         mixed = sum(convolution(maps) for convolution in self.convolutions)
         mixed = tokens + mixed.flatten(2).transpose(1, 2) / len(self.convolutions)
         return torch.cat([leading, mixed], 1) if leading.shape[1] else mixed
 
 
 @MODELS.register_module()
-class ConvAdapter(Adapter):
+class ConvAdapter(TokenAdapter):
     """Bottleneck with GELU and a residual depthwise convolution: up(z + conv(z)), z = GELU(down).
 
     The place of the convolutions is that of Mona's (arXiv 2408.08345). In a block two adapters,
@@ -91,11 +92,10 @@ class ConvAdapter(Adapter):
         """The one pair."""
         return [(self.down, self.up)]
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """Change to add: (B, L, C) -> (B, L, C).
+    def hidden(self, x: Tensor, *grid: Any) -> Tensor:
+        """The mixed bottleneck (B, L, r); tokens of the grid come last, row by row."""
+        return self.mixing(self.activation(self.down(x)), *grid)
 
-        Args:
-            x: Tokens; those of the grid come last, row by row.
-            grid: Height and width, in tokens.
-        """
-        return self.scale(self.up(self.mixing(self.activation(self.down(x)), grid)))
+    def last_projection(self) -> tuple[Tensor, Tensor | None]:
+        """Up."""
+        return self.up.weight, self.up.bias

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from mmqadapter.adapters.base import Adapter, Matrix
+from mmqadapter.adapters.base import Matrix, TokenAdapter
 from mmqadapter.registry import MODELS
 
 
@@ -24,11 +25,15 @@ class LowRankLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        return self.outer(self.inner(x))
+        return F.linear(self.inner(x), self.outer_weight(), self.outer.bias)
+
+    def outer_weight(self) -> Tensor:
+        """Weight behind ``inner``: (outputs, branches * rank)."""
+        return self.outer.weight
 
 
 @MODELS.register_module()
-class DualLowRankAdapter(Adapter):
+class DualLowRankAdapter(TokenAdapter):
     """Bottleneck C -> C/2 -> C with GELU; both projections low-rank (arXiv 2306.09729).
 
     The published shape, deduced from the published counts: two products of rank 8 and a bias for
@@ -69,6 +74,10 @@ class DualLowRankAdapter(Adapter):
         """The last factor alone: were the first projection zero too, no gradient would pass."""
         return [self.up.outer]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Change to add: (..., C) -> (..., C)."""
-        return self.scale(self.up(self.activation(self.down(x))))
+    def hidden(self, x: Tensor, *grid: Any) -> Tensor:
+        """Between the factors of the second projection: (..., C) -> (..., branches * rank)."""
+        return self.up.inner(self.activation(self.down(x)))
+
+    def last_projection(self) -> tuple[Tensor, Tensor | None]:
+        """The last factor."""
+        return self.up.outer_weight(), self.up.outer.bias

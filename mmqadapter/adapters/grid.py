@@ -46,6 +46,11 @@ def to_patches(tokens: Tensor, grid: Grid, order: str) -> Tensor:
     return x.reshape(batch, -1, 4 * channels)
 
 
+def as_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """(B, H * W, C) -> (B, C, H, W) without a copy, channels last in memory."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
     """(B, H * W, C) -> (B, C, H, W), contiguous."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid).contiguous()
+    return as_map(tokens, grid).contiguous()

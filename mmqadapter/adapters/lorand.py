@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter, LowRankLinear
 from mmqadapter.registry import MODELS
@@ -27,11 +26,7 @@ class CoredLinear(LowRankLinear):
         for core in self.cores:
             nn.init.kaiming_uniform_(core, a=math.sqrt(5))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs)."""
-        return F.linear(self.inner(x), self._cored(), self.outer.bias)
-
-    def _cored(self) -> Tensor:
+    def outer_weight(self) -> Tensor:
         """[P1 K1, P2 K2, ...] of shape (outputs, branches * rank).
 
         The product is one of weights, so that nothing more is kept for each token.

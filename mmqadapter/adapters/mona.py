@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.adapters.base import Adapter, Matrix
+from mmqadapter.adapters.base import Matrix, TokenAdapter
 from mmqadapter.adapters.conv_adapter import GridConvolution
-from mmqadapter.adapters.grid import Grid
 from mmqadapter.registry import MODELS
 
 KERNEL_SIZES = (3, 5, 7)
@@ -28,7 +29,7 @@ class ScaledNorm(nn.Module):
 
 
 @MODELS.register_module()
-class Mona(Adapter):
+class Mona(TokenAdapter):
     """Scaled norm, down, depthwise 3, 5 and 7, projector, GELU, up (arXiv 2408.08345, sec. 3).
 
     In a block two of them, on the stream after attention and after the MLP: 133 C + 9,728
@@ -72,12 +73,11 @@ class Mona(Adapter):
         """These, and the projector between them."""
         return [self.down, self.projector, self.up]
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """Change to add: (B, L, C) -> (B, L, C).
+    def hidden(self, x: Tensor, *grid: Any) -> Tensor:
+        """The mixed bottleneck (B, L, r); tokens of the grid come last, row by row."""
+        mixed = self.mixing(self.down(self.norm(x)), *grid)
+        return self.activation(mixed + self.projector(mixed))
 
-        Args:
-            x: Tokens; those of the grid come last, row by row.
-            grid: Height and width, in tokens.
-        """
-        mixed = self.mixing(self.down(self.norm(x)), grid)
-        return self.scale(self.up(self.activation(mixed + self.projector(mixed))))
+    def last_projection(self) -> tuple[Tensor, Tensor | None]:
+        """Up."""
+        return self.up.weight, self.up.bias

@@ -8,16 +8,14 @@ from itertools import groupby
 
 from torch import nn
 
-from mmqadapter.adapters import Adapter, build_adapter, is_float
+from mmqadapter.adapters import TokenAdapter, build_adapter, is_float
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.backbones.taps import TAPS_PER_BLOCK
 from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings
-from mmqadapter.highway import InheritedMerging, LowRankMerging, Recompute, build_cell
+from mmqadapter.highway import InheritedMerging, LowRankMerging, Residual, build_cell
 from mmqadapter.registry import build_own
 
 DOWNSAMPLE = ('inherited', 'low-rank')
-# Sites of adapters that change a projection of the trunk, and do not map tokens to tokens.
-PROJECTION_SITES = {'qkv'}
 
 
 def build_cells(
@@ -25,7 +23,7 @@ def build_cells(
     adapter: dict,
     quantizer: dict | None,
     cell: dict,
-    recompute: Recompute,
+    residual: Residual,
 ) -> Iterator[list[nn.Module]]:
     """Cells of each stage, one for each tap.
 
@@ -34,15 +32,15 @@ def build_cells(
     """
     for _, blocks in groupby(plan, key=lambda block: block.stage):
         yield [
-            build_cell(cell, _token_adapter(adapter, quantizer, block.channels), recompute)
+            build_cell(cell, _token_adapter(adapter, quantizer, block.channels), residual)
             for block in blocks
             for _ in range(TAPS_PER_BLOCK)
         ]
 
 
-def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Adapter:
+def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> TokenAdapter:
     built = build_adapter(adapter, quantizer, channels=channels)
-    if PROJECTION_SITES.intersection(built.sites):
+    if not isinstance(built, TokenAdapter):
         raise ValueError(
             f'{adapter["type"]!r} changes a projection of the trunk: it cannot sit on a highway; '
             'use DualLowRankAdapter, SequentialAdapter or AdaptFormer.'

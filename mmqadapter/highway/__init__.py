@@ -3,6 +3,7 @@
 from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.recompute import Recompute
+from mmqadapter.highway.residual import Residual
 from mmqadapter.highway.saved_taps import SAVED_TAPS
 from mmqadapter.highway.several import Highways, SideStreams
 from mmqadapter.highway.side_stream import Highway, SideStream
@@ -20,6 +21,7 @@ __all__ = [
     'NoStem',
     'ParallelCell',
     'Recompute',
+    'Residual',
     'SideStream',
     'SideStreams',
     'Stem',

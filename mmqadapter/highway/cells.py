@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.adapters import Adapter
+from mmqadapter.adapters import TokenAdapter
 from mmqadapter.adapters.grid import Grid
-from mmqadapter.highway.recompute import Recompute
+from mmqadapter.highway.residual import Residual
 from mmqadapter.registry import MODELS, build_own
 
 
@@ -18,18 +19,21 @@ class Cell(nn.Module):
 
     Args:
         adapter: A, (B, L, C) -> (B, L, C).
-        recompute: How A is called, and what it keeps for backward.
+        residual: How A is called and added, and what it keeps for backward.
     """
 
-    def __init__(self, adapter: Adapter, recompute: Recompute) -> None:
+    def __init__(self, adapter: TokenAdapter, residual: Residual) -> None:
         super().__init__()
         self.adapter = adapter
-        self.recompute = recompute
+        self.residual = residual
 
     def forward(self, h: Tensor, tap: Tensor, grid: Grid) -> Tensor:
-        """Side stream after the tap, (B, H * W, C); ``h`` may be of shape (1, 1, 1)."""
+        """Side stream after the tap, (B, H * W, C).
+
+        ``h`` is the stream before, whose memory the new one takes, or of shape (1, 1, 1).
+        """
         place = (grid,) if self.adapter.spatial else ()
-        return h + self.recompute(self.adapter, self.read(h, tap), *place)
+        return self.residual(h, self.adapter, self.read(h, tap), *place)
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
         """Input of the adapter, shape and dtype of ``tap``; it alone is kept for backward."""
@@ -55,18 +59,19 @@ class JoinedCell(Cell):
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
         """The joined tokens, rounded to the tap's dtype after the sum."""
-        return (F.layer_norm(tap, tap.shape[-1:], eps=1e-6) + h).to(tap.dtype)
+        normed = F.layer_norm(tap, tap.shape[-1:], eps=1e-6)
+        return normed.to(torch.promote_types(normed.dtype, h.dtype)).add_(h).to(tap.dtype)
 
 
-def build_cell(cell: dict, adapter: Adapter, recompute: Recompute) -> Any:
+def build_cell(cell: dict, adapter: TokenAdapter, residual: Residual) -> Any:
     """Cell around an adapter.
 
     Args:
         cell: Config with its type.
         adapter: The adapter.
-        recompute: How it is called, and what it keeps for backward.
+        residual: How it is called and added, and what it keeps for backward.
 
     Raises:
         ValueError: Arguments that the cell refuses.
     """
-    return build_own(cell, adapter=adapter, recompute=recompute)
+    return build_own(cell, adapter=adapter, residual=residual)

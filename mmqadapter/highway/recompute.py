@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,37 +36,49 @@ class Recompute:
         trained = given.trained(module)
         if not (torch.is_grad_enabled() and (trained or x.requires_grad)):
             return module(x, *args)
-        return _Recomputed.apply(_Call(module, args, given), self.tap_format, x, *trained)
+        call = RepeatableCall(module, module, args, given)
+        return _Recomputed.apply(call, self.tap_format, x, *trained)
 
 
-class _Call:
-    """One call of a module that can be made a second time under the same conditions."""
+class RepeatableCall:
+    """One call that can be made a second time under the same conditions.
 
-    def __init__(self, module: nn.Module, args: tuple, given: GivenWeights) -> None:
-        self.module, self.args, self.given = module, args, given
+    Args:
+        module: Whose weights and dropout the call uses.
+        function: What is called: the module, or a method of it.
+        args: Behind the first argument; no tensors.
+        given: Quantised weights of the module at the time.
+    """
+
+    def __init__(
+        self, module: nn.Module, function: Callable[..., Tensor], args: tuple, given: GivenWeights
+    ) -> None:
+        self.module, self.function, self.args, self.given = module, function, args, given
         self.random: RandomStates | None = None
 
     def first(self, x: Tensor) -> Tensor:
+        """The call."""
         self.device = x.device.type
         self.autocast = torch.is_autocast_enabled(self.device)
         self.autocast_dtype = torch.get_autocast_dtype(self.device)
         self.random = _random_states(x) if _draws(self.module) else None
-        return self.module(x, *self.args)
+        return self.function(x, *self.args)
 
     def again(self, x: Tensor) -> Tensor:
+        """The same with a graph."""
         self.given.restore()
         # In older PyTorch the cache may hold casts of weights from the first call, without a graph.
         autocast = torch.autocast(
             self.device, self.autocast_dtype, self.autocast, cache_enabled=False
         )
         with torch.enable_grad(), autocast, _as_before(self.device, self.random):
-            return self.module(x, *self.args)
+            return self.function(x, *self.args)
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, call: _Call, tap_format: type[TapFormat], x: Tensor, *trained: Tensor
+        ctx: Any, call: RepeatableCall, tap_format: type[TapFormat], x: Tensor, *trained: Tensor
     ) -> Tensor:
         ctx.call, ctx.tap_format, ctx.dtype = call, tap_format, x.dtype
         packed = tap_format.pack(x)

@@ -84,4 +84,4 @@ class ConvStem(Stem):
         """(B, 3, H, W) -> (B, ceil(H / stride) * ceil(W / stride), C), float32."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
-        return self._recompute(self.layers, images).float().flatten(2).transpose(1, 2)
+        return self._recompute(self.layers, images).float().flatten(2).transpose(1, 2).contiguous()

@@ -16,7 +16,7 @@ from mmqadapter.highway import (
     LowRankMerging,
     NoStem,
     ParallelCell,
-    Recompute,
+    Residual,
 )
 
 GRID = (3, 4)
@@ -27,7 +27,7 @@ NO_STEM = NoStem(4, 4)
 def cell(channels: int, saved: str = 'float') -> ParallelCell:
     adapter = SequentialAdapter(channels, 2)
     nn.init.normal_(adapter.up.weight)
-    return ParallelCell(adapter, Recompute(SAVED_TAPS[saved]))
+    return ParallelCell(adapter, Residual(SAVED_TAPS[saved]))
 
 
 def two_stages() -> Highway:
