@@ -1,0 +1,139 @@
+"""Residual: h + A(x) as by hand, its gradients, h in place, and the input of A alone kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.accounting import saved_for_backward
+from mmqadapter.adapters import TokenAdapter, build_adapter
+from mmqadapter.highway import SAVED_TAPS, Residual
+from mmqadapter.quant import quantize_together
+
+GRID = (5, 6)
+ADAPTERS = pytest.mark.parametrize(
+    'config',
+    [
+        dict(type='AdaptFormer', width=8, dropout=0.0),
+        dict(type='AdaptFormer', width=8, dropout=0.0, bias=True, scale='learned'),
+        dict(type='SequentialAdapter', width=8, scale=0.5),
+        dict(type='DualLowRankAdapter'),
+        dict(type='LoRand'),
+        dict(type='ConvAdapter', width=8, kernel_size=(3, 5)),
+        dict(type='Mona', width=8, dropout=0.0),
+    ],
+    ids=lambda config: '-'.join(str(value) for value in config.values()),
+)
+
+
+def adapter(config: dict[str, Any], bits: int = 32) -> TokenAdapter:
+    quantizer = dict(type='GaussianQuantizer', bits=bits)
+    built = build_adapter(config, quantizer, channels=32)
+    for parameter in built.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    assert isinstance(built, TokenAdapter)
+    return built
+
+
+def place(module: TokenAdapter) -> tuple[tuple[int, int], ...]:
+    return (GRID,) if module.spatial else ()
+
+
+def tokens(count: int = 2) -> list[Tensor]:
+    return [torch.randn(2, 30, 32) for _ in range(count)]
+
+
+def gradients(module: TokenAdapter, output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    weights = torch.linspace(-1, 1, output.numel()).view_as(output)
+    wanted = [*inputs, *module.parameters()]
+    return list(torch.autograd.grad((output * weights).sum(), wanted))
+
+
+@ADAPTERS
+@pytest.mark.parametrize('bits', [1, 32])
+def test_values_and_gradients_are_those_of_the_sum(config: dict, bits: int) -> None:
+    module = adapter(config, bits)
+    h, x = (one.requires_grad_() for one in tokens())
+    plain = h + module(x, *place(module))
+    expected = gradients(module, plain, [h, x])
+    added = Residual(SAVED_TAPS['float'])(h.clone(), module, x, *place(module))
+    torch.testing.assert_close(added, plain, rtol=1e-4, atol=1e-4)
+    for one, other in zip(gradients(module, added, [h, x]), expected, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm()
+
+
+@pytest.mark.parametrize('bits', [1, 32])
+def test_weights_quantised_beforehand_get_their_gradients(bits: int) -> None:
+    module, (h, x) = adapter(dict(type='DualLowRankAdapter'), bits), tokens()
+    expected = gradients(module, h + module(x), [])
+    quantize_together(module)
+    added = Residual(SAVED_TAPS['float'])(h, module, x)
+    for one, other in zip(gradients(module, added, []), expected, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm()
+
+
+def test_the_stream_is_changed_where_it_lies() -> None:
+    module, (h, x) = adapter(dict(type='SequentialAdapter', width=8)), tokens()
+    expected = h + module(x)
+    added = Residual(SAVED_TAPS['float'])(h, module, x)
+    assert added.data_ptr() == h.data_ptr()
+    torch.testing.assert_close(h, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'start', [torch.zeros(1, 1, 1), torch.randn(2, 32, 30).transpose(1, 2)], ids=['one', 'strided']
+)
+def test_a_stream_that_cannot_hold_the_sum_stays(start: Tensor) -> None:
+    module, (x,) = adapter(dict(type='SequentialAdapter', width=8)), tokens(1)
+    before = start.clone()
+    added = Residual(SAVED_TAPS['float'])(start, module, x)
+    torch.testing.assert_close(added, before + module(x), rtol=1e-4, atol=1e-4)
+    assert torch.equal(start, before)
+
+
+def test_a_start_of_one_token_gets_the_sum_of_all_gradients() -> None:
+    module, (x,) = adapter(dict(type='SequentialAdapter', width=8)), tokens(1)
+    start = torch.zeros(1, 1, 1, requires_grad=True)
+    Residual(SAVED_TAPS['float'])(start, module, x).sum().backward()
+    assert start.grad is not None and start.grad.item() == pytest.approx(2 * 30 * 32)
+
+
+@ADAPTERS
+@pytest.mark.parametrize('name', SAVED_TAPS)
+def test_the_input_alone_is_kept(config: dict, name: str) -> None:
+    module, (h, x) = adapter(config), tokens()
+    with saved_for_backward(module) as saved:
+        Residual(SAVED_TAPS[name])(h, module, x, *place(module))
+    kept = 60 * {'float': 4 * 32, 'half': 2 * 32, 'int8': 32 + 4}[name]
+    # Beside it, where they are made in each step: a scaled weight, or one with cores, and a scale.
+    weights = 4 * 32 * 16 + 4 * 32 if config['type'] == 'LoRand' or 'scale' in config else 0
+    assert kept <= saved.total <= kept + 2 * weights
+
+
+def test_dropout_is_the_same_in_both_passes() -> None:
+    module, (h, x) = adapter(dict(type='AdaptFormer', width=8, dropout=0.5)), tokens()
+    found = []
+    residual = Residual(SAVED_TAPS['float'])
+    for call in (lambda h, x: h + module(x), lambda h, x: residual(h, module, x)):
+        torch.manual_seed(3)
+        found.append(gradients(module, call(h.clone(), x), []))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_under_autocast_the_stream_stays_float32() -> None:
+    module, (h, x) = adapter(dict(type='DualLowRankAdapter')), tokens()
+    expected = h + module(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        added = Residual(SAVED_TAPS['half'])(h, module, x)
+    assert added.dtype == torch.float32
+    torch.testing.assert_close(added, expected, rtol=0.05, atol=0.3)
+    assert all(one.isfinite().all() for one in gradients(module, added, []))
+
+
+def test_nothing_is_kept_where_nothing_trains() -> None:
+    module, (h, x) = adapter(dict(type='DualLowRankAdapter')).requires_grad_(False), tokens()
+    assert not Residual(SAVED_TAPS['float'])(h, module, x).requires_grad
