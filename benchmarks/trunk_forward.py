@@ -51,10 +51,14 @@ WAYS: dict[str, dict] = {
     AUTOCAST: {},
     'fused': dict(fused_attention=True),
     'fused, compiled': dict(fused_attention=True, compiled_mlp=True),
+    'fused, in pieces': dict(fused_attention=True, piecewise_mlp=True),
     'bfloat16 trunk': dict(trunk_dtype='bfloat16'),
     'bfloat16 trunk, fused': dict(trunk_dtype='bfloat16', fused_attention=True),
     'bfloat16 trunk, fused, compiled': dict(
         trunk_dtype='bfloat16', fused_attention=True, compiled_mlp=True
+    ),
+    'bfloat16 trunk, fused, in pieces': dict(
+        trunk_dtype='bfloat16', fused_attention=True, piecewise_mlp=True
     ),
 }
 

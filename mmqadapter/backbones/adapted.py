@@ -29,6 +29,7 @@ class AdaptedBackbone(FrozenBackbone):
             ``'float16'`` needs a scaled loss (``AmpOptimWrapper``), ``'bfloat16'`` does not.
         fused_attention: See :class:`FrozenBackbone`.
         compiled_mlp: See :class:`FrozenBackbone`.
+        piecewise_mlp: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter or quantiser, or ``blocks`` that match nothing.
@@ -44,8 +45,10 @@ class AdaptedBackbone(FrozenBackbone):
         trunk_dtype: str = 'float32',
         fused_attention: bool = False,
         compiled_mlp: bool = False,
+        piecewise_mlp: bool = False,
     ) -> None:
-        super().__init__(backbone, (), trunk_drop_path, trunk_dtype, fused_attention, compiled_mlp)
+        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp
+        super().__init__(backbone, (), trunk_drop_path, *faster)
         chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):

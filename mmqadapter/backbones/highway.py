@@ -55,6 +55,7 @@ class HighwayBackbone(FrozenBackbone):
             Without ``inpath_blocks`` no gradient meets the trunk, whatever its dtype.
         fused_attention: See :class:`FrozenBackbone`.
         compiled_mlp: See :class:`FrozenBackbone`.
+        piecewise_mlp: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
@@ -76,12 +77,14 @@ class HighwayBackbone(FrozenBackbone):
         trunk_dtype: str = 'float32',
         fused_attention: bool = False,
         compiled_mlp: bool = False,
+        piecewise_mlp: bool = False,
     ) -> None:
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
-        super().__init__(backbone, (), trunk_drop_path, trunk_dtype, fused_attention, compiled_mlp)
+        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp
+        super().__init__(backbone, (), trunk_drop_path, *faster)
         plan = plan_blocks(self.trunk, self.family)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)

@@ -5,6 +5,7 @@ from mmqadapter.trunk.compiled import CompiledForward, compile_modules
 from mmqadapter.trunk.fused_packed import FusedPackedAttention
 from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, FusedWindowAttention
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
+from mmqadapter.trunk.piecewise import PiecewiseForward, run_in_pieces
 from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     'FusedSwinBlock',
     'FusedWindowAttention',
     'HalfBlock',
+    'PiecewiseForward',
     'compile_modules',
     'compute_as',
     'fuse_attention',
     'parse_dtype',
+    'run_in_pieces',
     'store_blocks',
 ]

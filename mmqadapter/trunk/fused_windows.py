@@ -7,6 +7,7 @@ included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from mmqadapter.trunk.kept import Kept
+from mmqadapter.trunk.pieces import fits_pieces
 from mmqadapter.trunk.ways import Way
-from mmqadapter.trunk.window_layout import LayoutCache, WindowLayout, Windows
+from mmqadapter.trunk.window_layout import LayoutCache, WindowLayout, WindowPiece, Windows
 
 
 class FusedWindowAttention(Way):
@@ -42,12 +44,27 @@ class FusedWindowAttention(Way):
         """Tokens (B, L, C) to the same, given a layout; else as the stock module."""
         if not isinstance(mask, WindowLayout):
             return super().forward(x, mask)
-        qkv = mask.split(self.qkv(mask.rows(x)))
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = self._bias()
+        if len(mask.pieces) > 1 and fits_pieces(self, x):
+            return self._in_pieces(x, mask.pieces)
+        qkv, bias = self._heads(mask.split(self.qkv(mask.rows(x)))), self._bias()
         groups = [self._attend(part, bias + edge) for part, edge in mask.groups(qkv)]
         windows = torch.cat(groups) if len(groups) > 1 else groups[0]
         return self.proj_drop(self.proj(mask.join(windows)))
+
+    def _in_pieces(self, x: Tensor, pieces: Sequence[WindowPiece]) -> Tensor:
+        """The same, from tokens to tokens for one piece after another."""
+        rows, bias, output = x.flatten(0, 1), self._bias(), None
+        for piece in pieces:
+            qkv = self._heads(piece.split(self.qkv(piece.take(rows))))
+            tokens = self.proj(piece.join(self._attend(qkv, bias + piece.mask)))
+            output = tokens.new_empty(rows.shape) if output is None else output
+            output.index_copy_(0, piece.rows, tokens)
+        assert output is not None, 'a grid has windows'
+        return self.proj_drop(output.view_as(x))
+
+    def _heads(self, qkv: Tensor) -> Tensor:
+        """Windows (n, N, 3 C) as (3, n, heads, N, d)."""
+        return qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
 
     def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
         """Of q, k, v (3, windows, heads, N, d) and a bias (heads, N, N)."""

@@ -9,6 +9,7 @@ lower edge, in the corner (Swin, arXiv 2103.14030, sec. 3.2).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmqadapter.adapters.grid import Grid
+from mmqadapter.trunk.pieces import PIECE
 
 MASKED = -100.0  # as the stock code adds it
 
@@ -38,6 +40,40 @@ class Windows:
     pad_first: bool
 
 
+class WindowPiece:
+    """Some windows with the same mask; each token lies in one window, so pieces share none.
+
+    Args:
+        rows: Row at each place of each window (k, N); ``count`` in padding.
+        count: Number of rows.
+        mask: What is added to attention, (N, N).
+    """
+
+    def __init__(self, rows: Tensor, count: int, mask: Tensor) -> None:
+        present = rows.flatten() < count
+        self.mask, self._tokens = mask, rows.shape[1]
+        self.rows = rows.flatten()[present]
+        self._places = present.nonzero().flatten()
+        # Where there is padding: the row of each place, that of the padding behind the others.
+        placed = torch.where(present, present.cumsum(0) - 1, len(self.rows))
+        self._source = None if present.all() else placed
+
+    def take(self, x: Tensor) -> Tensor:
+        """The tokens of these windows (n, C) of all (B * L, C); zeros stand for padding."""
+        tokens = x.index_select(0, self.rows)
+        return tokens if self._source is None else F.pad(tokens, (0, 0, 0, 1))
+
+    def split(self, tokens: Tensor) -> Tensor:
+        """What :meth:`take` gave to windows: (n, C) -> (k, N, C)."""
+        placed = tokens if self._source is None else tokens.index_select(0, self._source)
+        return placed.unflatten(0, (-1, self._tokens))
+
+    def join(self, windows: Tensor) -> Tensor:
+        """Windows to tokens (n, C), without padding."""
+        rows = windows.flatten(0, 1)
+        return rows if self._source is None else rows.index_select(0, self._places)
+
+
 class WindowLayout:
     """A grid in windows: n windows of N tokens, window by window, each over all images.
 
@@ -56,6 +92,7 @@ class WindowLayout:
         self._batch, self._tokens = batch, tokens.shape[1]
         self._counts = (batch * kinds.bincount(minlength=4)).tolist()
         self._masks = edge_masks(windows).to(device)
+        self.pieces = list(self._cut(PIECE // self._tokens))
 
     def rows(self, x: Tensor) -> Tensor:
         """Tokens (B, L, C) as rows, with one of zeros where there is padding."""
@@ -70,6 +107,13 @@ class WindowLayout:
         """Windows to tokens: (n * B, N, C) -> (B, L, C)."""
         rows = _ToRows.apply(windows.flatten(0, 1), self._gather)
         return rows.unflatten(0, (self._batch, -1))
+
+    def _cut(self, count: int) -> Iterator[WindowPiece]:
+        """Pieces of ``count`` windows at most, each of one mask."""
+        rows = self._gather.rows.view(-1, self._tokens)
+        for group, mask in zip(rows.split(self._counts), self._masks, strict=True):
+            for part in group.split(max(1, count)) if len(group) else ():
+                yield WindowPiece(part, len(self._gather.places), mask)
 
     def groups(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Parts of (3, n * B, ...) along dim 1, each with its mask (N, N) to add: 0 or -100."""
