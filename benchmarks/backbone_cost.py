@@ -40,7 +40,7 @@ DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='JoinedCell')
 
-FAST = dict(saved_taps='half', fused_attention=True, compiled_mlp=True)
+FAST = dict(saved_taps='half', fused_attention=True, piecewise_mlp=True)
 FASTER = dict(FAST, trunk_dtype='bfloat16')
 
 
@@ -62,10 +62,10 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'joined cell, half': _wrapped('HighwayBackbone', **JOINED, saved_taps='half'),
     'joined cell, 1 bit': _wrapped('HighwayBackbone', **JOINED, quantizer=ONE_BIT),
     'joined cell, stem': _wrapped('HighwayBackbone', **JOINED, stem='ConvStem'),
-    'highway, half, fused and compiled': _wrapped('HighwayBackbone', adapter=DUAL, **FAST),
-    'highway, half, the same in bfloat16': _wrapped('HighwayBackbone', adapter=DUAL, **FASTER),
-    'joined cell, half, fused and compiled': _wrapped('HighwayBackbone', **JOINED, **FAST),
-    'joined cell, half, the same in bfloat16': _wrapped('HighwayBackbone', **JOINED, **FASTER),
+    'highway, half, fast trunk': _wrapped('HighwayBackbone', adapter=DUAL, **FAST),
+    'highway, half, fast trunk, bfloat16': _wrapped('HighwayBackbone', adapter=DUAL, **FASTER),
+    'joined cell, half, fast trunk': _wrapped('HighwayBackbone', **JOINED, **FAST),
+    'joined cell, half, fast trunk, bfloat16': _wrapped('HighwayBackbone', **JOINED, **FASTER),
 }
 
 

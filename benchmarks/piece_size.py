@@ -1,0 +1,79 @@
+"""How many tokens of an MLP to compute at a time on a CPU: one call against pieces of sizes.
+
+python benchmarks/piece_size.py --out benchmarks/results/piece_size
+
+Frozen MLPs of the four stages of a Swin-B at 512 x 512, batch 2, float32, no gradients. Sizes take
+turns; the time of each is its best, since what disturbs a machine only adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmqadapter.atomic import atomic_write
+from mmqadapter.trunk import piecewise, run_in_pieces
+
+STAGES = ((32768, 128), (8192, 256), (2048, 512), (512, 1024))
+SIZES = (256, 512, 1024, 2048, 4096)
+
+
+def mlp(channels: int) -> nn.Module:
+    """Frozen, four times as wide inside, run in pieces."""
+    layers = nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+    built = nn.Sequential(*layers).requires_grad_(False)
+    run_in_pieces([built])
+    return built
+
+
+def seconds(net: nn.Module, x: Tensor, size: int) -> float:
+    """One call in pieces of ``size`` tokens."""
+    piecewise.PIECE = size
+    start = time.perf_counter()
+    net(x)
+    return time.perf_counter() - start
+
+
+def measure(tokens: int, channels: int, repeats: int) -> dict[str, float]:
+    """Best time of each size over that of one call."""
+    net, x = mlp(channels), torch.randn(2, tokens // 2, channels)
+    sizes = (tokens, *(size for size in SIZES if size < tokens))
+    turns = [[seconds(net, x, size) for size in sizes] for _ in range(repeats)]
+    whole, *pieces = (min(times) for times in zip(*turns, strict=True))
+    return {str(size): best / whole for size, best in zip(sizes[1:], pieces, strict=True)}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--repeats', type=int, default=10)
+    parser.add_argument('--out', type=Path, required=True)
+    args = parser.parse_args()
+    header = {
+        'script': 'benchmarks/piece_size.py',
+        'date': date.today().isoformat(),
+        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
+        'torch': torch.__version__,
+        'repeats': args.repeats,
+    }
+    rows = [{'tokens': n, 'channels': c, **measure(n, c, args.repeats)} for n, c in STAGES]
+    lines = [f'| tokens x channels | {" | ".join(map(str, SIZES))} |', '|---' * 6 + '|']
+    for row in rows:
+        shares = (f'{row[str(size)]:.2f}' if str(size) in row else '' for size in SIZES)
+        lines.append(f'| {row["tokens"]:,} x {row["channels"]:,} | {" | ".join(shares)} |')
+    args.out.mkdir(parents=True, exist_ok=True)
+    atomic_write(args.out / 'report.json', json.dumps({'header': header, 'rows': rows}).encode())
+    atomic_write(args.out / 'report.md', '\n'.join([*lines, '']).encode())
+    print(*lines, sep='\n')
+
+
+if __name__ == '__main__':
+    main()
