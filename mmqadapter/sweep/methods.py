@@ -14,8 +14,11 @@ from mmqadapter.adapters import is_float
 from mmqadapter.benchmark.methods import Method, parse_methods
 from mmqadapter.benchmark.model import NEUTRAL
 from mmqadapter.sweep.fields import check_keys, rate_list, text
+from mmqadapter.taskfile.head_bits import check_head_bits
 
 GROUPS = ('adapters', 'backbone')
+RATES = ('head_rates', 'rates')
+OWN = (*RATES, 'head_bits')
 FILE_NAME = re.compile(r'[A-Za-z0-9][\w.@+-]*')
 
 
@@ -28,12 +31,15 @@ class SweepMethod:
         backbone: Config of the tuned backbone.
         head_rates: Learning rates to try for neck and head; None for those of the sweep.
         rates: The same for the method's group.
+        head_bits: Bits that neck and head train with, as ``QuantizeTaskHook`` takes them; None
+            for float.
     """
 
     name: str
     backbone: dict[str, Any]
     head_rates: tuple[float, ...] | None = None
     rates: tuple[float, ...] | None = None
+    head_bits: int | dict[str, int] | None = None
 
     @property
     def group(self) -> str | None:
@@ -73,16 +79,17 @@ def parse_method(entry: Any, net: dict[str, Any]) -> SweepMethod:
     Args:
         entry: A name such as ``'highway@1'``, or a mapping with a ``name`` and, under
             ``backbone``, a wrapper's config; with ``like`` only what differs from that method.
-            Without both, ``name`` is a known method. ``head_rates`` and ``rates`` are its own.
+            Without both, ``name`` is a known method. ``head_rates``, ``rates`` and ``head_bits``
+            are its own.
         net: Result of :func:`plain_backbone`.
 
     Raises:
-        ValueError: An unknown method or key, or a name that is no name of a file.
+        ValueError: An unknown method or key, a name that is no name of a file, or wrong bits.
     """
     net = copy.deepcopy(net)
     if isinstance(entry, str):
         return SweepMethod(entry, _known(entry).change(net))
-    check_keys('methods', entry, ('name',), ('like', 'backbone', 'head_rates', 'rates'))
+    check_keys('methods', entry, ('name',), ('like', 'backbone', *OWN))
     name = text('name', entry['name'])
     like = entry.get('like', None if 'backbone' in entry else name)
     if not FILE_NAME.fullmatch(name):
@@ -94,12 +101,17 @@ def parse_method(entry: Any, net: dict[str, Any]) -> SweepMethod:
             f'{name}: backbone has no type; give one, such as mmqadapter.AdaptedBackbone, or say '
             'what method the entry is like.'
         )
-    own = {
-        key: rate_list(f'{name}: {key}', entry[key])
-        for key in ('head_rates', 'rates')
-        if key in entry
+    return SweepMethod(name, backbone, **_own(name, entry))
+
+
+def _own(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        key: rate_list(f'{name}: {key}', entry[key]) for key in RATES if key in entry
     }
-    return SweepMethod(name, backbone, **own)
+    if 'head_bits' in entry:
+        own['head_bits'] = entry['head_bits']
+        check_head_bits(own['head_bits'])
+    return own
 
 
 def _known(name: str) -> Method:

@@ -59,6 +59,7 @@ def training_config(sweep: Sweep, training: Training) -> Config:
     validations = sweep.validations if training.purpose == SEED else 1
     set_length(cfg, training.length, sweep.length, validations)
     _set_hooks(cfg, training.length)
+    _set_head_bits(cfg, sweep.methods[training.method].head_bits)
     if validations > 1:
         logger = cfg.default_hooks.get('logger') or dict(type='LoggerHook')
         cfg.default_hooks.logger = {**logger, 'log_metric_by_epoch': False}
@@ -100,3 +101,8 @@ def _set_hooks(cfg: Config, length: Length) -> None:
     imports = cfg.get('custom_imports') or {}
     names = [*imports.get('imports', ()), 'mmqadapter']
     cfg.custom_imports = {**imports, 'imports': list(dict.fromkeys(names))}
+
+
+def _set_head_bits(cfg: Config, bits: int | dict[str, int] | None) -> None:
+    if bits not in (None, 32):
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type='mmqadapter.QuantizeTaskHook', bits=bits)]

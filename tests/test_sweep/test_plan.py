@@ -43,6 +43,21 @@ def test_a_method_may_have_its_own_rates(make_sweep) -> None:
     assert alone.rates_of('adaptformer@1') == (0.25, 0.75)
 
 
+def test_a_method_may_train_neck_and_head_at_few_bits(make_sweep) -> None:
+    few = {'name': 'few', 'like': 'frozen', 'head_bits': {'decode_head.*': 4}}
+    sweep = make_sweep(
+        methods=['frozen', few, {'name': 'float', 'like': 'frozen', 'head_bits': 32}]
+    )
+    hooks = {}
+    for name in sweep.methods:
+        training = Training(SEED, name, 0, Length(20), 0.1, None)
+        cfg = training_config(sweep, training)
+        hooks[name] = [h.bits for h in cfg.custom_hooks if h.type.endswith('QuantizeTaskHook')]
+    assert hooks == {'frozen': [], 'few': [{'decode_head.*': 4}], 'float': []}
+    with pytest.raises(ValueError, match='head_bits=3 is not supported; use 32 or 16, or 8, 4'):
+        make_sweep(methods=[{**few, 'head_bits': 3}])
+
+
 def test_rates_without_a_point_are_numbers(sweep_file) -> None:
     text = sweep_file().read_text().replace('- 0.01\n- 0.1\n', '- 1e-2\n- 1e-1\n')
     sweep_file().write_text(text)
