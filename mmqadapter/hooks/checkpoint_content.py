@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from mmqadapter.accounting import tuned_backbone
+from mmqadapter.taskfile.head_bits import KEY, trained_bits
 
 MARKER = 'mmqadapter'
 VERSION = 1
@@ -60,6 +61,23 @@ def check_fits(model: nn.Module, checkpoint: dict) -> None:
             f'{found}: use the config and the pretrained weights of that training.'
         )
     _check_complete(model, checkpoint['state_dict'])
+
+
+def check_bits(model: nn.Module, checkpoint: dict) -> None:
+    """Check that a training at few bits does not resume in float.
+
+    Raises:
+        ValueError: The checkpoint was trained at few bits, and nothing quantises ``model``.
+    """
+    saved = checkpoint.get(KEY)
+    if saved and not trained_bits(model):
+        name, bits = next(iter(saved.items()))
+        raise ValueError(
+            f'The checkpoint was trained with QuantizeTaskHook ({len(saved)} layer(s), such as '
+            f'{name!r} at {bits} bits), this config has no such hook and would go on in float: '
+            'resume with the QuantizeTaskHook that it was trained with, or start a float training '
+            'from the checkpoint with load_from and without resuming.'
+        )
 
 
 def _check_complete(model: nn.Module, state: dict) -> None:

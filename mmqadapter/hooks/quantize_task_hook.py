@@ -92,6 +92,12 @@ class QuantizeTaskHook(Hook):
         saved = dict(checkpoint.get(KEY) or {})
         if not self._trained:
             train_quantized(_bare(runner), saved)
+        elif runner._resume and not saved:
+            raise ValueError(
+                'the checkpoint was trained in float, this config has a QuantizeTaskHook: resume '
+                'without the hook, or start from the checkpoint with load_from and without '
+                'resuming.'
+            )
         elif runner._resume and saved != self._trained:
             differing = sorted(name for name, _ in saved.items() ^ self._trained.items())
             raise ValueError(

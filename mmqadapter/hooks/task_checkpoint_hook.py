@@ -16,7 +16,12 @@ from torch import nn
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks.atomic_backend import BACKEND
-from mmqadapter.hooks.checkpoint_content import check_fits, drop_frozen, mark_checkpoint
+from mmqadapter.hooks.checkpoint_content import (
+    check_bits,
+    check_fits,
+    drop_frozen,
+    mark_checkpoint,
+)
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.task import HEAD_DTYPES
@@ -68,9 +73,12 @@ class TaskCheckpointHook(CheckpointHook):
         """Check that the checkpoint fits the model, which brings its own trunk.
 
         Raises:
-            ValueError: another trunk, or something that trains is missing from the checkpoint.
+            ValueError: another trunk, something that trains is missing from the checkpoint, or a
+                training with QuantizeTaskHook resumes without it.
         """
         check_fits(_unwrapped(runner), checkpoint)
+        if runner._resume:
+            check_bits(_unwrapped(runner), checkpoint)
 
     def after_train(self, runner: Runner) -> None:
         """Write the task file of the trained model."""

@@ -18,7 +18,8 @@ from mmqadapter.atomic import atomic_write
 from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome, collect, is_finished
 from mmqadapter.sweep.plan import Sweep
-from mmqadapter.sweep.training import SEED, Training, training_config
+from mmqadapter.sweep.same import same_training
+from mmqadapter.sweep.training import SEED, TIME, Training, training_config
 
 # The summary measures memory in the second step and leaves five out of the clock.
 STEPS_TO_MEASURE = 10
@@ -53,13 +54,14 @@ class Trainer:
         config = training_config(self._sweep, training).pretty_text
         with _alone_in(folder) as lock:
             path = folder / 'result.json'
-            same = _same_config(folder, config)
+            same = _same(training, folder, config)
             if path.is_file():
                 _require_same(same, folder)
                 return json.loads(path.read_text())
             if not same:
-                _start_again(folder, config)
+                shutil.rmtree(folder / 'work', ignore_errors=True)
             if not is_finished(folder / 'work'):
+                atomic_write(folder / 'config.py', config.encode())
                 self._train(training, folder, threads, lock)
             result = collect(folder / 'work', self._sweep.metric, training)
             atomic_write(path, json.dumps(result, indent=1).encode())
@@ -103,9 +105,13 @@ def _alone_in(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _same_config(folder: Path, config: str) -> bool:
+def _same(training: Training, folder: Path, config: str) -> bool:
+    """Whether what is in ``folder`` may stand for this training; of a timed one all counts."""
     path = folder / 'config.py'
-    return path.is_file() and path.read_text(encoding='utf-8') == config
+    before = path.read_text(encoding='utf-8') if path.is_file() else None
+    if before is None or training.purpose == TIME:
+        return before == config
+    return same_training(before, config)
 
 
 def _require_same(same: bool, folder: Path) -> None:
@@ -114,11 +120,6 @@ def _require_same(same: bool, folder: Path) -> None:
             'it was trained with another config than the sweep now asks for; remove '
             f'{str(folder)!r} to train again, or give another --out'
         )
-
-
-def _start_again(folder: Path, config: str) -> None:
-    shutil.rmtree(folder / 'work', ignore_errors=True)
-    atomic_write(folder / 'config.py', config.encode())
 
 
 def _done(work: Path) -> int:

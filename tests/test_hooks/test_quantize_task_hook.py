@@ -30,12 +30,23 @@ class Initialised(MODELS.get('TinyModel')):
 
 
 @pytest.fixture
-def few(tiny):
-    """``few('name', bits)``: a config whose head of three classes trains at few bits."""
+def plain(tiny):
+    """``plain('name')``: a float config whose head has three classes."""
 
-    def config(name='run', bits=2, ema=False):
+    def config(name):
         cfg = tiny(name)
         cfg.model = dict(WIDE)
+        return cfg
+
+    return config
+
+
+@pytest.fixture
+def few(plain):
+    """``few('name', bits)``: the same at few bits."""
+
+    def config(name='run', bits=2, ema=False):
+        cfg = plain(name)
         cfg.custom_hooks.append(dict(type='mmqadapter.QuantizeTaskHook', bits={'head': bits}))
         if ema:
             cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.4))
@@ -62,11 +73,10 @@ def test_the_optimiser_moves_the_latent_weights(few, train, tmp_path, saved_task
 
 
 def test_names_and_numbers_in_checkpoints_are_the_usual_ones(
-    few, tiny, train, tmp_path, saved_tasks
+    few, plain, train, tmp_path, saved_tasks
 ) -> None:
     train(few('few', ema=True))
-    cfg = tiny('float')
-    cfg.model = dict(WIDE)
+    cfg = plain('float')
     cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.4))
     train(cfg)
     one, other = (load(tmp_path / name / 'iter_6.pth') for name in ('few', 'float'))
@@ -93,10 +103,37 @@ def test_resume_with_other_bits_is_refused(few, train, tmp_path, saved_tasks) ->
         train(few('other', bits=4), resume=tmp_path / 'whole' / 'iter_3.pth')
 
 
-def test_a_float_checkpoint_starts_it(few, tiny, train, tmp_path, saved_tasks) -> None:
-    cfg = tiny('float')
-    cfg.model = dict(WIDE)
-    train(cfg)
+def test_resume_in_float_is_refused(few, plain, train, tmp_path, saved_tasks) -> None:
+    train(few('few'))
+    text = (
+        r"with QuantizeTaskHook \(1 layer\(s\), such as 'head' at 2 bits\), this config has no .*"
+    )
+    with pytest.raises(ValueError, match=f'{text}resume with the QuantizeTaskHook.* load_from'):
+        train(plain('float'), resume=tmp_path / 'few' / 'iter_3.pth')
+
+
+def test_a_float_training_does_not_resume_at_few_bits(
+    few, plain, train, tmp_path, saved_tasks
+) -> None:
+    train(plain('float'))
+    text = 'trained in float, this config has a QuantizeTaskHook: resume without .* load_from'
+    with pytest.raises(ValueError, match=text):
+        train(few('few'), resume=tmp_path / 'float' / 'iter_3.pth')
+    resumed = train(plain('again'), resume=tmp_path / 'float' / 'iter_3.pth')
+    assert resumed.iter == 6 and not trained_bits(resumed.model)
+
+
+def test_a_checkpoint_of_few_bits_starts_a_float_training(
+    few, plain, train, tmp_path, saved_tasks
+) -> None:
+    train(few('few'))
+    cfg = plain('float')
+    cfg.load_from = str(tmp_path / 'few' / 'iter_6.pth')
+    assert not trained_bits(train(cfg).model)
+
+
+def test_a_float_checkpoint_starts_it(few, plain, train, tmp_path, saved_tasks) -> None:
+    train(plain('float'))
     start = load(tmp_path / 'float' / 'iter_6.pth')['state_dict']
     cfg = few('few', bits=4)
     cfg.load_from = str(tmp_path / 'float' / 'iter_6.pth')

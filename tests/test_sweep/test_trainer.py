@@ -74,6 +74,32 @@ def test_another_sweep_does_not_take_its_result(train) -> None:
     assert outcome.result is None and 'another config' in outcome.failure
 
 
+WATCHING = {'custom_hooks': [{'type': 'mmqadapter.EfficiencyHook'}], 'log_level': 'WARNING'}
+
+
+def test_what_only_watches_may_come_and_go(train, tmp_path: Path) -> None:
+    config = tmp_path / 'runs' / ONE.name / 'config.py'
+    train()
+    trained, script = config.read_text(), tmp_path / 'script.py'
+    script.write_text('raise SystemExit(1)')
+    assert train(overrides=WATCHING).score == 40
+    assert config.read_text() == trained  # it tells how the result came about
+    # Not so of a timed training, whose steps may take longer.
+    script.write_text(SCRIPT)
+    timed = Training(TIME, 'full', 0, Length(4), 0.1, 0.01)
+    assert train(timed).result is not None
+    assert 'another config' in train(timed, overrides=WATCHING).failure
+
+
+def test_a_training_goes_on_with_the_hooks_of_today(train, tmp_path: Path) -> None:
+    (tmp_path / 'stop').touch()
+    train()
+    (tmp_path / 'stop').unlink()
+    outcome = train(overrides=WATCHING)
+    assert "called with ['--resume']" in outcome.log.read_text()
+    assert 'EfficiencyHook' in (tmp_path / 'runs' / ONE.name / 'config.py').read_text()
+
+
 def test_a_training_that_fails_says_where_and_goes_on_later(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
     outcome = train()
