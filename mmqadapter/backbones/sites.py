@@ -7,19 +7,13 @@ one block, so that activation checkpointing recomputes it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
 from mmqadapter.adapters import LoRA
 from mmqadapter.adapters.base import Adapter
 from mmqadapter.backbones.block_table import BlockFamily
-
-
-class Site(Protocol):
-    """Ties an adapter to a block when constructed."""
-
-    def __init__(self, adapter: Any, block: nn.Module, family: BlockFamily) -> None: ...
 
 
 class BranchSite:
@@ -169,6 +163,7 @@ def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> obj
     return LinearProjectionSite(adapter, projection)
 
 
+# By name, what ties an adapter to a block when it is called with adapter, block and family.
 SITES: dict[str, Any] = {
     'attn_branch': AttentionBranchSite,
     'mlp_branch': MLPBranchSite,
