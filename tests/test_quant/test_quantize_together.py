@@ -136,6 +136,9 @@ def test_given_weights_are_read_again_after_others_came() -> None:
     given.restore()
     assert model[0].weight is first
     trained = given.trained(model)
-    assert len(trained) == len(list(model.parameters()))
+    ends = {id(tensor) for tensor in trained}
+    assert len(ends) == len(list(model.parameters()))
+    latents = {id(weight.latent) for weight in quantized_weights(model)}
+    assert id(first) in ends and id(model[2].weight) in ends and not latents & ends
     found = torch.autograd.grad(model(x).sum(), trained)
     assert all(gradient is not None for gradient in found)

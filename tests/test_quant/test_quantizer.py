@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmqadapter.quant import BITS, GaussianQuantizer, gaussian_codebook
+from mmqadapter.quant import BITS, Encoded, GaussianQuantizer, gaussian_codebook
 
 ALL = pytest.mark.parametrize('bits', BITS)
 BOTH = pytest.mark.parametrize('granularity', ['tensor', 'channel'])
@@ -149,6 +149,19 @@ def test_a_folded_quantizer_gives_what_was_stored_whatever_the_latent_weight() -
     assert quantizer.encode(torch.zeros(SHAPE)) is encoded
     quantizer.fold(None, weight())
     assert not torch.equal(quantizer(weight() + 1), quantizer.decode(encoded))
+
+
+def test_a_folded_quantizer_gives_the_dtype_of_its_weight() -> None:
+    quantizer = GaussianQuantizer(2)
+    encoded = quantizer.encode(weight())
+    quantizer.fold(encoded, weight().half())
+    assert torch.equal(quantizer(weight().half()), quantizer.decode(encoded).half())
+
+
+def test_a_stored_matrix_is_decoded_on_its_own_device() -> None:
+    encoded = Encoded(*(torch.ones(SHAPE, device='meta') for _ in range(3)))
+    for use in (GaussianQuantizer(2).decode, GaussianQuantizer(2).latent):
+        assert use(encoded).device.type == 'meta'
 
 
 BROKEN = {

@@ -95,12 +95,15 @@ def test_gradients_reach_who_listened_before() -> None:
 
 
 def test_settling_leaves_what_was_computed() -> None:
-    model, expected = formed(), out(formed())
+    model, plain, expected = formed(), net(), out(formed())
     state = settled_state(model)
+    assert not any(tensor.requires_grad for tensor in state.values())
+    plain.load_state_dict(state)
+    assert torch.equal(out(plain), expected)
     assert torch.equal(out(model), expected) and list(attached(model))
     settle(model)
     assert torch.equal(out(model), expected) and not list(attached(model))
-    assert same(model.state_dict(), state)
+    assert same(model.state_dict(), plain.state_dict())
 
 
 def test_a_deep_copy_is_independent() -> None:
