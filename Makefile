@@ -34,7 +34,7 @@ demo-det: env  ## the same for instance segmentation
 	$(PY) tools/demo.py --task det $(ARGS)
 
 clean:  ## remove caches and build output
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	find $(CODE) tests -name __pycache__ -prune -exec rm -rf {} +
 
 clean-env:  ## remove .venv (the compiled mmcv wheel stays in the cache)
