@@ -111,7 +111,7 @@ def _kind(entry: Entry) -> str:
 def _coded(part: str, bits: int, packed: Iterable[tuple[Tensor, int]]) -> Group:
     """Group of packed codes, each with the number of codes in it."""
     packed = list(packed)
-    entropy = code_entropy(torch.cat([unpack(p, bits, count) for p, count in packed]), bits)
+    entropy = code_entropy(torch.cat([unpack(p, bits, count) for p, count in packed]))
     content = b''.join(tensor_bytes(p) for p, _ in packed)
     shorter = len(zlib.compress(content, 9)) / len(content)
     saved = max(1 - entropy / bits, 1 - shorter, 0.0)

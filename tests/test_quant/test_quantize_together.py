@@ -97,6 +97,23 @@ def test_in_eval_mode_layers_quantise_their_own() -> None:
     assert counter.calls == 0
 
 
+def test_without_gradients_layers_quantise_their_own() -> None:
+    model, x = net(), torch.randn(3, 6)
+    quantize_together(model)
+    expected = model(x)
+    with torch.no_grad(), Counter() as counter:
+        quantize_together(model)
+        assert counter.calls == 0
+        assert torch.equal(model(x), expected)
+    assert counter.calls == 4
+
+
+def test_weights_are_found_by_name_and_other_parametrisations_passed_over() -> None:
+    model = net()
+    parametrize.register_parametrization(model[2], 'bias', nn.Tanh())
+    assert [weight.name for weight in quantized_weights(model)] == ['0', '1', '3', '4']
+
+
 def test_folded_weights_stay_as_loaded() -> None:
     model = net()
     _, quantizer, latent = next(quantized_weights(model))

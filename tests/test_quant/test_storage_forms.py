@@ -48,8 +48,21 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_they_change_what_is_computed() -> None:
     assert not torch.equal(out(formed()), out(net()))
-    names = [(a.module, a.parameter) for a in attached(formed())]
-    assert names == [('0', 'weight'), ('0', 'bias'), ('1', 'weight'), ('2', 'weight')]
+    found = [(a.module, a.parameter, type(a.form)) for a in attached(formed())]
+    assert found == [
+        ('0', 'weight', LayerQuantizer),
+        ('0', 'bias', HalfRounding),
+        ('1', 'weight', HalfRounding),
+        ('2', 'weight', LayerQuantizer),
+    ]
+
+
+def test_a_weight_may_be_constant_until_it_is_loaded() -> None:
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    attach(layer, 'weight', LayerQuantizer(1))
+    layer.load_state_dict(nn.Linear(3, 2).state_dict())
+    assert len(layer.weight[0].unique()) == 2
 
 
 @pytest.mark.parametrize('state_of', [nn.Module.state_dict, get_state_dict])
