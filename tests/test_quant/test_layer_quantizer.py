@@ -103,6 +103,11 @@ def test_gradient_is_that_of_the_other_quantiser(bits: int) -> None:
     torch.testing.assert_close(ours.grad, other.grad, rtol=2e-2, atol=2e-2)
 
 
+def test_channels_come_first_where_nothing_else_is_said() -> None:
+    assert LayerQuantizer(2).statistics_shape((6, 20)) == (6, 1)
+    assert LayerQuantizer(2, 1).statistics_shape((6, 20)) == (1, 20)
+
+
 def nearly_constant() -> Tensor:
     return 1 + 1e-3 * torch.randn(6, 20)
 

@@ -141,6 +141,19 @@ def test_a_blob_of_another_dtype_is_refused() -> None:
         check_blobs(adapters(), blobs)
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_float_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    module = adapters(1, scale='learned')
+    name = next(n for n, p in module.named_parameters() if n.startswith('1.') and 'scale' in n)
+    blobs = encode_adapters(module)
+    module.get_parameter(name).data.fill_(value)
+    with pytest.raises(ValueError, match=f'adapter weight {name!r} holds NaN or inf, .* lower the'):
+        encode_adapters(module)
+    blobs[FLOATS][0] = value
+    with pytest.raises(ValueError, match="blob 'floats' holds NaN or inf: the training"):
+        check_blobs(module, blobs)
+
+
 @pytest.mark.parametrize(('name', 'width'), [('cifar-bit1-dim32', 32), ('dtd-bit1-dim1', 1)])
 def test_published_adapters_load_and_compute(real_data: Path, name: str, width: int) -> None:
     content = (real_data / 'petl_vit' / 'adaptformer' / f'{name}.bin').read_bytes()

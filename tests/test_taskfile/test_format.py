@@ -123,10 +123,19 @@ def test_a_newer_version_asks_for_a_newer_package(tmp_path: Path, content: TaskC
         read_content(tmp_path / 'a')
 
 
-@pytest.mark.parametrize('text', ['', '[]', '"version"', '{}', '{"version":null}', '[' * 10**5])
+@pytest.mark.parametrize(
+    'text', ['', '[]', '"version"', '{}', '{"version":null}', '[' * 10**5, '{"version":NaN}']
+)
 def test_strange_metadata_are_refused(tmp_path: Path, content: TaskContent, text: str) -> None:
     save_file(content.tensors, tmp_path / 'a', {'mmqadapter': text})
     with pytest.raises(ValueError, match='damaged metadata|format version None'):
+        read_content(tmp_path / 'a')
+
+
+@pytest.mark.parametrize('version', ['0', '-1', 'true', '1.0', '"1"'])
+def test_strange_versions_are_refused(tmp_path: Path, content: TaskContent, version: str) -> None:
+    save_file(content.tensors, tmp_path / 'a', {'mmqadapter': f'{{"version":{version}}}'})
+    with pytest.raises(ValueError, match='format version .*, this package reads up to'):
         read_content(tmp_path / 'a')
 
 
