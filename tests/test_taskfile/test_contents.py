@@ -1,0 +1,106 @@
+"""What a file is told to hold: parts, groups, their sizes and what a coder would save."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmqadapter.quant import LayerQuantizer, pack
+from mmqadapter.taskfile.contents import described, groups, split
+from mmqadapter.taskfile.format import TaskContent
+from mmqadapter.taskfile.head_layout import lay_out
+
+
+def content(bits: int | None, entries: dict | None = None, **blobs: Tensor) -> TaskContent:
+    """Of a file with these blobs of adapters, and with a head where there are entries."""
+    metadata: dict[str, Any] = {'tuning': {'quantizer': None if bits is None else {'bits': bits}}}
+    tensors = {f'adapters:{name}': blob for name, blob in blobs.items()}
+    if entries is not None:
+        head, metadata['head'] = lay_out(entries)
+        tensors |= head
+    return TaskContent(metadata, tensors)
+
+
+def quantized() -> TaskContent:
+    """Adapters of 2 bits, and a head with weights of 4 bits and 1 bit."""
+    entries = {
+        'neck.one': LayerQuantizer(1).pack(torch.randn(3, 10)),
+        'head.b.weight': LayerQuantizer(4).pack(torch.randn(5, 7)),
+        'head.a.weight': LayerQuantizer(4).pack(torch.randn(2, 3)),
+        'head.a.bias': torch.ones(2, dtype=torch.float16),
+        'head.level': torch.ones(3, 1),
+        'head.count': torch.tensor(7),
+    }
+    codes = pack(torch.randint(4, (24,)), 2)
+    return content(2, entries, codes=codes, statistics=torch.ones(4), floats=torch.ones(3))
+
+
+def test_groups_are_parts_and_ways_of_storing() -> None:
+    found = [(g['part'], g['stored'], g['numbers'], g['bytes']) for g in groups(quantized())]
+    assert found == [
+        ('adapters', '2-bit codes', 24, 6),
+        ('adapters', 'statistics', 4, 16),
+        ('adapters', 'floats', 3, 12),
+        ('head', '4-bit codes', 35 + 6, 18 + 3),
+        ('head', 'statistics of 4-bit codes', 2 * (5 + 2), 4 * (5 + 2)),
+        ('head', 'float16', 2, 4),
+        ('head', 'float32', 3, 12),
+        ('head', 'int64', 1, 8),
+        ('neck', '1-bit codes', 30, 4),
+        ('neck', 'statistics of 1-bit codes', 2 * 3, 4 * 3),
+    ]
+
+
+def test_only_codes_have_an_entropy() -> None:
+    for group in groups(quantized()):
+        coded = group['stored'].endswith('-bit codes') and 'statistics' not in group['stored']
+        assert (group['entropy'] is not None) == (group['lossless'] is not None) == coded
+
+
+def test_float_adapters_have_no_codes() -> None:
+    (group,) = groups(content(None, floats=torch.ones(5)))
+    assert (group['stored'], group['bytes'], group['entropy']) == ('floats', 20, None)
+
+
+@pytest.mark.parametrize(
+    ('codes', 'entropy', 'lossless'),
+    [
+        (torch.zeros(1000), 0, 1),  # an ideal coder of single codes
+        (torch.arange(1000) % 4 // 3, 0.8113, 1 - 0.8113 / 8),  # of two values, one more frequent
+        (torch.arange(256).repeat(8), 8, None),  # zlib sees that they repeat
+        (torch.randperm(256), 8, 0),  # nobody finds anything
+    ],
+    ids=['constant', 'uneven', 'repeating', 'none'],
+)
+def test_what_a_coder_would_save(codes: Tensor, entropy: float, lossless: float | None) -> None:
+    stored = codes.to(torch.uint8)
+    shorter = len(zlib.compress(stored.numpy().tobytes(), 9)) / len(stored)
+    (group,) = groups(content(8, codes=stored))
+    assert group['entropy'] == pytest.approx(entropy, abs=1e-3)
+    expected = max(1 - shorter, 0 if lossless is None else lossless)
+    assert group['lossless'] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_description_has_types_shapes_and_names_of_the_model() -> None:
+    assert described(quantized()) == {
+        'adapters:codes': ['torch.uint8', [6]],
+        'adapters:floats': ['torch.float32', [3]],
+        'adapters:statistics': ['torch.float32', [4]],
+        'head.a.bias': ['torch.float16', [2]],
+        'head.a.weight': ['4 bits', [2, 3]],
+        'head.b.weight': ['4 bits', [5, 7]],
+        'head.count': ['torch.int64', []],
+        'head.level': ['torch.float32', [3, 1]],
+        'neck.one': ['1 bits', [3, 10]],
+    }
+    assert list(described(quantized())) == sorted(described(quantized()))
+
+
+def test_without_a_tree_tensors_lie_under_their_own_names() -> None:
+    plain, weight = content(1, codes=torch.ones(2, dtype=torch.uint8)), torch.ones(2, 3)
+    blobs, entries = split(TaskContent(plain.metadata, {**plain.tensors, 'head.w': weight}))
+    assert blobs.keys() == {'codes'} and entries == {'head.w': weight}
