@@ -15,7 +15,9 @@ from mmqadapter.quant import (
     Layer,
     LayerQuantizer,
     attach,
+    forget_codes,
     gaussian_codebook,
+    keep_codes,
     kept_codes,
     output_dim,
     stored_sizes,
@@ -121,10 +123,24 @@ def test_a_spread_that_float16_cannot_tell_from_the_mean_is_refused() -> None:
 def test_codes_are_kept_until_the_weight_changes() -> None:
     layer = layer_of('linear')
     packed = LayerQuantizer(4).pack(layer.weight)
-    layer.packed_weight = packed
+    keep_codes(layer, packed)
     assert kept_codes(layer) is None
     layer.weight.data.copy_(packed.decode())
     assert kept_codes(layer) is packed
     assert kept_codes(layer.half()) is packed
     layer.weight.data[0, 0] += 1
     assert kept_codes(layer) is None
+
+
+def test_weights_whose_codes_are_forgotten_train_again() -> None:
+    model = nn.Sequential(layer_of('linear'), nn.ReLU(), layer_of('transposed'), nn.Linear(2, 2))
+    for layer in (model[0], model[2]):
+        keep_codes(layer, LayerQuantizer(4, output_dim(layer)).pack(layer.weight))
+    for layer in (model[0], model[2], model[3]):
+        layer.weight.requires_grad_(False)
+    forget_codes(model)
+    assert model[0].weight.requires_grad and model[2].weight.requires_grad
+    assert not model[3].weight.requires_grad  # it came with no codes, and was frozen by somebody
+    model[0].weight.requires_grad_(False)
+    forget_codes(model)
+    assert not model[0].weight.requires_grad
