@@ -14,6 +14,13 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
+# mmengine's 'full' moves what it gathers to the CPU and frees where it was: the same place here.
+FULL_STATE_ON_CPU = dict(
+    state_dict_type='FULL_STATE_DICT',
+    state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
+    optim_state_dict_config=dict(type='FullOptimStateDictConfig', rank0_only=True),
+)
+
 
 def prepare_cpu(cfg: Config) -> None:
     """Set ``cfg`` and this process up for DDP over gloo, where a launcher meets no accelerator.
@@ -44,6 +51,17 @@ def prepare_cpu(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
     cfg.model_wrapper_cfg = {**(cfg.get('model_wrapper_cfg') or wrapper), 'device_ids': None}
+    if cfg.get('strategy'):
+        _keep_on_cpu(cfg.strategy)
+
+
+def _keep_on_cpu(strategy: dict) -> None:
+    """Change a strategy of mmengine, which takes a GPU where the config names nothing."""
+    sharded = 'FSDP' in str(strategy['type'])
+    device = {'device_id': 'cpu'} if sharded else {'device_ids': None}
+    strategy['model_wrapper'] = {**(strategy.get('model_wrapper') or {}), **device}
+    if sharded and strategy.get('state_dict_cfg') == 'full':
+        strategy['state_dict_cfg'] = FULL_STATE_ON_CPU
 
 
 def _join_group(cfg: Config) -> None:

@@ -17,6 +17,9 @@ MODELS = Registry(
     locations=['mmqadapter.backbones', 'mmqadapter.adapters', 'mmqadapter.quant'],
 )
 HOOKS = Registry('hook', parent=root.HOOKS, scope=SCOPE, locations=['mmqadapter.hooks'])
+FUNCTIONS = Registry(
+    'function', parent=root.FUNCTIONS, scope=SCOPE, locations=['mmqadapter.backbones']
+)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,

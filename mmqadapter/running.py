@@ -10,12 +10,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, find_latest_checkpoint, load_checkpoint
+from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint, load_checkpoint
 from torch import nn
 
 from mmqadapter.checks.source import leaf_configs, require_root
 from mmqadapter.datasets import exactly_resumable
 from mmqadapter.distributed import prepare_cpu
+from mmqadapter.flexible import flexible_runner, is_flexible
 from mmqadapter.weights import load_weights
 
 
@@ -35,17 +36,19 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
 
 def training_runner(
     cfg: Config, resume: bool | str = False, init_task: str | None = None, amp: bool = False
-) -> Runner:
+) -> Runner | FlexibleRunner:
     """Runner that trains ``cfg``.
 
     Args:
-        cfg: A config of mmdet or mmseg, with a wrapped backbone or without.
+        cfg: A config of mmdet or mmseg, with a wrapped backbone or without. With
+            ``runner_type='FlexibleRunner'`` its ``strategy`` counts.
         resume: True for the last checkpoint in the work dir, or the path of one.
         init_task: A task file to start from.
         amp: Train in mixed precision.
 
     Raises:
         FileNotFoundError: A file or a data root that does not exist.
+        ValueError: A strategy that does not go with something else in ``cfg``.
     """
     for file in (resume, init_task):
         if isinstance(file, str) and not Path(file).is_file():
@@ -60,6 +63,8 @@ def training_runner(
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     prepare_cpu(cfg)
+    if is_flexible(cfg):
+        return flexible_runner(cfg, start)
     runner = Runner.from_cfg(cfg)
     if start:
         load_checkpoint(_bare(runner), start, map_location='cpu')

@@ -18,6 +18,7 @@ BOTTOM = {
     'error_text',
     'random_state',
     'registry',
+    'sharding',
     'version',
 }
 # Each part, and the parts below it that it may import, besides itself. What has no row stands on
@@ -25,6 +26,7 @@ BOTTOM = {
 MAY_IMPORT = {
     **{part: set() for part in BOTTOM},
     'checkpoint_file': {'error_text'},
+    'sharding': {'accounting'},
     'quant': BOTTOM,
     'adapters': BOTTOM | {'quant'},
     'highway': BOTTOM | {'quant', 'adapters'},

@@ -4,6 +4,7 @@ from mmqadapter.backbones.adapted import AdaptedBackbone
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.backbones.block_table import FAMILIES
 from mmqadapter.backbones.frozen import FrozenBackbone
+from mmqadapter.backbones.frozen_blocks import frozen_blocks
 from mmqadapter.backbones.highway import HighwayBackbone
 from mmqadapter.backbones.timm_backbone import TimmBackbone
 
@@ -14,4 +15,5 @@ __all__ = [
     'FrozenBackbone',
     'HighwayBackbone',
     'TimmBackbone',
+    'frozen_blocks',
 ]

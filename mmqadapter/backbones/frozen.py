@@ -18,6 +18,7 @@ from mmqadapter.backbones.presets import chosen_parameters
 from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS
+from mmqadapter.sharding import as_built, is_sharded
 from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.trunk import (
     compile_modules,
@@ -139,20 +140,24 @@ class FrozenBackbone(BaseModule):
 
     def _fingerprint_with(self, given: Mapping[str, Tensor]) -> str | None:
         """Fingerprint once weights, by name in the trunk, are loaded; None: to be taken then."""
-        if self.trunk_dtype == torch.float32:
+        sharded = is_sharded(self.trunk)
+        if self.trunk_dtype == torch.float32 and not sharded:
             return None
-        weights = identifying_weights(self.trunk, self.family)
+        with as_built(self.trunk) as trunk:
+            weights = identifying_weights(trunk, self.family)
+        if sharded and (lacking := sorted(weights.keys() - given.keys())):
+            raise ValueError(
+                f'these weights have {len(given)} tensors of the trunk and lack others, such as '
+                f'{lacking[0]!r}: into a trunk that is cut into shards load all of it or none.'
+            )
         return self.fingerprint if holds(weights, given) else unrounded(weights, given)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self._insert_trunk_level(state_dict, prefix)
-        frozen = {
-            f'{prefix}trunk.{name}': tensor
-            for name, tensor in self.trunk.state_dict(keep_vars=True).items()
-            if not tensor.requires_grad
-        }
+        frozen = self._frozen_state(f'{prefix}trunk.')
         if frozen.keys().isdisjoint(state_dict):
-            state_dict.update(frozen)
+            # A shard cannot stand for the whole; FSDP loads what there is.
+            state_dict.update({} if is_sharded(self.trunk) else frozen)
         else:
             of_trunk = [key for key in state_dict if key.startswith(f'{prefix}trunk.')]
             given = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
@@ -161,6 +166,12 @@ class FrozenBackbone(BaseModule):
         if any(key.startswith(f'{prefix}adapters.') for key in state_dict):
             unfold(self.adapters)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _frozen_state(self, prefix: str) -> dict[str, Tensor]:
+        """What of the trunk does not train, by its names in checkpoints."""
+        with as_built(self.trunk) as trunk:
+            state = trunk.state_dict(keep_vars=True)
+        return {f'{prefix}{name}': t for name, t in state.items() if not t.requires_grad}
 
     def _insert_trunk_level(self, state_dict: dict, prefix: str) -> None:
         for key in [k for k in state_dict if k.startswith(prefix)]:

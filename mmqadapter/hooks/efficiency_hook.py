@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmqadapter.accounting import part_counts, tuned_backbone
+from mmqadapter.accounting import tuned_backbone
 from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.registry import HOOKS
+from mmqadapter.sharding import as_built, whole_counts
 from mmqadapter.taskfile import inspect_task
 
 PREFIX = 'efficiency/'
@@ -39,6 +39,12 @@ class EfficiencyHook(MeteredHook):
         if interval < 1:
             raise ValueError(f'interval={interval} is too small; log every step with 1.')
         self.interval = interval
+        self._counts: dict[str, int] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Count what trains; start to measure."""
+        super().before_train(runner)
+        self._counts = _counts(runner)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -46,7 +52,7 @@ class EfficiencyHook(MeteredHook):
         """The step has ended; log now and then."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         if self.every_n_train_iters(runner, self.interval):
-            costs = {**self.meter.medians(self.interval), **self.meter.memory(), **_counts(runner)}
+            costs = {**self.meter.medians(self.interval), **self.meter.memory(), **self._counts}
             _log(runner, costs, runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
@@ -57,7 +63,7 @@ class EfficiencyHook(MeteredHook):
         sizes = _sizes(runner)
         _log(runner, sizes, runner.iter)
         figures = {
-            **_counts(runner),
+            **self._counts,
             **sizes,
             **self.meter.memory(),
             **self.meter.medians(),
@@ -74,19 +80,19 @@ def _log(runner: Runner, figures: dict[str, Any], step: int) -> None:
 
 
 def _counts(runner: Runner) -> dict[str, int]:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    trained = {part: tally['trainable'] for part, tally in part_counts(model).items()}
+    counts = whole_counts(runner.model)
+    trained = {part: tally['trainable'] for part, tally in counts.items()}
     inside = sum(count for part, count in trained.items() if part.startswith('backbone'))
     return {'trainable_backbone_params': inside, 'trainable_params': sum(trained.values())}
 
 
 def _sizes(runner: Runner) -> dict[str, int | None]:
     """Bytes of the task file; where nothing is frozen the whole model has to be kept."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     task = Path(runner.work_dir, 'last.task.safetensors')
     if task.is_file():
         stored = inspect_task(task)['bytes']
         return {'adapter_bytes': stored['adapters'], 'task_bytes': stored['file']}
-    plain = tuned_backbone(model) is None
-    whole = sum(tensor.nbytes for tensor in model.state_dict().values()) if plain else None
+    with as_built(runner.model) as model:
+        plain = tuned_backbone(model) is None
+        whole = sum(tensor.nbytes for tensor in model.state_dict().values()) if plain else None
     return {'adapter_bytes': None, 'task_bytes': whole}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmqadapter.registry import HOOKS
+from mmqadapter.sharding import trained_whole
 from mmqadapter.taskfile import load_task
 
 
@@ -30,6 +30,6 @@ class InitTaskHook(Hook):
         """
         if runner._resume:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_task(model, self.task, trainable=True)
+        with trained_whole(runner.model) as model:
+            load_task(model, self.task, trainable=True)
         runner.logger.info(f'Training starts from the task file {self.task}.')

@@ -7,9 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmengine.dist import is_main_process, master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, EMAHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -23,6 +22,7 @@ from mmqadapter.hooks.checkpoint_content import (
     mark_checkpoint,
 )
 from mmqadapter.registry import HOOKS
+from mmqadapter.sharding import as_built, trained_whole
 from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.task import HEAD_DTYPES
 
@@ -58,16 +58,19 @@ class TaskCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Prepare saving, and say so where there is no frozen trunk to leave out."""
         super().before_train(runner)
-        if tuned_backbone(_unwrapped(runner)) is None:
+        with as_built(runner.model) as model:
+            tuned = tuned_backbone(model) is not None
+        if not tuned:
             runner.logger.info(
                 'No frozen trunk in the model: checkpoints are whole, no task file is written.'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note the trunk's fingerprint and drop the trunk; runs after the EMA hook's part."""
-        mark_checkpoint(_unwrapped(runner), checkpoint)
-        if not self.keep_trunk:
-            drop_frozen(_unwrapped(runner), checkpoint)
+        with as_built(runner.model) as model:
+            mark_checkpoint(model, checkpoint)
+            if not self.keep_trunk:
+                drop_frozen(model, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that the checkpoint fits the model, which brings its own trunk.
@@ -76,9 +79,10 @@ class TaskCheckpointHook(CheckpointHook):
             ValueError: another trunk, something that trains is missing from the checkpoint, or a
                 training with QuantizeTaskHook resumes without it.
         """
-        check_fits(_unwrapped(runner), checkpoint)
-        if runner._resume:
-            check_bits(_unwrapped(runner), checkpoint)
+        with as_built(runner.model) as model:
+            check_fits(model, checkpoint)
+            if runner._resume:
+                check_bits(model, checkpoint)
 
     def after_train(self, runner: Runner) -> None:
         """Write the task file of the trained model."""
@@ -132,15 +136,14 @@ class TaskCheckpointHook(CheckpointHook):
         metric = '' if not self.save_best or len(self.save_best) == 1 else f'_{self.save_best[0]}'
         return runner.message_hub.runtime_info.get(f'best_score{metric}')
 
-    @master_only
     def _write_task(self, runner: Runner, name: str) -> None:
-        """Write ``<name>.task.safetensors`` into the work dir."""
-        model = _evaluated(runner)
-        if tuned_backbone(model) is None:
-            return
-        path = Path(runner.work_dir, f'{name}.task.safetensors')
-        save_task(model, path, dataset_meta=_dataset_meta(runner), head_bits=self.head_bits)
-        runner.logger.info(f'Task file written: {path} ({path.stat().st_size:,} bytes).')
+        """Write ``<name>.task.safetensors`` into the work dir; every process takes part."""
+        with trained_whole(_evaluated(runner)) as model:
+            if not is_main_process() or tuned_backbone(model) is None:
+                return
+            path = Path(runner.work_dir, f'{name}.task.safetensors')
+            save_task(model, path, dataset_meta=_dataset_meta(runner), head_bits=self.head_bits)
+            runner.logger.info(f'Task file written: {path} ({path.stat().st_size:,} bytes).')
 
 
 class _WithWorkDir:
@@ -173,15 +176,10 @@ class _LateRemoval:
                 self.backend.remove(path)
 
 
-def _unwrapped(runner: Runner) -> nn.Module:
-    """The model itself, outside DDP."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def _evaluated(runner: Runner) -> nn.Module:
     """The model that validation sees: the averaged one where there is an EMA hook."""
     ema = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
-    return _unwrapped(runner) if ema is None else ema.ema_model.module
+    return runner.model if ema is None else ema.ema_model.module
 
 
 def _dataset_meta(runner: Runner) -> dict[str, list]:

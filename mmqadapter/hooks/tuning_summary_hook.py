@@ -7,17 +7,15 @@ import json
 from pathlib import Path
 
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
-from mmqadapter.accounting import part_counts
 from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.hooks.step_meter import StepMeter
 from mmqadapter.registry import HOOKS
+from mmqadapter.sharding import whole_counts
 from mmqadapter.taskfile import inspect_task
 
 
@@ -33,16 +31,17 @@ class TuningSummaryHook(MeteredHook):
         """Log what is frozen and what trains; start to measure."""
         super().before_train(runner)
         table = Table('part', 'trainable', 'frozen', title='Parameters')
-        for part, counts in part_counts(_bare(runner)).items():
+        for part, counts in whole_counts(runner.model).items():
             table.add_row(part, f'{counts["trainable"]:,}', f'{counts["frozen"]:,}')
         runner.logger.info(_text(table))
 
     def after_train(self, runner: Runner) -> None:
         """Log the costs and write ``summary.json`` into the work dir."""
         super().after_train(runner)
+        counts = whole_counts(runner.model)
         if not is_main_process():
             return
-        summary = _summary(runner, self.meter)
+        summary = _summary(runner, self.meter, counts)
         atomic_write(Path(runner.work_dir, 'summary.json'), json.dumps(summary, indent=2).encode())
         table = Table('what', 'value', title='Summary')
         for name, value in summary.items():
@@ -50,8 +49,9 @@ class TuningSummaryHook(MeteredHook):
         runner.logger.info(_text(table))
 
 
-def _summary(runner: Runner, meter: StepMeter) -> dict[str, float | int | None]:
-    counts = part_counts(_bare(runner))
+def _summary(
+    runner: Runner, meter: StepMeter, counts: dict[str, dict[str, int]]
+) -> dict[str, float | int | None]:
     trained = {part: tally['trainable'] for part, tally in counts.items()}
     task = Path(runner.work_dir, 'last.task.safetensors')
     sizes = inspect_task(task)['bytes'] if task.is_file() else {}
@@ -65,10 +65,6 @@ def _summary(runner: Runner, meter: StepMeter) -> dict[str, float | int | None]:
         'saved_for_backward_bytes': memory['saved_for_backward_bytes'],
         'step_seconds': None if seconds is None else round(seconds, 4),
     }
-
-
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _text(table: Table) -> str:

@@ -10,7 +10,6 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import nn
 
 from mmqadapter.random_state import get_random_state, set_random_state
 
@@ -22,10 +21,10 @@ class StateProbe(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        write(runner, 'start', unwrapped(runner).state_dict())
+        write(runner, 'start', state(runner))
 
     def after_train(self, runner: Runner) -> None:
-        write(runner, 'end', unwrapped(runner).state_dict())
+        write(runner, 'end', state(runner))
 
 
 @HOOKS.register_module(force=True)
@@ -59,8 +58,10 @@ def gradients(runner: Runner, batch: Any, random_state: dict) -> dict[str, torch
     return found
 
 
-def unwrapped(runner: Runner) -> nn.Module:
-    return getattr(runner.model, 'module', runner.model)
+def state(runner: Runner) -> dict[str, torch.Tensor]:
+    """The whole state by the names of the bare model; FSDP gives it to rank 0."""
+    state = runner.model.state_dict()
+    return {name.removeprefix('module.'): tensor for name, tensor in state.items()}
 
 
 def write(runner: Runner, what: str, content: dict) -> None:
