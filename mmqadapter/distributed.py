@@ -14,11 +14,14 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
-# mmengine's 'full' moves what it gathers to the CPU and frees where it was: the same place here.
+# What mmengine's 'full' is, but for the move to the CPU, behind which PyTorch frees or overwrites
+# what it moved: here that is the same memory.
 FULL_STATE_ON_CPU = dict(
     state_dict_type='FULL_STATE_DICT',
-    state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
-    optim_state_dict_config=dict(type='FullOptimStateDictConfig', rank0_only=True),
+    state_dict_config=dict(type='FullStateDictConfig', rank0_only=True, offload_to_cpu=False),
+    optim_state_dict_config=dict(
+        type='FullOptimStateDictConfig', rank0_only=True, offload_to_cpu=False
+    ),
 )
 
 
@@ -60,7 +63,7 @@ def _keep_on_cpu(strategy: dict) -> None:
     sharded = 'FSDP' in str(strategy['type'])
     device = {'device_id': 'cpu'} if sharded else {'device_ids': None}
     strategy['model_wrapper'] = {**(strategy.get('model_wrapper') or {}), **device}
-    if sharded and strategy.get('state_dict_cfg') == 'full':
+    if sharded:
         strategy['state_dict_cfg'] = FULL_STATE_ON_CPU
 
 

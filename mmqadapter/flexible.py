@@ -27,11 +27,7 @@ def flexible_runner(cfg: Config, start: str | None) -> FlexibleRunner:
     Args:
         cfg: With ``runner_type='FlexibleRunner'``.
         start: Weights to load before the checkpoint that ``cfg`` resumes.
-
-    Raises:
-        ValueError: The strategy is FSDP, and something in ``cfg`` does not go with shards.
     """
-    _check_sharded(cfg)
     runner = RUNNERS.build(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     model = MODELS.build(cfg.model)
@@ -48,9 +44,14 @@ def flexible_runner(cfg: Config, start: str | None) -> FlexibleRunner:
     return runner
 
 
-def _check_sharded(cfg: Config) -> None:
+def check_strategy(cfg: Config) -> None:
+    """Check that a model that ``cfg`` cuts into shards (FSDP) can train as it says.
+
+    Raises:
+        ValueError: Something in ``cfg`` does not go with shards.
+    """
     strategy = cfg.get('strategy') or {}
-    if FSDP not in _name(strategy):
+    if not is_flexible(cfg) or FSDP not in _name(strategy):
         return
     for problem in _problems(cfg, strategy):
         raise ValueError(f'strategy type={FSDP!r}: {problem}')

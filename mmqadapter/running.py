@@ -16,7 +16,7 @@ from torch import nn
 from mmqadapter.checks.source import leaf_configs, require_root
 from mmqadapter.datasets import exactly_resumable
 from mmqadapter.distributed import prepare_cpu
-from mmqadapter.flexible import flexible_runner, is_flexible
+from mmqadapter.flexible import check_strategy, flexible_runner, is_flexible
 from mmqadapter.weights import load_weights
 
 
@@ -62,6 +62,7 @@ def training_runner(
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    check_strategy(cfg)
     prepare_cpu(cfg)
     if is_flexible(cfg):
         return flexible_runner(cfg, start)

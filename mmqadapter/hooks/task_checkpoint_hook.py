@@ -54,6 +54,7 @@ class TaskCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
         self.keep_trunk = keep_trunk
         self.head_bits = head_bits
+        self._position: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Prepare saving, and say so where there is no frozen trunk to leave out."""
@@ -67,6 +68,7 @@ class TaskCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note the trunk's fingerprint and drop the trunk; runs after the EMA hook's part."""
+        checkpoint['meta'].update(self._position)
         with as_built(runner.model) as model:
             mark_checkpoint(model, checkpoint)
             if not self.keep_trunk:
@@ -93,8 +95,12 @@ class TaskCheckpointHook(CheckpointHook):
         """Save; the old pointer and the file it names stay until the new ones are complete."""
         runner.call_hook('collect_from_all_ranks')
         outdated = self._take_outdated(step)
+        # FlexibleRunner counts one iteration too many where it saves behind a validation.
+        epoch, iteration = (step, runner.iter) if self.by_epoch else (runner.epoch, step)
+        self._position = {'epoch': epoch, 'iter': iteration}
         with TemporaryDirectory() as scratch:
             super()._save_checkpoint_with_step(_WithWorkDir(runner, scratch), step, meta)
+        self._position = {}
         if is_main_process():
             atomic_write(Path(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt).encode())
             if outdated is not None and self.file_backend.isfile(outdated):
@@ -117,11 +123,12 @@ class TaskCheckpointHook(CheckpointHook):
         """
         before = self._best_score(runner)
         late = _LateRemoval(self.file_backend)
+        self._position = {'epoch': runner.epoch, 'iter': runner.iter}
         self.file_backend: Any = late
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
-            self.file_backend = late.backend
+            self.file_backend, self._position = late.backend, {}
         late.remove_now(keep=self._best_files())
         if self._best_score(runner) != before:
             self._write_task(runner, 'best')
