@@ -10,5 +10,5 @@ else
   meeting=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
 fi
-PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" -m torch.distributed.run \
+PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python}" "$tools/dist_launch.py" \
   "${meeting[@]}" --nproc_per_node="$gpus" "$tools/$script" "$@" --launcher pytorch

@@ -1,4 +1,4 @@
-"""Two processes on this machine, started by the shell scripts that users start."""
+"""Several processes on this machine, started by the shell scripts that users start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ model = dict(
         norm_cfg=dict(type='GN', num_groups=4), loss_decode=dict(type='CrossEntropyLoss')),
 )
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
-custom_hooks = [*_base_.custom_hooks, dict(type='StateProbe')]
+custom_hooks = [*_base_.custom_hooks, dict(type='StateProbe'), dict(type='LossProbe')]
 """
 
 HIGHWAY = """
@@ -77,12 +77,39 @@ def _derived(run: Run, delta: str) -> str:
 
 
 @pytest.fixture(scope='session')
+def two_ranks(upernet: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work dir of four steps of the UperNet on two processes."""
+    work_dir = tmp_path_factory.mktemp('two_ranks')
+    _launch('dist_train.sh', upernet, '2', '--work-dir', str(work_dir))
+    return work_dir
+
+
+@pytest.fixture(scope='session')
 def launch() -> Callable[..., str]:
     """``launch(SCRIPT, CONFIG, "2", ...)``: run it beside its config, return its output."""
     return _launch
 
 
 def _launch(name: str, *arguments: str) -> str:
+    code, output = _run(name, *arguments)
+    assert code == 0, output[-5000:]
+    return output
+
+
+@pytest.fixture(scope='session')
+def launch_to_fail() -> Callable[..., str]:
+    """As ``launch``, of a run that ends with an error."""
+    return _launch_to_fail
+
+
+def _launch_to_fail(name: str, *arguments: str) -> str:
+    code, output = _run(name, *arguments)
+    assert code != 0, output[-5000:]
+    return output
+
+
+def _run(name: str, *arguments: str) -> tuple[int, str]:
+    """Exit status and output of a tool."""
     shell = 'bash' if name.endswith('.sh') else sys.executable
     process = subprocess.Popen(
         [shell, str(ROOT / 'tools' / name), *arguments],
@@ -94,8 +121,7 @@ def _launch(name: str, *arguments: str) -> str:
     except BaseException:
         _stop(process)
         raise
-    assert process.returncode == 0, output[-5000:]
-    return output
+    return process.returncode, output
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,35 @@ class StateProbe(Hook):
 
     def after_train(self, runner: Runner) -> None:
         write(runner, 'end', state(runner))
+
+
+@HOOKS.register_module(force=True)
+class LossProbe(Hook):
+    """Writes the loss of each step of every rank, its own."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self.losses.append(float(outputs['loss']))
+
+    def after_train(self, runner: Runner) -> None:
+        write(runner, 'losses', dict(losses=torch.tensor(self.losses)))
+
+
+@HOOKS.register_module(force=True)
+class LastStep(Hook):
+    """Kills one rank before a step, as a machine does whose memory has run out."""
+
+    def __init__(self, rank: int, step: int) -> None:
+        self.rank, self.step = rank, step
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if (get_rank(), runner.iter) == (self.rank, self.step):
+            Path(runner.work_dir, 'killed').write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @HOOKS.register_module(force=True)

@@ -1,4 +1,4 @@
-"""A UperNet on two gloo processes trains as one process does on both half-batches."""
+"""A UperNet on several gloo processes trains as one process does on all parts of the batch."""
 
 from __future__ import annotations
 
@@ -14,26 +14,40 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
-def two_ranks(upernet, launch, tmp_path_factory) -> Path:
-    """Work dir of four steps on two processes."""
-    work_dir = tmp_path_factory.mktemp('two_ranks')
-    launch('dist_train.sh', upernet, '2', '--work-dir', str(work_dir))
+def four_ranks(upernet, launch, tmp_path_factory) -> Path:
+    """Work dir of four steps on four processes."""
+    work_dir = tmp_path_factory.mktemp('four_ranks')
+    launch('dist_train.sh', upernet, '4', '--work-dir', str(work_dir))
     return work_dir
 
 
-def test_parameters_stay_equal_on_both_ranks(two_ranks):
-    first, second = (load(two_ranks, f'end_rank{rank}') for rank in range(2))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+@pytest.fixture(params=(2, 4))
+def ranks(request, two_ranks) -> tuple[int, Path]:
+    """A number of processes, and the work dir of their four steps."""
+    count = request.param
+    return count, two_ranks if count == 2 else request.getfixturevalue('four_ranks')
 
 
-def test_equals_one_process_that_accumulates(upernet, two_ranks, launch, tmp_path):
-    twice = ['optim_wrapper.accumulative_counts=2', 'train_cfg.max_iters=8']
-    launch('train.py', upernet, '--work-dir', str(tmp_path), '--cfg-options', *twice)
-    start, two, one = (
-        load(two_ranks, 'start_rank0'), load(two_ranks, 'end_rank0'), load(tmp_path, 'end_rank0')
+def test_parameters_stay_equal_on_all_ranks(ranks):
+    count, work_dir = ranks
+    first, *others = (load(work_dir, f'end_rank{rank}') for rank in range(count))
+    for other in others:
+        assert first.keys() == other.keys()
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_equals_one_process_that_accumulates(upernet, ranks, launch, tmp_path):
+    count, work_dir = ranks
+    more = [f'optim_wrapper.accumulative_counts={count}', f'train_cfg.max_iters={4 * count}']
+    launch('train.py', upernet, '--work-dir', str(tmp_path), '--cfg-options', *more)
+    start, several, one = (
+        load(work_dir, 'start_rank0'), load(work_dir, 'end_rank0'), load(tmp_path, 'end_rank0')
     )  # fmt: skip
-    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(several, one, rtol=1e-4, atol=1e-6)
+    curves = [load(work_dir, f'losses_rank{rank}')['losses'] for rank in range(count)]
+    expected = load(tmp_path, 'losses_rank0')['losses'].reshape(4, count)
+    torch.testing.assert_close(torch.stack(curves, 1), expected, rtol=1e-5, atol=1e-6)
+    assert expected.unique().numel() == 4 * count  # no two batches are alike
     moved = {name for name in one if not torch.equal(one[name], start[name])}
     assert any('adapters' in name for name in moved) and any('decode_head' in n for n in moved)
     assert not any('trunk' in name for name in moved)

@@ -1,0 +1,42 @@
+"""A process that is killed ends the run at once, with what to do; the resumed run is exact."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip('mmseg')
+pytestmark = pytest.mark.slow
+MINUTE = 60
+
+KILLED = """
+_base_ = {base!r}
+custom_hooks = [*_base_.custom_hooks, dict(type='LastStep', rank=1, step=3)]
+"""
+
+
+@pytest.fixture
+def killed(upernet: str) -> str:
+    """The UperNet of the other tests; its second process is killed in the fourth step."""
+    path = Path(upernet).with_name('killed.py')
+    path.write_text(KILLED.format(base=upernet))
+    return str(path)
+
+
+def test_a_lost_process_ends_all_and_resuming_is_exact(
+    killed, upernet, two_ranks, launch, launch_to_fail, tmp_path
+):
+    printed = launch_to_fail('dist_train.sh', killed, '2', '--work-dir', str(tmp_path))
+    assert time.time() - float((tmp_path / 'killed').read_text()) < MINUTE
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith('The process of rank 1 ') and 'was killed (SIGKILL)' in last
+    assert '--resume' in last
+    printed = launch('dist_train.sh', upernet, '2', '--work-dir', str(tmp_path), '--resume')
+    assert 'resumes exactly: random states of 2 rank(s)' in printed
+    for rank in range(2):
+        resumed, whole = (torch.load(p / f'end_rank{rank}.pth') for p in (tmp_path, two_ranks))
+        assert resumed.keys() == whole.keys()
+        assert all(torch.equal(resumed[name], whole[name]) for name in whole)
