@@ -7,6 +7,10 @@ hands over, and autograd those that it keeps for backward, on one image in float
 plan follows: a ring all-reduce sends and receives 2 (n - 1) / n of them on each of n ranks, however
 many there are, and a rank holds weights, gradients, AdamW's two moments, and what is kept for its
 images.
+
+A ViT-g of full depth needs more memory than small machines have. Its blocks are alike, so each of
+these counts grows by the same number of bytes with each block: three shallow nets are measured, the
+third proves that it is so, and the deep one follows exactly.
 """
 
 import argparse
@@ -14,7 +18,7 @@ import json
 import os
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from backbone_cost import METHODS, NETS
@@ -28,23 +32,32 @@ from mmqadapter.accounting import saved_for_backward
 
 
 class Case(NamedTuple):
-    """A net on images of a size in pixels."""
+    """A net on images of a size in pixels; its depth where that follows from shallow ones."""
 
     net: str
     size: int
+    depth: int | None = None
 
 
-NETS['vit-g'] = dict(
-    type='mmqadapter.TimmBackbone',
-    model_name='vit_giant_patch14_dinov2',
-    out_indices=(9, 19, 29, 39),
-    drop_path_rate=0.0,
-)
-CASES = (Case('swin-l', 512), Case('vit-g', 518))
+SHALLOW = (4, 5, 6)
+CASES = (Case('swin-l', 512), Case('vit-g', 518, depth=40))
 RANKS = (8, 64, 512)
-# The trunk of this case trains in more memory than a small machine has; counts suffice.
-COUNTED_ONLY = {('vit-g', 'full'), ('vit-g', 'full, recomputed')}
 GIGA = 1e9
+Bytes = dict[str, int]
+
+
+def net_config(case: Case, depth: int | None) -> dict:
+    """Config of the net; a ViT-g of ``depth`` blocks gives four maps, as the deep one does."""
+    if depth is None:
+        return dict(NETS[case.net])
+    return dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_giant_patch14_dinov2',
+        img_size=case.size,
+        depth=depth,
+        out_indices=(0, 1, 2, depth - 1),
+        drop_path_rate=0.0,
+    )
 
 
 class SentBytes:
@@ -64,48 +77,59 @@ def _first(future: torch.futures.Future) -> Tensor:
     return future.value()[0]
 
 
-def measure(case: Case, method: str) -> dict[str, Any]:
+def measure(case: Case, method: str) -> dict[str, str | int]:
     """Bytes of one rank with one image."""
+    if case.depth is None:
+        counted = measure_net(METHODS[method](net_config(case, None)), case.size)
+    else:
+        shallow = [METHODS[method](net_config(case, depth)) for depth in SHALLOW]
+        counted = deep([measure_net(config, case.size) for config in shallow], case.depth)
+    return {'net': case.net, 'size': case.size, 'method': method, **counted}
+
+
+def deep(shallow: list[Bytes], depth: int) -> Bytes:
+    """What a net of ``depth`` blocks has, from nets of ``SHALLOW`` blocks."""
+    first, second, third = shallow
+    for name in first:
+        assert third[name] - second[name] == second[name] - first[name], f'{name} is not linear'
+    more = depth - SHALLOW[0]
+    return {name: first[name] + more * (second[name] - first[name]) for name in first}
+
+
+def measure_net(config: dict, size: int) -> Bytes:
+    """Bytes of a net: weights, those that train, those that a step sends and keeps."""
     torch.manual_seed(0)
-    model = MODELS.build(METHODS[method](dict(NETS[case.net])))
+    model = MODELS.build(config)
     model.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    row = {
-        'net': case.net,
-        'size': case.size,
-        'method': method,
-        'weight_bytes': sum(p.nbytes for p in model.parameters()),
-        'trained_bytes': sum(p.nbytes for p in trained),
-        'sent_bytes': sum(p.nbytes for p in trained),
-        'kept_bytes': None,
-        'measured': (case.net, method) not in COUNTED_ONLY,
-    }
-    return {**row, **_step(model, case)} if row['measured'] and trained else row
-
-
-def _step(model: torch.nn.Module, case: Case) -> dict[str, int]:
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     parallel, sent = DistributedDataParallel(model), SentBytes()
     parallel.register_comm_hook(None, sent.hook)
     with saved_for_backward(model) as kept:
-        maps = parallel(torch.randn(1, 3, case.size, case.size))
+        maps = parallel(torch.randn(1, 3, size, size))
     torch.autograd.backward(
         [one for one in maps if one.requires_grad],
         [torch.ones_like(one) for one in maps if one.requires_grad],
     )
-    return {'sent_bytes': sent.total, 'kept_bytes': kept.total}
+    assert sent.total == trained, f'{sent.total:,} bytes were sent, {trained:,} train'
+    return {
+        'weight_bytes': sum(p.nbytes for p in model.parameters()),
+        'trained_bytes': trained,
+        'sent_bytes': sent.total,
+        'kept_bytes': kept.total,
+    }
 
 
-def planned(row: dict[str, Any], ranks: int) -> float:
+def planned(row: dict, ranks: int) -> float:
     """Bytes that a rank sends in a step, and receives, in a ring all-reduce."""
     return 2 * (ranks - 1) / ranks * row['sent_bytes']
 
 
-def held(row: dict[str, Any]) -> int:
+def held(row: dict) -> int:
     """Bytes that a rank holds besides what it keeps for images: weights, gradients, moments."""
     return row['weight_bytes'] + 3 * row['trained_bytes']
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def markdown(rows: list[dict]) -> str:
     """The plan; ranks differ in what they send alone."""
     ranks = ' | '.join(f'sent by a rank of {n}, MB' for n in RANKS)
     lines = [
@@ -113,7 +137,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         '|---' * (5 + len(RANKS)) + '|',
     ]
     for row in rows:
-        kept = '-' if row['kept_bytes'] is None else f'{row["kept_bytes"] / GIGA:.2f}'
+        kept = f'{row["kept_bytes"] / GIGA:.2f}'
         sent = ' | '.join(f'{planned(row, n) / 1e6:,.1f}' for n in RANKS)
         lines.append(
             f'| {row["net"]}, {row["size"]} px | {row["method"]} | {held(row) / GIGA:.2f} | {kept} '

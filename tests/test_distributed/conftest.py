@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,11 @@ model = dict(
 
 MASK_RCNN = """
 custom_hooks = [*_base_.custom_hooks, dict(type='GradientProbe'), dict(type='StateProbe')]
+"""
+
+KILLED = """
+_base_ = {base!r}
+custom_hooks = [*_base_.custom_hooks, dict(type='LastStep', rank=1, step=3)]
 """
 
 SHARED = """
@@ -77,6 +82,14 @@ def _derived(run: Run, delta: str) -> str:
 
 
 @pytest.fixture(scope='session')
+def killed(upernet: str) -> str:
+    """The UperNet, whose second process is killed in the fourth step."""
+    path = Path(upernet).with_name('killed.py')
+    path.write_text(KILLED.format(base=upernet))
+    return str(path)
+
+
+@pytest.fixture(scope='session')
 def two_ranks(upernet: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Work dir of four steps of the UperNet on two processes."""
     work_dir = tmp_path_factory.mktemp('two_ranks')
@@ -110,18 +123,34 @@ def _launch_to_fail(name: str, *arguments: str) -> str:
 
 def _run(name: str, *arguments: str) -> tuple[int, str]:
     """Exit status and output of a tool."""
-    shell = 'bash' if name.endswith('.sh') else sys.executable
-    process = subprocess.Popen(
-        [shell, str(ROOT / 'tools' / name), *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(),
-        cwd=Path(arguments[0]).parent,  # ranks pass results to each other through files there
-    )  # fmt: skip
+    process = _start(name, *arguments)
     try:
         output, _ = process.communicate(timeout=LIMIT)
     except BaseException:
         _stop(process)
         raise
     return process.returncode, output
+
+
+@pytest.fixture(scope='session')
+def start() -> Callable[..., subprocess.Popen]:
+    """As ``launch``, without waiting; on another host where a prefix says so."""
+    return _start
+
+
+def _start(
+    name: str,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    shell = 'bash' if name.endswith('.sh') else sys.executable
+    return subprocess.Popen(
+        [*prefix, shell, str(ROOT / 'tools' / name), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**_environment(), **(variables or {})},
+        cwd=Path(arguments[0]).parent,  # ranks pass results to each other through files there
+    )  # fmt: skip
 
 
 def _environment() -> dict[str, str]:

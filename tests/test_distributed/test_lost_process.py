@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,19 +10,6 @@ import torch
 pytest.importorskip('mmseg')
 pytestmark = pytest.mark.slow
 MINUTE = 60
-
-KILLED = """
-_base_ = {base!r}
-custom_hooks = [*_base_.custom_hooks, dict(type='LastStep', rank=1, step=3)]
-"""
-
-
-@pytest.fixture
-def killed(upernet: str) -> str:
-    """The UperNet of the other tests; its second process is killed in the fourth step."""
-    path = Path(upernet).with_name('killed.py')
-    path.write_text(KILLED.format(base=upernet))
-    return str(path)
 
 
 def test_a_lost_process_ends_all_and_resuming_is_exact(

@@ -1,0 +1,34 @@
+"""A backbone cut into shards over two processes, seen as it was built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import ROOT
+
+# Each process says what it found; torchrun keeps the lines whole.
+SCRIPT = Path(__file__).with_name('sharded_backbone.py')
+
+
+@pytest.mark.slow
+def test_a_sharded_backbone_is_seen_as_it_was_built(tmp_path: Path) -> None:
+    path = [str(SCRIPT.parent), str(ROOT), os.environ.get('PYTHONPATH', '')]
+    run = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+         str(SCRIPT), str(tmp_path)],
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'CUDA_VISIBLE_DEVICES': '',
+             'OMP_NUM_THREADS': '1'},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-4000:]
+    found = [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in range(2)]
+    for rank in found:
+        held = rank.pop('share of the blocks held')
+        assert 0.45 < held < 0.55
+        assert all(rank.values()), [name for name, holds in rank.items() if not holds]
+    assert found[0]['task file is the same'] and 'task file is the same' not in found[1]
