@@ -26,7 +26,8 @@ def as_built(model: nn.Module) -> Iterator[nn.Module]:
 
     Nothing is communicated: in a sharded model parameters are what this process holds of them.
     """
-    bare: Any = model.module if is_model_wrapper(model) else model
+    outer = is_model_wrapper(model) or isinstance(model, FullyShardedDataParallel)
+    bare: Any = model.module if outer else model
     wrapped = [
         (parent, name, child)
         for parent in bare.modules()
