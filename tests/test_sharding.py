@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.registry import MODELS
+from tiny_backbones import tiny_config
 from tiny_runs import ROOT
+from torch import distributed
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+from mmqadapter.backbones import frozen_blocks
 
 # Each process says what it found; torchrun keeps the lines whole.
 SCRIPT = Path(__file__).with_name('sharded_backbone.py')
@@ -32,3 +38,24 @@ def test_a_sharded_backbone_is_seen_as_it_was_built(tmp_path: Path) -> None:
         assert 0.45 < held < 0.55
         assert all(rank.values()), [name for name, holds in rank.items() if not holds]
     assert found[0]['task file is the same'] and 'task file is the same' not in found[1]
+
+
+@pytest.fixture
+def alone(tmp_path: Path):
+    """A group of this process alone."""
+    meeting = f'file://{tmp_path}/meeting'
+    distributed.init_process_group('gloo', init_method=meeting, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def test_blocks_in_half_precision_are_no_unit(alone) -> None:
+    config = dict(type='mmqadapter.FrozenBackbone', trunk_dtype='bfloat16',
+                  backbone=tiny_config('mmseg_vit'))  # fmt: skip
+    with pytest.raises(ValueError, match='uniform dtype'):
+        FullyShardedDataParallel(
+            MODELS.build(config),
+            auto_wrap_policy=frozen_blocks,
+            use_orig_params=True,
+            device_id='cpu',
+        )
