@@ -6,5 +6,5 @@ python tools/train.py configs/mask-rcnn_vit-tiny_highway_nuclei.py
 
 _base_ = ['./mask-rcnn_vit-tiny_qadapter_nuclei.py', './_base_/methods/highway.py']
 model = dict(backbone=dict(_delete_=True, backbone=_base_.model.backbone.backbone, **_base_.method))
-# The adapters' rate that the same highway took on CamVid; not tuned here.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=3.0)}))
+# Tuned: docs/tuned_settings.md.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=10.0)}))
