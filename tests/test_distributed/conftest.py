@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_runs import ROOT, Run, fresh_globals, instances, semantic
@@ -132,10 +134,17 @@ def _run(name: str, *arguments: str) -> tuple[int, str]:
     return process.returncode, output
 
 
-@pytest.fixture(scope='session')
-def start() -> Callable[..., subprocess.Popen]:
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
     """As ``launch``, without waiting; on another host where a prefix says so."""
-    return _start
+    with ExitStack() as after:
+
+        def begin(*words: str, **place: Any) -> subprocess.Popen:
+            process = _start(*words, **place)
+            after.callback(_stop, process)
+            return process
+
+        yield begin
 
 
 def _start(
