@@ -44,8 +44,9 @@ class InheritedMerging(nn.Module):
         patches, weight = to_patches(h, grid, self._order), reduction.weight
         if norm is None:
             return F.linear(patches.to(weight.dtype), weight).to(h.dtype)
-        # A constant of each token: dividing the fewer channels behind the projection is the same.
-        merged = F.linear(patches.to(weight.dtype), weight * norm.weight)
+        # The norm's weight on the patches: a product of both weights would be kept for backward.
+        # The deviation is one for each token: behind the projection fewer channels are divided.
+        merged = F.linear((patches * norm.weight).to(weight.dtype), weight)
         return (merged / patch_std(trunk, grid, norm.eps)).to(h.dtype)
 
 

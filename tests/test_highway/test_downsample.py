@@ -11,6 +11,7 @@ from mmseg.models.utils.embed import PatchMerging as MMPatchMerging
 from timm.models.swin_transformer import PatchMerging as TimmPatchMerging
 from torch import Tensor, nn
 
+from mmqadapter.accounting import saved_for_backward
 from mmqadapter.highway import InheritedMerging, LowRankMerging
 from mmqadapter.highway.downsample import patch_std
 from mmqadapter.quant import quantized_weights
@@ -122,6 +123,14 @@ def test_deviations_are_those_of_merged_tokens(grid: tuple[int, int], shift: flo
     torch.testing.assert_close(
         patch_std(tokens.float(), grid, 0.1), expected.float(), rtol=1e-3, atol=0
     )
+
+
+@KINDS
+def test_one_number_for_each_merged_token_is_kept_for_backward(kind: str) -> None:
+    merging, h = stock(kind), torch.randn(2, 24, 6, requires_grad=True)
+    with saved_for_backward(merging) as saved:
+        inherited(merging)(h, torch.randn(2, 24, 6), (4, 6))
+    assert saved.total == 4 * 2 * 6
 
 
 def test_inherited_weights_stay_with_the_trunk() -> None:
