@@ -30,7 +30,8 @@ class Cell(nn.Module):
     def forward(self, h: Tensor, tap: Tensor, grid: Grid) -> Tensor:
         """Side stream after the tap, (B, H * W, C).
 
-        ``h`` is the stream before, whose memory the new one takes, or of shape (1, 1, 1).
+        ``h`` is the stream before, whose memory the new one takes in training, or of shape
+        (1, 1, 1).
         """
         place = (grid,) if self.adapter.spatial else ()
         return self.residual(h, self.adapter, self.read(h, tap), *place)

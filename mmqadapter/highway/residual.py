@@ -34,13 +34,16 @@ class Residual:
         self.tap_format = tap_format
 
     def __call__(self, h: Tensor, adapter: TokenAdapter, x: Tensor, *grid: Any) -> Tensor:
-        """``h + adapter(x, *grid)``, (B, L, C); ``h`` changes, unless it is of shape (1, 1, 1)."""
+        """``h + adapter(x, *grid)``, (B, L, C).
+
+        In training ``h`` changes, unless it is of shape (1, 1, 1).
+        """
         given = GivenWeights(adapter)
-        weight, bias = adapter.last_projection()
-        weight, bias = adapter.scale(weight), None if bias is None else adapter.scale(bias)
         trained = given.trained(adapter)
         if not (torch.is_grad_enabled() and (trained or x.requires_grad)):
-            return _add(h, adapter.hidden(x, *grid), weight, bias)
+            return h + adapter(x, *grid)  # as it is written: an exported graph has its weights
+        weight, bias = adapter.last_projection()
+        weight, bias = adapter.scale(weight), None if bias is None else adapter.scale(bias)
         call = RepeatableCall(adapter, adapter.hidden, grid, given)
         return _Added.apply(call, self.tap_format, h, x, weight, bias, *trained)
 
