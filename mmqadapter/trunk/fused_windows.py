@@ -44,7 +44,7 @@ class FusedWindowAttention(Way):
         """Tokens (B, L, C) to the same, given a layout; else as the stock module."""
         if not isinstance(mask, WindowLayout):
             return super().forward(x, mask)
-        if len(mask.pieces) > 1 and fits_pieces(self, x):
+        if fits_pieces(self, x) and len(mask.pieces) > 1:
             return self._in_pieces(x, mask.pieces)
         qkv, bias = self._heads(mask.split(self.qkv(mask.rows(x)))), self._bias()
         groups = [self._attend(part, bias + edge) for part, edge in mask.groups(qkv)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -92,7 +93,6 @@ class WindowLayout:
         self._batch, self._tokens = batch, tokens.shape[1]
         self._counts = (batch * kinds.bincount(minlength=4)).tolist()
         self._masks = edge_masks(windows).to(device)
-        self.pieces = list(self._cut(PIECE // self._tokens))
 
     def rows(self, x: Tensor) -> Tensor:
         """Tokens (B, L, C) as rows, with one of zeros where there is padding."""
@@ -107,6 +107,11 @@ class WindowLayout:
         """Windows to tokens: (n * B, N, C) -> (B, L, C)."""
         rows = _ToRows.apply(windows.flatten(0, 1), self._gather)
         return rows.unflatten(0, (self._batch, -1))
+
+    @cached_property
+    def pieces(self) -> list[WindowPiece]:
+        """The windows in pieces of a thousand tokens, each of one mask; a GPU never asks."""
+        return list(self._cut(PIECE // self._tokens))
 
     def _cut(self, count: int) -> Iterator[WindowPiece]:
         """Pieces of ``count`` windows at most, each of one mask."""
