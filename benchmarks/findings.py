@@ -5,21 +5,28 @@ python benchmarks/findings.py DIR --out benchmarks/results/findings_camvid
 DIR is the ``--out`` of a sweep (configs/sweeps/camvid.yaml, nuclei.yaml) with full fine-tuning,
 and adapters in path and on the highway at 32 bits and 1 bit. For both kinds of adapters this runs
 the four studies of ``tools/analyze.py`` (docs/analysis.md) on the models of one seed, one after
-another, each into a folder of its own; what is there already is kept.
+another, each into a folder of its own; what is there already is kept. ``report.md`` has the
+figures of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from mmqadapter.atomic import atomic_write
+
 ANALYZE = Path(__file__).resolve().parents[1] / 'tools' / 'analyze.py'
 KINDS = {'in_path': 'adaptformer-64', 'highway': 'highway-joined'}
+SCAN = ['--points', '11', '--plane-points', '7', '--directions', '3']
+NOISE = ['--sigmas', '0,0.1,0.2,0.5,1', '--repeats', '2']
 
 
 class Run:
@@ -50,13 +57,60 @@ def studies(sweep: Path, kind: str, seed: int) -> Iterator[tuple[str, list[str |
     """Names and arguments of ``tools/analyze.py``."""
     method = KINDS[kind]
     full, wide, low = (Run(sweep, name, seed) for name in ('full', method, f'{method}@1'))
-    against = ['--full', full.config, full.checkpoint]
-    for name, run in (('32_bits', wide), ('1_bit', low)):
-        yield f'landscape_{name}', ['landscape', run.config, run.task, *against]
-        yield f'noise_{name}', ['noise', run.config, run.task, *against]
+    # Directions and noise depend on the seed alone: full fine-tuning is looked at once.
+    against = ['--full', full.config, full.checkpoint] if kind == next(iter(KINDS)) else []
+    for name, run, more in (('32_bits', wide, against), ('1_bit', low, [])):
+        yield f'landscape_{name}', ['landscape', run.config, run.task, *more, *SCAN]
+        yield f'noise_{name}', ['noise', run.config, run.task, *more, *NOISE]
     yield 'distribution_32_bits', ['distribution', wide.config, wide.checkpoint]
     yield 'distribution_1_bit', ['distribution', low.config, low.checkpoint]
-    yield 'error', ['error', wide.config, wide.task, '--metric', '--trained', low.task]
+    yield 'error', ['error', wide.config, wide.task]
+    scores = ['--metric', '--criteria', 'l1', '--trained', low.task]
+    yield 'scores', ['error', wide.config, wide.task, *scores]
+
+
+def rows(out: Path, study: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a study of all kinds and bits, with the model that each is of."""
+    for path in sorted(out.glob(f'*/{study}*/*.json')):
+        model = f'{path.parts[-3]}, {path.parts[-2].removeprefix(study).strip("_")}'
+        for row in json.loads(path.read_text())['rows']:
+            is_full = row.get('model', '').startswith('full')
+            yield ('full' if is_full else model).replace('_', ' ').strip(', '), row
+
+
+def table(title: str, head: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
+    """A Markdown table under a heading; numbers with four digits."""
+    cells = [[f'{c:.4g}' if isinstance(c, float) else str(c) for c in line] for line in lines]
+    head = list(head)
+    drawn = [head, ['---'] * len(head), *cells]
+    return '\n'.join([f'## {title}', '', *(f'| {" | ".join(line)} |' for line in drawn), ''])
+
+
+def report(out: Path) -> str:
+    """The figures of all studies that are there."""
+    flat = ('moved', 'loss', 'rise_half', 'rise', 'curvature')
+    shape = ('skewness', 'excess_kurtosis', 'straightness')
+    loss = ('bits', 'criterion', 'granularity', 'relative_error', 'gaussian_error')
+    score = ('kind', 'bits', 'granularity', 'score')
+    pooled = [(m, r) for m, r in rows(out, 'distribution') if r['matrix'] == r['kind']]
+    noisy = [(m, *(r[k] for k in ('sigma', 'mean', 'deviation'))) for m, r in rows(out, 'noise')]
+    return '\n'.join(
+        [
+            table('Landscape', ['model', *flat], _picked(rows(out, 'landscape'), flat)),
+            table('Noise', ['model', 'sigma', 'score', 'deviation'], noisy),
+            table('Distribution', ['model', *shape], _picked(pooled, shape)),
+            table('Error', ['model', *loss], _picked(rows(out, 'error'), loss)),
+            table('Scores', ['model', *score], _picked(rows(out, 'scores'), score)),
+        ]
+    )
+
+
+def _picked(
+    found: Iterable[tuple[str, dict[str, Any]]], keys: Iterable[str]
+) -> Iterator[list[object]]:
+    keys = tuple(keys)
+    for model, row in found:
+        yield [model, *(row[key] for key in keys)]
 
 
 def main() -> int:
@@ -77,6 +131,7 @@ def main() -> int:
             command = [sys.executable, ANALYZE, *arguments, '--out', out]
             if subprocess.run([str(word) for word in command]).returncode:
                 failed.append(f'{kind}/{name}')
+    atomic_write(args.out / 'report.md', report(args.out).encode())
     if failed:
         Console().print(f'failed: {", ".join(failed)}', style='bold red')
     return int(bool(failed))
