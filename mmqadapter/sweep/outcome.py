@@ -60,7 +60,7 @@ def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
         **summary,
         'score': None if training.purpose == TIME else _score(lines, metric),
         'losses': _curve(lines, 'loss'),
-        'validations': _curve(lines, metric, _unit(metric)),
+        'validations': _curve(lines, metric, unit_of(metric)),
         'seed': training.seed,
         training.length.unit: training.length.count,
         'head_rate': training.head_rate,
@@ -82,7 +82,8 @@ def _curve(lines: list[dict[str, Any]], name: str, unit: float = 1) -> list[list
     return [[step, by_step[step]] for step in sorted(by_step)]
 
 
-def _unit(metric: str) -> int:
+def unit_of(metric: str) -> int:
+    """What a metric is multiplied by to be points out of 100."""
     return 100 if metric.startswith(SHARES) else 1
 
 
@@ -91,7 +92,7 @@ def _score(lines: list[dict[str, Any]], metric: str) -> float:
     if not scores:
         names = sorted({name for line in lines for name in line} - {'step', 'loss', 'iter'})
         raise ValueError(f'the validation gave no {metric!r}; logged are {", ".join(names)}.')
-    return scores[-1] * _unit(metric)
+    return scores[-1] * unit_of(metric)
 
 
 def _weight_bytes(work: Path) -> int | None:
