@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from rich.console import Console
 from rich.progress import track
 
@@ -130,8 +131,15 @@ def draw(rows: Sequence[Row], metric: str) -> Figure:
         own = sorted((r for r in rows if r['kind'] == kind), key=lambda row: row['task_bytes'])
         axis.plot([r['task_bytes'] for r in own], [r['score'] for r in own], style, label=kind)
         for row in own:
-            axis.annotate(row['bits'], (row['task_bytes'], row['score']), fontsize=8)
+            general, *patterns = row['bits'].split()
+            axis.annotate(
+                f'{general} mixed' if patterns else general, (row['task_bytes'], row['score']),
+                (4, 5), textcoords='offset points', fontsize=8,
+            )  # fmt: skip
     axis.set_xscale('log')
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(EngFormatter(unit='B'))
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel('bytes of the task file')
     axis.set_ylabel(metric)
     axis.grid(alpha=0.3)

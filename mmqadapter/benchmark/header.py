@@ -26,9 +26,10 @@ def make_header(cfg: Config, settings: Settings) -> dict[str, Any]:
         cfg: The config that is measured.
         settings: Completed ones.
     """
+    script = Path(sys.argv[0]).resolve()
     return {
         'config': Path(cfg.filename or '').name,
-        'command': shlex.join(['python', f'tools/{Path(sys.argv[0]).name}', *sys.argv[1:]]),
+        'command': shlex.join(['python', f'{script.parent.name}/{script.name}', *sys.argv[1:]]),
         'date': date.today().isoformat(),
         'machine': f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores',
         'device': device_name(settings.device),
