@@ -26,7 +26,7 @@ from mmqadapter.atomic import atomic_write
 ANALYZE = Path(__file__).resolve().parents[1] / 'tools' / 'analyze.py'
 KINDS = {'in_path': 'adaptformer-64', 'highway': 'highway-joined'}
 SCAN = ['--points', '11', '--plane-points', '7', '--directions', '3']
-NOISE = ['--sigmas', '0,0.1,0.2,0.5,1', '--repeats', '2']
+SIGMAS = ['--sigmas', '0,0.1,0.2,0.5,1']
 
 
 class Run:
@@ -53,15 +53,18 @@ class Run:
         self.checkpoint = max(found[0].glob('work/*.pth'), default=self.task)
 
 
-def studies(sweep: Path, kind: str, seed: int) -> Iterator[tuple[str, list[str | Path]]]:
+def studies(
+    sweep: Path, kind: str, seed: int, repeats: int
+) -> Iterator[tuple[str, list[str | Path]]]:
     """Names and arguments of ``tools/analyze.py``."""
+    noise = [*SIGMAS, '--repeats', str(repeats)]
     method = KINDS[kind]
     full, wide, low = (Run(sweep, name, seed) for name in ('full', method, f'{method}@1'))
     # Directions and noise depend on the seed alone: full fine-tuning is looked at once.
     against = ['--full', full.config, full.checkpoint] if kind == next(iter(KINDS)) else []
     for name, run, more in (('32_bits', wide, against), ('1_bit', low, [])):
         yield f'landscape_{name}', ['landscape', run.config, run.task, *more, *SCAN]
-        yield f'noise_{name}', ['noise', run.config, run.task, *more, *NOISE]
+        yield f'noise_{name}', ['noise', run.config, run.task, *more, *noise]
     yield 'distribution_32_bits', ['distribution', wide.config, wide.checkpoint]
     yield 'distribution_1_bit', ['distribution', low.config, low.checkpoint]
     yield 'error', ['error', wide.config, wide.task]
@@ -119,11 +122,12 @@ def main() -> int:
     parser.add_argument('sweep', type=Path)
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--repeats', type=int, default=2, help='draws of each size of noise')
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     failed = []
     for kind in args.kinds:
-        for name, arguments in studies(args.sweep, kind, args.seed):
+        for name, arguments in studies(args.sweep, kind, args.seed, args.repeats):
             out = args.out / kind / name
             if any(out.glob('*.json')):
                 continue
