@@ -25,7 +25,7 @@ from mmqadapter.atomic import atomic_write
 
 ANALYZE = Path(__file__).resolve().parents[1] / 'tools' / 'analyze.py'
 KINDS = {'in_path': 'adaptformer-64', 'highway': 'highway-joined'}
-SCAN = ['--points', '11', '--plane-points', '7', '--directions', '3']
+SCAN = ['--points', '11', '--directions', '3']
 SIGMAS = ['--sigmas', '0,0.1,0.2,0.5,1']
 
 
@@ -49,21 +49,22 @@ class Run:
                 'with this method first.'
             )
         self.config = found[0] / 'config.py'
-        self.task = found[0] / 'work' / 'last.task.safetensors'
-        self.checkpoint = max(found[0].glob('work/*.pth'), default=self.task)
+        self.task = found[0] / 'work_dir' / 'last.task.safetensors'
+        self.checkpoint = max(found[0].glob('work_dir/*.pth'), default=self.task)
 
 
 def studies(
-    sweep: Path, kind: str, seed: int, repeats: int
+    sweep: Path, kind: str, seed: int, repeats: int, side: int
 ) -> Iterator[tuple[str, list[str | Path]]]:
     """Names and arguments of ``tools/analyze.py``."""
     noise = [*SIGMAS, '--repeats', str(repeats)]
+    scan = [*SCAN, '--plane-points', str(side)]
     method = KINDS[kind]
     full, wide, low = (Run(sweep, name, seed) for name in ('full', method, f'{method}@1'))
     # Directions and noise depend on the seed alone: full fine-tuning is looked at once.
     against = ['--full', full.config, full.checkpoint] if kind == next(iter(KINDS)) else []
     for name, run, more in (('32_bits', wide, against), ('1_bit', low, [])):
-        yield f'landscape_{name}', ['landscape', run.config, run.task, *more, *SCAN]
+        yield f'landscape_{name}', ['landscape', run.config, run.task, *more, *scan]
         yield f'noise_{name}', ['noise', run.config, run.task, *more, *noise]
     yield 'distribution_32_bits', ['distribution', wide.config, wide.checkpoint]
     yield 'distribution_1_bit', ['distribution', low.config, low.checkpoint]
@@ -123,11 +124,13 @@ def main() -> int:
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--repeats', type=int, default=2, help='draws of each size of noise')
+    parser.add_argument('--plane-points', type=int, default=7, help='0: lines alone')
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     failed = []
     for kind in args.kinds:
-        for name, arguments in studies(args.sweep, kind, args.seed, args.repeats):
+        planned = studies(args.sweep, kind, args.seed, args.repeats, args.plane_points)
+        for name, arguments in planned:
             out = args.out / kind / name
             if any(out.glob('*.json')):
                 continue

@@ -54,7 +54,7 @@ def runs(sweep: Path, method: str) -> dict[int, Path]:
 
 def source_of(run: Path) -> Source:
     """The task file of a training."""
-    task = run / 'work' / 'last.task.safetensors'
+    task = run / 'work_dir' / 'last.task.safetensors'
     return adapted_source(load_config(run / 'config.py'), str(task))
 
 

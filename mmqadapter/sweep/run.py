@@ -28,7 +28,7 @@ STEPS_TO_MEASURE = 10
 class Trainer:
     """Trains, or reads the result of a training that is done.
 
-    Each has a folder: ``config.py`` (complete), ``console.log``, ``work/`` (the work dir) and, once
+    Each has a folder: ``config.py`` (complete), ``console.log``, ``work_dir/`` and, once
     it has ended well, ``result.json``.
 
     Args:
@@ -59,17 +59,17 @@ class Trainer:
                 _require_same(same, folder)
                 return json.loads(path.read_text())
             if not same:
-                shutil.rmtree(folder / 'work', ignore_errors=True)
-            if not is_finished(folder / 'work'):
+                shutil.rmtree(folder / 'work_dir', ignore_errors=True)
+            if not is_finished(folder / 'work_dir'):
                 atomic_write(folder / 'config.py', config.encode())
                 self._train(training, folder, threads, lock)
-            result = collect(folder / 'work', self._sweep.metric, training)
+            result = collect(folder / 'work_dir', self._sweep.metric, training)
             atomic_write(path, json.dumps(result, indent=1).encode())
-        _tidy(training, folder / 'work')
+        _tidy(training, folder / 'work_dir')
         return result
 
     def _train(self, training: Training, folder: Path, threads: int, lock: int) -> None:
-        work = folder / 'work'
+        work = folder / 'work_dir'
         left = training.length.count - _done(work)
         goes_on = 0 < left < training.length.count and left >= _needed(training.length)
         if not goes_on:

@@ -71,7 +71,7 @@ def _weights(work: Path) -> Path:
 def _seen(folder: Path, scenes: Sequence[Scene]) -> tuple[Meta, Sequence[Content | None]]:
     """Classes of a trained model, and what it sees; nothing, and a line in the log, if it fails."""
     try:
-        model: Any = load_model(folder / 'config.py', _weights(folder / 'work'))
+        model: Any = load_model(folder / 'config.py', _weights(folder / 'work_dir'))
         found = predict(model, None, [scene.path for scene in scenes])
     except Exception as error:  # whatever it is, it must not cost the report
         print_log(f'{folder.name}: no predictions are shown: {error!r}', logger='current')

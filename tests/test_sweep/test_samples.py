@@ -42,7 +42,7 @@ def samples_of(sweep_file: Callable[..., Path], tmp_path: Path) -> Callable[...,
             (folder / 'config.py').write_text(Path(run.config).read_text())
             training = Training(SEED, name, 0, Length(4), 0.1, 0.1)
             outcomes.append(Outcome(training, {'score': 1}, log=folder / 'console.log'))
-        (tmp_path / 'adaptformer/work').symlink_to(run.work_dir)
+        (tmp_path / 'adaptformer/work_dir').symlink_to(run.work_dir)
         results = Results(Tuned({}, []), outcomes, {})
         return make_samples(sweep, ['frozen', 'full', 'adaptformer'], results)
 

@@ -64,7 +64,7 @@ def test_a_sweep_that_counts_epochs(semantic: Run, tmp_path: Path) -> None:
     assert [step for step, _ in row['validations']['0']] == [2, 4, 6]  # iterations
     assert row['score_mean'] == row['validations']['0'][-1][1]
     assert row['step_seconds'] > 0 and row['saved_for_backward_bytes'] > 0
-    (work,) = out.glob('runs/seed_highway@1_epochs3_*/work')
+    (work,) = out.glob('runs/seed_highway@1_epochs3_*/work_dir')
     assert (work / 'epoch_3.pth').is_file()
     assert (out / 'validations.svg').is_file()
 
