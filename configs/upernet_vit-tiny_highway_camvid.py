@@ -1,7 +1,7 @@
 """UperNet, ViT-Tiny, CamVid: 1-bit joined highway beside the frozen trunk.
 
 python tools/train.py configs/upernet_vit-tiny_highway_camvid.py
-32 bits: --cfg-options model.backbone.quantizer.bits=32
+32 bits: --cfg-options model.backbone.quantizer.bits=32 model.backbone.adapter.width=32
 last blocks in path as well: --cfg-options model.backbone.inpath_blocks=4
 """
 
