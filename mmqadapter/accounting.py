@@ -59,15 +59,18 @@ class SavedBytes:
         self._storages: list[torch.UntypedStorage] = []
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Count a saved tensor and leave it as it is."""
-        if torch._C._current_graph_task_id() != NO_BACKWARD:
-            return tensor  # computed again within backward, and gone at once
-        storage = tensor.untyped_storage()
+        """Count a saved tensor and leave its values as they are."""
+        # Not within backward: what is computed again there is gone at once.
+        if torch._C._current_graph_task_id() == NO_BACKWARD:
+            self._count(tensor.untyped_storage())
+        # Detached: an output that its own operation saves would keep the graph for ever.
+        return tensor.detach()
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
         if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
             self._storages.append(storage)
             self.total += storage.nbytes()
-        return tensor
 
     def release(self) -> None:
         """Stop holding what was counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -134,3 +135,13 @@ def test_a_quantized_adapter_keeps_as_much_at_any_width(tiny_timm_vit: Factory) 
 
     # But for the levels (float32), which all matrices share.
     assert saved(8) - saved(1) == 4 * (2**8 - 2**1)
+
+
+def test_counting_holds_no_graph_that_never_runs_backward() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    with saved_for_backward(nn.Module()) as saved:
+        output = weight.exp()  # saved by its own operation
+    assert saved.total == output.nbytes
+    alive = weakref.ref(output)
+    del output
+    assert alive() is None

@@ -33,6 +33,19 @@ def test_all_methods_start_from_the_same_weights(tiny) -> None:
     assert builder.plain_bytes == sum(tensor.nbytes for tensor in plain.values())
 
 
+def test_frozen_weights_are_in_memory_once(tiny) -> None:
+    cfg = tiny('mmseg')
+    builder = ModelBuilder(plain_config(cfg, Settings(CPU).completed(cfg)), seed=3)
+    full, frozen, bitfit = (builder.build(m) for m in parse_methods('full,frozen,bitfit'))
+    in_memory = [
+        {p.data_ptr() for p in model.backbone.parameters()} for model in (full, frozen, bitfit)
+    ]
+    assert in_memory[0].isdisjoint(in_memory[1] | in_memory[2])
+    trained = {p.data_ptr() for p in bitfit.parameters() if p.requires_grad}
+    assert trained
+    assert in_memory[1] & in_memory[2] == in_memory[2] - trained
+
+
 def test_a_model_without_backbone_is_refused(tiny) -> None:
     cfg = tiny('mmseg')
     settings = Settings(CPU).completed(cfg)
