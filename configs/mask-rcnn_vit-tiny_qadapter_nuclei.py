@@ -25,7 +25,7 @@ model = dict(
     train_cfg=dict(rpn_proposal=dict(max_per_img=500), rcnn=dict(sampler=dict(num=128))),
     test_cfg=dict(rpn=dict(max_per_img=500), rcnn=dict(max_per_img=200)),
 )
-# Rates tuned by benchmarks/four_methods.py: docs/tuned_settings.md.
+# How the rates were tuned: docs/tuned_settings.md.
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=10.0)})
 )

@@ -23,7 +23,7 @@ model = dict(
     ),
     decode_head=dict(num_classes=11, loss_decode=dict(class_weight=_base_.class_weight)),
 )
-# Rates tuned by benchmarks/four_methods.py: docs/tuned_settings.md.
+# How the rates were tuned: docs/tuned_settings.md.
 optim_wrapper = dict(
     optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=10 / 3)})
 )
