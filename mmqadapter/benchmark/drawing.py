@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 FORMATS = ('png', 'svg')
 SIZE = (3.9, 3.2)  # inches: about as wide as a phone, so that a page need not shrink the text
@@ -43,6 +46,7 @@ PLACES = (
     (6, 3, 'left', 'bottom'), (-6, 3, 'right', 'bottom'), (6, -3, 'left', 'top'),
     (-6, -3, 'right', 'top'), (0, 7, 'center', 'bottom'), (0, -7, 'center', 'top'),
 )  # fmt: skip
+STRIP_LINE, STRIP_COLUMNS = 0.17, 3  # of names below the axes; inches
 Draw = Callable[[], Figure]
 
 
@@ -118,7 +122,7 @@ def new_figure(height: float = SIZE[1]) -> tuple[Figure, Axes]:
 def put_labels(
     axis: Axes, points: Mapping[str, tuple[float, float]], series: Mapping[str, Series]
 ) -> None:
-    """Write names beside points; one that would touch another label or point is left out.
+    """Write names beside points; those that would touch another label or point, below the axes.
 
     Args:
         axis: With all that it will show.
@@ -131,16 +135,45 @@ def put_labels(
     figure.draw_without_rendering()
     figure.set_layout_engine('none')  # nothing moves any more
     taken = [_around(axis, point) for point in points.values()]
+    crowded = []
     for name, point in points.items():
-        for place in PLACES:
-            label = _write(axis, name, point, place)
-            label.set(color=series[name].colour, gid=series[name].gid)
-            box = label.get_window_extent()
-            inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
-            if inside and not box.count_overlaps(taken):
-                taken.append(box)
-                break
-            label.remove()
+        box = _put_label(axis, name, point, series[name], taken)
+        taken += [box] if box else []
+        crowded += [] if box else [name]
+    if crowded:
+        _write_below(figure, axis, {name: series[name] for name in crowded})
+
+
+def _put_label(
+    axis: Axes, name: str, point: tuple[float, float], look: Series, taken: Sequence[Bbox]
+) -> Bbox | None:
+    """Where the label stands now, if it found a place."""
+    for place in PLACES:
+        label = _write(axis, name, point, place)
+        label.set(color=look.colour, gid=look.gid)
+        box = label.get_window_extent()
+        inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
+        if inside and not box.count_overlaps(taken):
+            return box
+        label.remove()
+    return None
+
+
+def _write_below(figure: Figure, axis: Axes, series: Mapping[str, Series]) -> None:
+    """Marker and name of each in a strip of its own; the axes keep their size in inches."""
+    width, height = figure.get_size_inches()
+    strip = STRIP_LINE * (ceil(len(series) / STRIP_COLUMNS) + 0.5)
+    left, bottom, wide, high = axis.get_position().bounds
+    figure.set_size_inches(width, height + strip)
+    share = height / (height + strip)
+    axis.set_position((left, 1 - (1 - bottom) * share, wide, high * share))
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, ls='', gid=look.gid)
+        for look in series.values()
+    ]
+    figure.legend(
+        handles, list(series), loc='lower center', ncols=STRIP_COLUMNS, fontsize=8, borderpad=0
+    )
 
 
 def _write(
@@ -153,6 +186,6 @@ def _write(
     )  # fmt: skip
 
 
-def _around(axis: Axes, point: tuple[float, float]) -> mpl.transforms.Bbox:
+def _around(axis: Axes, point: tuple[float, float]) -> Bbox:
     x, y = axis.transData.transform(point)
-    return mpl.transforms.Bbox.from_extents(x - 4, y - 4, x + 4, y + 4)
+    return Bbox.from_extents(x - 4, y - 4, x + 4, y + 4)

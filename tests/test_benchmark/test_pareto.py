@@ -31,9 +31,13 @@ def test_the_line_joins_the_front_of_those_that_take_part() -> None:
 def test_labels_touch_neither_each_other_nor_a_point() -> None:
     crowd = {f'method-{n}': (100 + n % 4, 50 + n // 4 * 0.5) for n in range(16)}
     figure = draw_pareto(crowd, series_of(list(crowd)), ('cost', 'score'), highest=True)
+    figure.canvas.draw()
     labels = figure.axes[0].texts
     boxes = [label.get_window_extent() for label in labels]
     assert 2 <= len(labels) < len(crowd)
+    below = figure.legends[0]
+    assert {text.get_text() for text in [*labels, *below.get_texts()]} == crowd.keys()
+    assert not below.get_window_extent().overlaps(figure.axes[0].get_tightbbox())
     for number, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[number + 1 :])
         assert not any(box.contains(*figure.axes[0].transData.transform(p)) for p in crowd.values())
