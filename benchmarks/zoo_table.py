@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZES = ROOT / 'benchmarks/results/zoo/sizes.json'
 PAGE = ROOT / 'docs/zoo.md'
 BEGIN, END = '<!-- made by benchmarks/zoo_table.py -->', '<!-- end -->'
-SHIPPED = 'as shipped'
+COSTS = ROOT / 'benchmarks/results/cpu_report'  # a report for each model that was measured
+SHIPPED, SHIPPED_METHOD = 'as shipped', 'highway-joined@1'
 # What trains in the backbone depends on the trunk alone.
 TRUNKS = {
     'Swin-T': 'upernet_swin-t_160k_ade20k',
@@ -85,7 +86,7 @@ def overview(sizes: Sizes) -> str:
     """A line for each config as it is."""
     lines = [
         '| launch | trains in the backbone | trains in all | adapters, bytes | task file, bytes | '
-        'memory and time |',
+        'kept for backward and step on a CPU, this / full fine-tuning |',
         '|---|---|---|---|---|---|',
     ]
     for config, rows in sizes.items():
@@ -97,8 +98,20 @@ def overview(sizes: Sizes) -> str:
             )
         ]  # fmt: skip
         launch = f'`python tools/train.py configs/zoo/{config}.py`'
-        lines.append(f'| {" | ".join([launch, *numbers])} | not yet measured |')
+        lines.append(f'| {" | ".join([launch, *numbers, cost(config)])} |')
     return '\n'.join(lines)
+
+
+def cost(config: str) -> str:
+    """Memory and time of a config of the zoo, as far as its model was measured."""
+    reports = [path for path in COSTS.glob('*/report.json') if config.startswith(path.parent.name)]
+    if not reports:
+        return 'not yet measured'
+    rows = {row['method']: row for row in json.loads(reports[0].read_text())['rows']}
+    pair = [rows[method] for method in (SHIPPED_METHOD, 'full')]
+    kept = ' / '.join(f'{row["saved_for_backward_bytes"] / 1e6:,.0f}' for row in pair)
+    seconds = ' / '.join(f'{row["step_seconds"]:.1f}' for row in pair)
+    return f'{kept} MB, {seconds} s'
 
 
 def by_method(columns: Sizes, told: Callable[[dict[str, Any]], str]) -> str:
