@@ -4,12 +4,12 @@
 #   benchmarks/cpu_report.sh                                   # all four, into work_dirs/cpu_report
 #   OUT=results IMAGE_SIZE=64 STEPS=1 WARM_UP=0 benchmarks/cpu_report.sh   # a try
 #
-# Settings: those of gpu_report.sh, which measures each one. 16 GB of memory, an hour on two cores.
+# Settings: those of gpu_report.sh, which measures each one. 16 GB of memory, 100 minutes on two cores.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 out=${OUT:-work_dirs/cpu_report}
 export METHODS=${METHODS:-full,full+checkpointing,frozen,norm,bitfit,partial1,adapter,adaptformer,adaptformer@1,lora,lorand,mona,highway,highway@1,highway-joined,highway-joined@1}
-export DEVICE=cpu AMP='' STEPS=${STEPS:-3} WARM_UP=${WARM_UP:-1}
+export DEVICE=cpu AMP='' STEPS=${STEPS:-5} WARM_UP=${WARM_UP:-1}
 
 # measure CONFIG DIR [KEY=VALUE ...]
 measure() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ SAME = {
     'highway_joined': 'highway-joined@1',
 }
 NET = {'type': 'Net'}
+REPORTS = ROOT.parent / 'benchmarks/results/cpu_report'
 SIZES = json.loads((ROOT.parent / 'benchmarks/results/zoo/sizes.json').read_text())
 
 
@@ -91,6 +93,16 @@ def test_the_page_has_a_line_for_each_config() -> None:
         launch, sizes = f'`python tools/train.py configs/zoo/{config}.py`', rows[SHIPPED]
         assert f'| {launch} | {sizes["trainable_backbone_params"]:,} |' in page
         assert f'| {sizes["task_bytes"]:,} |' in page
+
+
+def test_the_tables_of_the_page_are_those_of_the_counts_and_reports() -> None:
+    script = runpy.run_path(str(ROOT.parent / 'benchmarks/zoo_table.py'))
+    tables = script['tables'](SIZES)
+    assert tables in (ROOT.parent / 'docs/zoo.md').read_text()
+    measured = [line for line in tables.splitlines() if 'upernet_swin-b' in line]
+    row = json.loads((REPORTS / 'upernet_swin-b/report.json').read_text())['rows'][-1]
+    assert row['method'] == 'highway-joined@1'
+    assert f'{row["saved_for_backward_bytes"] / 1e6:,.0f} / ' in measured[0]
 
 
 def test_an_unknown_method_names_the_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,8 +138,10 @@ def put_labels(
     crowded = []
     for name, point in points.items():
         box = _put_label(axis, name, point, series[name], taken)
-        taken += [box] if box else []
-        crowded += [] if box else [name]
+        if box is None:
+            crowded.append(name)
+        else:
+            taken.append(box)
     if crowded:
         _write_below(figure, axis, {name: series[name] for name in crowded})
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmqadapter.benchmark.methods import Method
 from mmqadapter.benchmark.settings import Settings
 
-TRUNK = 'backbone.trunk'  # of a wrapped backbone
+WRAPPED, PLAIN = 'backbone.trunk.', 'backbone.'  # the trunk in checkpoints
 # What a plain backbone's config may ask for and a method decides: all of it trains in `full`.
 NEUTRAL = {'with_cp': False, 'frozen_stages': -1}
 
@@ -77,7 +77,8 @@ class ModelBuilder:
     """Builds a model for each method; all start from the weights of the plain one.
 
     Equal weights of trunk, neck and head make the work equal where it depends on data, such as
-    the number of proposals. What a method freezes is in memory once for all methods.
+    the number of proposals. Until a model moves to a GPU, what it freezes
+    is in memory once for all methods.
 
     Args:
         cfg: Result of :func:`plain_config`.
@@ -113,7 +114,7 @@ class ModelBuilder:
     def _share_frozen(self, model: nn.Module) -> None:
         frozen = ((name, p) for name, p in model.named_parameters() if not p.requires_grad)
         for name, parameter in frozen:
-            given = self._weights.get(name.replace(f'{TRUNK}.', 'backbone.', 1), parameter.data)
+            given = self._weights.get(name.replace(WRAPPED, PLAIN, 1), parameter.data)
             if (given.shape, given.dtype) == (parameter.shape, parameter.dtype):
                 parameter.data = given
 
