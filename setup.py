@@ -34,6 +34,7 @@ setup(
         'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
         'onnx': ['onnx>=1.17', 'onnxscript>=0.3', 'onnxruntime>=1.20'],
         'ray': ['ray>=2.40'],
+        'int8': ['torchao>=0.18'],
         'dev': [
             'atheris>=3.0; platform_system == "Linux" and python_version >= "3.11"',
             'codespell>=2.4',
@@ -51,6 +52,7 @@ setup(
             'ray>=2.40',
             'ruff>=0.17',
             'scipy>=1.11',
+            'torchao>=0.18',
         ],
     },
     classifiers=[

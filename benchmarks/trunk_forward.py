@@ -60,6 +60,8 @@ WAYS: dict[str, dict] = {
     'bfloat16 trunk, fused, in pieces': dict(
         trunk_dtype='bfloat16', fused_attention=True, piecewise_mlp=True
     ),
+    'int8 trunk': dict(trunk_dtype='int8'),
+    'int8 trunk, fused': dict(trunk_dtype='int8', fused_attention=True),
 }
 
 

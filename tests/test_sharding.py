@@ -49,8 +49,9 @@ def alone(tmp_path: Path):
     distributed.destroy_process_group()
 
 
-def test_blocks_in_half_precision_are_no_unit(alone) -> None:
-    config = dict(type='mmqadapter.FrozenBackbone', trunk_dtype='bfloat16',
+@pytest.mark.parametrize('trunk_dtype', ['bfloat16', 'int8'])
+def test_blocks_in_half_precision_are_no_unit(alone, trunk_dtype: str) -> None:
+    config = dict(type='mmqadapter.FrozenBackbone', trunk_dtype=trunk_dtype,
                   backbone=tiny_config('mmseg_vit'))  # fmt: skip
     with pytest.raises(ValueError, match='uniform dtype'):
         FullyShardedDataParallel(

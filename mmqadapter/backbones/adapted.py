@@ -26,7 +26,7 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: Let the trunk's stochastic depth act during training.
         trunk_dtype: See :class:`FrozenBackbone`. Gradients cross the trunk in it as under AMP:
-            ``'float16'`` needs a scaled loss (``AmpOptimWrapper``), ``'bfloat16'`` does not.
+            ``'float16'`` needs a scaled loss (``AmpOptimWrapper``), the others do not.
         fused_attention: See :class:`FrozenBackbone`.
         compiled_mlp: See :class:`FrozenBackbone`.
         piecewise_mlp: See :class:`FrozenBackbone`.

@@ -22,6 +22,7 @@ from mmqadapter.sharding import as_built, is_sharded
 from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.trunk import (
     compile_modules,
+    decoded,
     fuse_attention,
     parse_dtype,
     run_in_pieces,
@@ -42,8 +43,9 @@ class FrozenBackbone(BaseModule):
         train: ``'partial-k'``, ``'bitfit'``, ``'norm'``, or regexes over parameter names.
         trunk_drop_path: Let the trunk's stochastic depth act during training.
         trunk_dtype: ``'float32'``, or ``'bfloat16'`` or ``'float16'``: the frozen matrices of the
-            blocks are stored so, and the blocks run under autocast of that dtype. The residual
-            stream, norms, adapters and all that trains stay float32; so do the maps.
+            blocks are stored so, and the blocks run under autocast of that dtype. ``'int8'``:
+            linear layers are stored in 8 bits (torchao), the rest as in ``'bfloat16'``. The
+            residual stream, norms, adapters and all that trains stay float32; so do the maps.
         fused_attention: Compute attention through ``scaled_dot_product_attention``: the same
             within rounding, faster, and with less kept for backward.
         compiled_mlp: Compute the MLPs of the blocks through ``torch.compile``: the same within
@@ -52,8 +54,8 @@ class FrozenBackbone(BaseModule):
             a time, in its cache: the same within rounding, faster.
 
     Raises:
-        ValueError: An unknown backbone or ``trunk_dtype``, or a choice in ``train`` that matches
-            nothing.
+        ValueError: An unknown backbone or ``trunk_dtype``, ``'int8'`` without torchao, or a choice
+            in ``train`` that matches nothing.
     """
 
     def __init__(
@@ -159,10 +161,13 @@ class FrozenBackbone(BaseModule):
             # A shard cannot stand for the whole; FSDP loads what there is.
             state_dict.update({} if is_sharded(self.trunk) else frozen)
         else:
+            if self.trunk_dtype != torch.int8:
+                _decode(state_dict)
             of_trunk = [key for key in state_dict if key.startswith(f'{prefix}trunk.')]
             given = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
-            self._fingerprint = self._fingerprint_with(given)
-            self.pretrained |= frozen.keys() <= state_dict.keys()
+            self._fingerprint = self._fingerprint_with(decoded(given))
+            weights = {key for key, t in frozen.items() if isinstance(t, nn.Parameter)}
+            self.pretrained |= weights <= state_dict.keys()
         if any(key.startswith(f'{prefix}adapters.') for key in state_dict):
             unfold(self.adapters)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -193,6 +198,13 @@ def _build(backbone: dict) -> nn.Module:
         return ROOT_MODELS.build(ConfigDict(backbone))
     except KeyError as error:
         raise ValueError(f'backbone={dict(backbone)} cannot be built: {error.args[0]}') from error
+
+
+def _decode(state_dict: dict) -> None:
+    """Turn codes, as an int8 trunk saves them, into float weights."""
+    plain = decoded(state_dict)
+    state_dict.clear()
+    state_dict.update(plain)
 
 
 def unfold(module: nn.Module) -> None:

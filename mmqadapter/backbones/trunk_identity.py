@@ -9,13 +9,19 @@ from torch import Tensor, nn
 
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.taskfile.fingerprint import fingerprint
+from mmqadapter.trunk import decoded
 
 
 def identifying_weights(trunk: nn.Module, family: BlockFamily) -> dict[str, Tensor]:
-    """Frozen parameters by name, position embeddings that loading fits to the images aside."""
+    """Frozen parameters by name, position embeddings that loading fits to the images aside.
+
+    Weights that are stored as codes are what these stand for.
+    """
+    parameters = dict(trunk.named_parameters())
+    weights = decoded({**parameters, **dict(trunk.named_buffers())})
     return {
-        name: parameter
-        for name, parameter in trunk.named_parameters()
+        name: weights[name]
+        for name, parameter in parameters.items()
         if not parameter.requires_grad and name not in family.resized
     }
 

@@ -5,6 +5,7 @@ from mmqadapter.trunk.compiled import CompiledForward, compile_modules
 from mmqadapter.trunk.fused_packed import FusedPackedAttention
 from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, FusedWindowAttention
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
+from mmqadapter.trunk.int8_linear import Int8Linear, decoded
 from mmqadapter.trunk.piecewise import PiecewiseForward, run_in_pieces
 from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
 
@@ -18,9 +19,11 @@ __all__ = [
     'FusedSwinBlock',
     'FusedWindowAttention',
     'HalfBlock',
+    'Int8Linear',
     'PiecewiseForward',
     'compile_modules',
     'compute_as',
+    'decoded',
     'fuse_attention',
     'parse_dtype',
     'run_in_pieces',

@@ -1,4 +1,4 @@
-"""Blocks of a frozen trunk in half precision."""
+"""Blocks of a frozen trunk in half precision, or with linear layers of 8 bits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from mmqadapter.trunk.int8_linear import store_int8
 from mmqadapter.trunk.ways import Way, compute_as
 
 SINGLE = torch.float32
-TRUNK_DTYPES = {'float32': SINGLE, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+TRUNK_DTYPES = {
+    'float32': SINGLE,
+    'bfloat16': torch.bfloat16,
+    'float16': torch.float16,
+    'int8': torch.int8,
+}
+# Codes are no numbers to compute with: what is stored in the key is computed in the value.
+COMPUTED_IN = {torch.int8: torch.bfloat16}
 MATRICES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
 
 
@@ -46,17 +55,31 @@ def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
     """Store the frozen matrices and biases of blocks in a dtype, and compute with them in it.
 
     Parameters that train, norms, scales and position biases stay as they are. Single precision
-    leaves the blocks alone.
+    leaves the blocks alone. With ``int8`` the weights of linear layers are codes; convolutions,
+    packed projections (``nn.MultiheadAttention``) and biases are bfloat16, and so is the
+    computation.
+
+    Raises:
+        ValueError: ``int8`` without torchao.
     """
+    half = COMPUTED_IN.get(dtype, dtype)
     for block in blocks if dtype != SINGLE else ():
         for module in block.modules():
+            if dtype == torch.int8 and _is_plain(module) and not module.weight.requires_grad:
+                store_int8(module)
             if isinstance(module, MATRICES):
-                _cast_frozen(module, dtype)
-        block.half_dtype = dtype
+                _cast_frozen(module, half)
+        block.half_dtype = half
         compute_as(block, HalfBlock)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether it is a linear layer that is called, and not one whose weight others read."""
+    packed = isinstance(module, NonDynamicallyQuantizableLinear)
+    return isinstance(module, nn.Linear) and not packed
 
 
 def _cast_frozen(module: nn.Module, dtype: torch.dtype) -> None:
     for parameter in module.parameters(recurse=False):
-        if not parameter.requires_grad:
+        if parameter.is_floating_point() and not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
