@@ -154,6 +154,15 @@ def test_shipped_sweep_of_equal_storage() -> None:
     assert {m.bits * m.backbone['adapter']['width'] for m in methods if m.bits} == {32}
 
 
+def test_shipped_sweep_of_trunks() -> None:
+    """Of each task, the dtype of its trunk alone changes."""
+    methods = read_sweep(ROOT / 'configs/sweeps/camvid_trunk.yaml').methods.values()
+    dtypes = [m.backbone.pop('trunk_dtype', 'float32') for m in methods]
+    assert dtypes == 2 * ['float32', 'bfloat16', 'int8']
+    first, *rest = [m.backbone for m in methods]
+    assert rest[:2] == [first, first] and rest[2] == rest[3] == rest[4] != first
+
+
 def test_shipped_sweep_of_rivals() -> None:
     methods = read_sweep(ROOT / 'configs/sweeps/camvid_rivals.yaml').methods
     assert methods.keys() > {'norm', 'bitfit', 'adapter', 'lorand', 'mona', 'highway-joined@4'}
