@@ -74,4 +74,5 @@ def _set_scale(axis: Axes, costs: list[float]) -> None:
     if min(costs) > 0 and max(costs) / min(costs) >= LOG_FROM:
         axis.set_xscale('log')
     else:
-        axis.set_xlim(left=0)
+        # Of the costs themselves: margins are of their range, which may be next to nothing.
+        axis.set_xlim(0, 1.16 * max(costs) or None)

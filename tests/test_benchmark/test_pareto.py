@@ -50,6 +50,13 @@ def test_costs_of_other_magnitudes_get_a_logarithmic_axis() -> None:
     assert figure.axes[0].get_xscale() == 'log'
 
 
+def test_equal_costs_stay_clear_of_the_frame() -> None:
+    points = {'a': (4.0, 1.0), 'b': (4.0, 2.0)}
+    figure = draw_pareto(points, series_of([*points]), ('MB', 'score'), highest=True)
+    left, right = figure.axes[0].get_xlim()
+    assert left == 0 and 0.8 < 4 / right < 0.95
+
+
 def test_methods_differ_by_colour_or_marker() -> None:
     looks = series_of([str(number) for number in range(40)]).values()
     assert len({(look.colour, look.marker) for look in looks}) == 40
