@@ -36,6 +36,10 @@ class MeteredHook(Hook):
         """The step has ended."""
         self.meter.end()
 
+    def before_val(self, runner: Runner) -> None:
+        """Leave out what validation costs."""
+        StepMeter.leave(runner)
+
     def after_train(self, runner: Runner) -> None:
         """Stop to measure."""
         self.meter.close()

@@ -17,8 +17,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmqadapter.accounting import SavedBytes, saved_for_backward
+from mmqadapter.hooks.peak_memory import PeakMemory
 
 WARM_UP = 5
+UNREAD = 500  # steps whose moments may wait to be read: events of a GPU are not for free
 MEASURED_STEP = 1  # in which bytes are counted: the second
 PARTS = ('forward', 'backward', 'optimizer')
 
@@ -49,6 +51,7 @@ class StepMeter:
 
     Attributes:
         saved: What autograd kept in the measured step; None before it and on a GPU.
+        peak: Of a GPU's memory.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -56,6 +59,7 @@ class StepMeter:
         self.saved: SavedBytes | None = None
         self._model: nn.Module = model.module if is_model_wrapper(model) else model
         self._device = next(model.parameters()).device
+        self.peak = PeakMemory(self._device)
         self._moments: list[Any] = []
         self._pending: list[list[Any]] = []
         self._steps: list[StepSeconds] = []
@@ -75,10 +79,17 @@ class StepMeter:
             _METERS[runner] = cls(runner)
         return _METERS[runner]
 
+    @staticmethod
+    def leave(runner: Runner) -> None:
+        """``runner`` validates now, which does not count."""
+        if runner in _METERS:
+            _METERS[runner].peak.leave()
+
     def begin(self) -> None:
         """A step begins; the second hook that says so is not heard."""
         if self._moments:
             return
+        self.peak.begin()
         if self._begun == MEASURED_STEP and self._device.type != 'cuda':
             self.saved = self._measuring.enter_context(saved_for_backward(self._model))
         self._begun += 1
@@ -89,10 +100,13 @@ class StepMeter:
         if not self._moments:
             return
         self._measuring.close()
+        self.peak.note()
         while len(self._moments) <= len(PARTS):  # no optimiser stepped: gradients accumulate
             self._moments.append(self._now())
         self._pending.append(self._moments)
         self._moments = []
+        if len(self._pending) > UNREAD:
+            _ = self.steps
 
     def close(self) -> None:
         """Leave model and optimiser; what was measured stays."""
@@ -124,11 +138,10 @@ class StepMeter:
 
     def memory(self) -> dict[str, int | None]:
         """Bytes kept for backward in one step, and peaks of a GPU; None where not known."""
-        cuda = self._device.type == 'cuda'
         return {
             'saved_for_backward_bytes': self.saved.total if self.saved else None,
-            'peak_allocated_bytes': torch.cuda.max_memory_allocated(self._device) if cuda else None,
-            'peak_reserved_bytes': torch.cuda.max_memory_reserved(self._device) if cuda else None,
+            'peak_allocated_bytes': self.peak.allocated,
+            'peak_reserved_bytes': self.peak.reserved,
         }
 
     def _now(self) -> Any:
@@ -147,6 +160,7 @@ class StepMeter:
             self._moments.append(self._now())
 
     def _note_optimizer(self, *_: Any) -> None:
+        self.peak.note()
         if len(self._moments) > 2:  # of several optimisers the last one counts
             self._moments[3:] = [self._now()]
 

@@ -21,6 +21,7 @@ from mmqadapter.hooks.checkpoint_content import (
     drop_frozen,
     mark_checkpoint,
 )
+from mmqadapter.hooks.missed_validation import validation_is_due
 from mmqadapter.registry import HOOKS
 from mmqadapter.sharding import as_built, trained_whole
 from mmqadapter.taskfile import save_task
@@ -35,6 +36,7 @@ class TaskCheckpointHook(CheckpointHook):
     hold what training changes; the trunk comes from its own weights, checked by fingerprint.
     ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors``
     appear in the work dir; with an EMA hook both hold the averaged weights, as validation does.
+    A validation that was due where a run resumes, and that a kill cut short, is made up for.
 
     Args:
         keep_trunk: store the frozen trunk in the checkpoints as well.
@@ -55,20 +57,29 @@ class TaskCheckpointHook(CheckpointHook):
         self.keep_trunk = keep_trunk
         self.head_bits = head_bits
         self._position: dict[str, int] = {}
+        self._validated: int | None = None
+        self._best_written: float | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare saving, and say so where there is no frozen trunk to leave out."""
+        """Prepare saving, and say so where there is no frozen trunk to leave out.
+
+        All other hooks but those that only measure are ready then, so a missed validation can run.
+        """
         super().before_train(runner)
+        self._best_written = self._best_score(runner)
         with as_built(runner.model) as model:
             tuned = tuned_backbone(model) is not None
         if not tuned:
             runner.logger.info(
                 'No frozen trunk in the model: checkpoints are whole, no task file is written.'
             )
+        if runner.iter not in (0, self._validated) and validation_is_due(runner):
+            runner.logger.info(f'The validation after iteration {runner.iter} is made up for.')
+            runner.val_loop.run()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note the trunk's fingerprint and drop the trunk; runs after the EMA hook's part."""
-        checkpoint['meta'].update(self._position)
+        checkpoint['meta'].update(self._position, validated=self._validated)
         with as_built(runner.model) as model:
             mark_checkpoint(model, checkpoint)
             if not self.keep_trunk:
@@ -85,6 +96,7 @@ class TaskCheckpointHook(CheckpointHook):
             check_fits(model, checkpoint)
             if runner._resume:
                 check_bits(model, checkpoint)
+                self._validated = checkpoint['meta'].get('validated')
 
     def after_train(self, runner: Runner) -> None:
         """Write the task file of the trained model."""
@@ -93,6 +105,7 @@ class TaskCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save; the old pointer and the file it names stay until the new ones are complete."""
+        self._write_best(runner)  # first: once the new score is saved it is not new any more
         runner.call_hook('collect_from_all_ranks')
         outdated = self._take_outdated(step)
         # FlexibleRunner counts one iteration too many where it saves behind a validation.
@@ -121,7 +134,7 @@ class TaskCheckpointHook(CheckpointHook):
 
         The best one so far, which mmengine removes first, stays until the new one is complete.
         """
-        before = self._best_score(runner)
+        self._best_written, self._validated = self._best_score(runner), runner.iter
         late = _LateRemoval(self.file_backend)
         self._position = {'epoch': runner.epoch, 'iter': runner.iter}
         self.file_backend: Any = late
@@ -130,8 +143,7 @@ class TaskCheckpointHook(CheckpointHook):
         finally:
             self.file_backend, self._position = late.backend, {}
         late.remove_now(keep=self._best_files())
-        if self._best_score(runner) != before:
-            self._write_task(runner, 'best')
+        self._write_best(runner)
 
     def _best_files(self) -> set[str | None]:
         """Paths of the best checkpoints; mmengine keeps one, or one for each metric."""
@@ -142,6 +154,12 @@ class TaskCheckpointHook(CheckpointHook):
         """Best score of the first metric so far; None before there is one."""
         metric = '' if not self.save_best or len(self.save_best) == 1 else f'_{self.save_best[0]}'
         return runner.message_hub.runtime_info.get(f'best_score{metric}')
+
+    def _write_best(self, runner: Runner) -> None:
+        """Write the task file of a best score that has none yet."""
+        if self._best_score(runner) != self._best_written:
+            self._write_task(runner, 'best')
+            self._best_written = self._best_score(runner)
 
     def _write_task(self, runner: Runner, name: str) -> None:
         """Write ``<name>.task.safetensors`` into the work dir; every process takes part."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from mmengine import Config
+from mmengine.hooks import LoggerHook
 from tiny_runs import Run, semantic
 
 from mmqadapter.hooks import EfficiencyHook
+from mmqadapter.hooks.peak_memory import PeakMemory
 from mmqadapter.hooks.step_meter import StepMeter
 from mmqadapter.taskfile import inspect_task
 
@@ -70,6 +72,23 @@ def test_a_task_file_gives_its_own_bytes(semantic: Run) -> None:
         assert written[name] == summary[name]
     assert summary['step_seconds'] == pytest.approx(written['step_seconds'], abs=1e-4)
     assert written['trainable_params'] == summary['trainable_parameters']
+
+
+def test_peaks_are_read_before_mmengine_forgets_them(tiny, train, monkeypatch) -> None:
+    """Its logger sets the counters back in each step, ahead of our hooks."""
+    events: list[str] = []
+    for name in ('begin', 'note', 'leave'):
+        monkeypatch.setattr(PeakMemory, name, lambda self, name=name: events.append(name))
+    logged = LoggerHook.after_train_iter
+    monkeypatch.setattr(
+        LoggerHook,
+        'after_train_iter',
+        lambda *args, **kw: (events.append('log'), logged(*args, **kw)),
+    )
+    train(with_hooks(tiny(), 'EfficiencyHook'))
+    steps = ' '.join(events).replace('leave ', '').replace(' leave', '')
+    assert steps == ' '.join(['begin note log note'] * 6)
+    assert events.count('leave') == 2 and events[12] == 'leave'
 
 
 def test_training_is_the_same_with_and_without(tiny, train) -> None:
