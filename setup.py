@@ -24,6 +24,7 @@ setup(
         'jinja2',
         'numpy',
         'pillow',
+        'pycocotools',
         'pyyaml',
         'rich',
         'safetensors>=0.4',

@@ -5,7 +5,9 @@ python benchmarks/profile_step.py --net swin-l --methods full 'joined cell, half
 
 Random weights, a gradient of ones into every map. DIR/METHOD.json.gz is a trace for Perfetto or
 chrome://tracing; report.md tells the share of parts of the step (exclusive of what they contain)
-and the operators that take most. (Not called profile.py: Python's own module has that name.)
+and the operators that take most. A GPU finishes its work at the ends of parts: backward runs in a
+thread of its own, where no range of the profiler reaches. (Not called profile.py: Python's own
+module has that name.)
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class Ranges:
 
     def _opener(self, part: str) -> Any:
         def start(module: nn.Module, args: tuple) -> None:
+            finish()
             entered = record_function(f'part: {part}')
             entered.__enter__()
             self._open.append(entered)
@@ -61,14 +64,23 @@ class Ranges:
         return start
 
     def _close(self, module: nn.Module, args: tuple, output: Any) -> None:
+        finish()
         self._open.pop().__exit__(None, None, None)
 
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
     """A range of the profiler around a piece of the step."""
+    finish()
     with record_function(f'part: {name}'):
         yield
+        finish()
+
+
+def finish() -> None:
+    """Wait for a GPU."""
+    if DEVICE == 'cuda':
+        torch.cuda.synchronize()
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer | None, images: Tensor) -> None:
@@ -111,19 +123,19 @@ def summary(profiler: Any, steps: int) -> dict[str, Any]:
     own: dict[str, float] = {}
     for event in events:
         if event.name.startswith('part: ') and event.device_type == torch.autograd.DeviceType.CPU:
-            inside = sum(map(duration, inner_parts(event)))
+            inside = sum(inner.cpu_time_total for inner in inner_parts(event))
             name = event.name.removeprefix('part: ')
-            own[name] = own.get(name, 0.0) + (duration(event) - inside) / steps / 1e3
-    averages = [e for e in profiler.key_averages() if not e.key.startswith('part: ')]
+            own[name] = own.get(name, 0.0) + (event.cpu_time_total - inside) / steps / 1e3
+    # Of the CPU: what a kernel took is with the operator that started it.
+    averages = [
+        e
+        for e in profiler.key_averages()
+        if not e.key.startswith('part: ') and e.device_type == torch.autograd.DeviceType.CPU
+    ]
     key = 'self_device_time_total' if DEVICE == 'cuda' else 'self_cpu_time_total'
     averages.sort(key=lambda e: getattr(e, key), reverse=True)
     operators = {e.key: getattr(e, key) / steps / 1e3 for e in averages[:12]}
     return {'parts_ms': own, 'operators_ms': operators}
-
-
-def duration(event: Any) -> float:
-    """Microseconds that a range took: of the device's work in it, or of the CPU."""
-    return event.device_time_total if DEVICE == 'cuda' else event.cpu_time_total
 
 
 def inner_parts(event: Any) -> Iterator[Any]:

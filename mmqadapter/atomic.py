@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+MISNAMED = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace the file ``path`` by ``data`` in one step, making its folder where it is missing.
 
     The bytes go to a temporary file in the same folder, reach the disk, and only then take the
-    name. Whatever fails, ``path`` holds either all of its old content or all of the new.
+    name. Whatever fails, ``path`` holds either all of its old content or all of the new. A link
+    stays one, and a file that is replaced keeps its permissions.
 
     Raises:
+        ValueError: ``path`` is a device, a pipe or the like, which cannot be replaced.
         OSError: the folder cannot be written or is full; it says what to do, has ``errno`` and
             ``filename``, and is of the subclass of its ``errno``. No temporary file stays behind
             where the disk still lets it be removed.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError(f'{str(path)!r} is a device or a pipe; choose the path of a file.')
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data)
         _sync_folder(path.parent)
@@ -33,12 +39,15 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.tmp')
+    # Cut, since the name may be as long as names can be.
+    temporary = path.with_name(f'.{path.name[:32]}.{uuid.uuid4().hex}.tmp')
     try:
         with open(temporary, 'xb') as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_file():
+            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # a failing disk fails here too, and the first error tells more
@@ -47,8 +56,11 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Make the new name itself survive a power cut, where the folder may be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # one may write without reading
+        return
     try:
         os.fsync(handle)
     except OSError as error:
@@ -75,4 +87,10 @@ def _remedy(number: int | None) -> str:
         return 'Free some space or raise the quota there, or choose another folder, and go on'
     if number in FORBIDDEN:
         return 'Choose a folder that you may write to'
+    if number in MISNAMED:
+        return (
+            'A folder has the name of the file, or a file that of its folder: choose another name'
+        )
+    if number == errno.ENAMETOOLONG:
+        return 'Choose a shorter name'
     return 'Check the disk or the network storage, or choose another folder, and go on'

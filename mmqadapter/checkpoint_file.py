@@ -49,7 +49,7 @@ def guard_mmengine() -> None:
     """Let mmengine read checkpoints as safely, whether resumed, loaded or pretrained.
 
     It would read a file that is not safe all the same, with a warning. Who trusts all files of a
-    run sets the environment variable MMQADAPTER_TRUST_CHECKPOINTS.
+    run sets the environment variable MMQADAPTER_TRUST_CHECKPOINTS to 1.
     """
     load = CheckpointLoader.load_checkpoint.__func__
     if hasattr(load, '__wrapped__'):
@@ -57,7 +57,7 @@ def guard_mmengine() -> None:
 
     @functools.wraps(load)
     def guarded(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
-        if os.environ.get(TRUST):
+        if os.environ.get(TRUST) == '1':
             return load(cls, filename, *args, **kwargs)
         try:
             with _weights_only(), torch.serialization.safe_globals(_harmless()):

@@ -27,7 +27,8 @@ def stored_config(checkpoint: dict[str, Any]) -> Config:
     if not isinstance(text, str):
         raise ValueError(f'the checkpoint carries no config; {REMEDY}')
     cfg = Config(parse_config(text))
-    foreign = set((cfg.get('custom_imports') or {}).get('imports', ())) - {'mmqadapter'}
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    foreign = set([imports] if isinstance(imports, str) else imports) - {'mmqadapter'}
     if foreign:
         raise ValueError(f"the checkpoint's config imports {sorted(foreign)}; {REMEDY}")
     for kind in _types(cfg.get('model')):

@@ -8,6 +8,10 @@ def one_line(error: BaseException, length: int = 300) -> str:
 
     It may quote a file of a stranger: what a terminal would take for a command is escaped.
     """
-    line = ' '.join(str(error).split())
-    shown = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    shown = printable(' '.join(str(error).split()))
     return shown if len(shown) <= length else f'{shown[:length]} ...'
+
+
+def printable(text: str) -> str:
+    """``text`` with everything escaped that a terminal would take for a command."""
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -14,8 +14,15 @@ from torch import nn
 from mmqadapter.config_text import stored_config
 from mmqadapter.running import build_model, load_config, testing_runner
 from mmqadapter.taskfile import load_task, save_task
+from mmqadapter.taskfile.format import SUFFIX, require_suffix
 from mmqadapter.taskfile.head_bits import HeadBits, check_head_bits
-from mmqadapter.weights import EMA, averaged, dataset_meta, load_state, read_checkpoint
+from mmqadapter.weights import (
+    EMA,
+    averaged,
+    dataset_meta,
+    load_state,
+    read_checkpoint,
+)
 
 
 def export_task(
@@ -42,10 +49,11 @@ def export_task(
 
     Raises:
         FileNotFoundError: A file that does not exist.
-        ValueError: No safe or no fitting source, no wrapped backbone, no EMA to leave out, or
-            ``head_bits`` that are unknown or match nothing.
+        ValueError: No safe or no fitting source, no wrapped backbone, no EMA to leave out,
+            ``head_bits`` that are unknown or match nothing, or ``out`` with another suffix.
     """
     check_head_bits(head_bits)
+    require_suffix(out)
     _, model, meta, held = _load(source, config, ema, trust)
     save_task(model, out, dataset_meta=meta, head_bits=head_bits)
     return held
@@ -61,7 +69,8 @@ def metric_change(
     """Metrics of ``source`` and of the task file ``out``, on the test data of the config.
 
     Both are measured by mmengine's test loop, ``source`` at 32 bits where it did not train at
-    fewer.
+    fewer. That runs the data pipelines, hooks and loggers that the config names, so the one in a
+    checkpoint of a stranger does not do.
 
     Args:
         source: See :func:`export_task`, as the other arguments.
@@ -75,8 +84,10 @@ def metric_change(
 
     Raises:
         FileNotFoundError: A file or a data root that does not exist.
-        ValueError: The config tests nothing, or the weights do not fit.
+        ValueError: The config tests nothing, or the weights do not fit; there is no ``config``
+            and no ``trust``.
     """
+    require_own_config(config, trust)
     cfg, model, meta, _ = _load(source, config, ema, trust)
     with TemporaryDirectory() as folder:
         cfg.work_dir = folder
@@ -85,6 +96,20 @@ def metric_change(
         del model
         before, after = (testing_runner(cfg, file).test() for file in (whole, out))
     return {name: (float(value), float(after[name])) for name, value in before.items()}
+
+
+def require_own_config(config: str | os.PathLike | None, trust: bool) -> None:
+    """Refuse to test with the config that a checkpoint carries.
+
+    Raises:
+        ValueError: There is no other one, and nobody vouches for the checkpoint.
+    """
+    if config is None and not trust:
+        raise ValueError(
+            'a test runs what its config names, and the one in a checkpoint may come from anybody: '
+            'give the config of the training (--config), or say that you know who wrote the '
+            'checkpoint (--trust-checkpoint).'
+        )
 
 
 def parse_head_bits(words: Sequence[str]) -> HeadBits:
@@ -100,6 +125,7 @@ def parse_head_bits(words: Sequence[str]) -> HeadBits:
         pattern, _, number = word.rpartition('=')
         if not number.isdecimal():
             raise ValueError(f'head_bits={word!r} is neither a number nor PATTERN=NUMBER.')
+        bits.pop(pattern or '.*', None)  # at its first place an earlier one would overrule it
         bits[pattern or '.*'] = int(number)
     head_bits: HeadBits = bits['.*'] if [*bits] == ['.*'] else bits
     check_head_bits(head_bits)
@@ -110,7 +136,7 @@ def _load(
     source: str | os.PathLike, config: str | os.PathLike | None, ema: bool, trust: bool
 ) -> tuple[Config, nn.Module, dict[str, Any] | None, str]:
     """Config, model with the weights, classes, and which weights these are."""
-    if Path(source).suffix == '.safetensors':
+    if Path(source).suffix == SUFFIX:
         return _load_task(source, config, ema)
     content = read_checkpoint(source, trust)
     if not ema and EMA not in content:

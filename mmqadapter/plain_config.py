@@ -51,7 +51,8 @@ def _unwrapped(value: Any) -> Any:
         return type(value)(_unwrapped(item) for item in value)
     if not isinstance(value, dict):
         return value
-    if str(value.get('type')).removeprefix(SCOPE) in WRAPPERS:
+    scope, _, kind = str(value.get('type')).rpartition('.')
+    if kind in WRAPPERS and scope.split('.')[0] in ('', PACKAGE):
         inner = {k: v for k, v in value['backbone'].items() if k not in SOURCES}
         return {**inner, 'init_cfg': None}
     return {name: _unwrapped(item) for name, item in value.items()}
@@ -66,7 +67,9 @@ def _replace_checkpointing(hooks: dict[str, Any]) -> None:
 
 def _without_import(content: dict[str, Any]) -> Config:
     imports = content.pop('custom_imports', None) or {}
-    kept = [name for name in imports.get('imports', ()) if name.split('.')[0] != PACKAGE]
+    named = imports.get('imports') or ()
+    named = [named] if isinstance(named, str) else named
+    kept = [name for name in named if name.split('.')[0] != PACKAGE]
     if needs_package(Config(content)):
         kept.append(PACKAGE)
     if kept:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint, load_checkpoint
@@ -48,7 +49,8 @@ def training_runner(
 
     Raises:
         FileNotFoundError: A file or a data root that does not exist.
-        ValueError: A strategy that does not go with something else in ``cfg``.
+        ValueError: Mixed precision without a GPU, or a strategy that does not go with something
+            else in ``cfg``.
     """
     for file in (resume, init_task):
         if isinstance(file, str) and not Path(file).is_file():
@@ -62,6 +64,7 @@ def training_runner(
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    _check_precision(cfg)
     check_strategy(cfg)
     prepare_cpu(cfg)
     if is_flexible(cfg):
@@ -70,6 +73,15 @@ def training_runner(
     if start:
         load_checkpoint(_bare(runner), start, map_location='cpu')
     return runner
+
+
+def _check_precision(cfg: Config) -> None:
+    kind = str((cfg.get('optim_wrapper') or {}).get('type'))
+    if kind.rpartition('.')[2] == 'AmpOptimWrapper' and get_device() == 'cpu':
+        raise ValueError(
+            f'optim_wrapper.type={kind!r} needs a GPU, and there is none here: leave --amp out, or '
+            "set type='OptimWrapper' without loss_scale in a config of your own."
+        )
 
 
 def _resume_from(cfg: Config, resume: bool | str) -> str | None:

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from mmqadapter.error_text import printable
 from mmqadapter.petl_vit import PetlContent
 
 # Share of a file from which on a lossless coder is worth another dependency.
@@ -41,7 +43,7 @@ def task_table(path: str, content: dict[str, Any]) -> Table:
         'format version': content['version'],
         **{f'tuning: {name}': value for name, value in content['tuning'].items()},
         'trunk (sha-256)': content['trunk'],
-        'classes': ', '.join(dataset.get('classes', [])) or '-',
+        'classes': ', '.join(dataset.get('classes') or []) or '-',
         'bits per head weight': content['head_bits'],
         **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
         **dict(map(_group_row, content['groups'])),
@@ -68,8 +70,10 @@ def _lossless(content: dict[str, Any]) -> str:
 
 
 def _two_columns(title: str, rows: dict[str, Any]) -> Table:
-    table = Table('what', 'value', show_header=False, title=title)
+    """As plain text: a file may hold what rich or a terminal would take for a command."""
+    table = Table('what', 'value', show_header=False, title=Text(printable(title)))
     table.columns[1].overflow = 'fold'
     for name, value in rows.items():
-        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+        told = value if isinstance(value, str) else json.dumps(value)
+        table.add_row(Text(printable(name)), Text(printable(told)))
     return table

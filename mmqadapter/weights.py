@@ -6,14 +6,16 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from mmengine.logging import print_log
 from torch import nn
 
 from mmqadapter.checkpoint_file import read_pickle
-from mmqadapter.hooks.checkpoint_content import check_fits
+from mmqadapter.hooks.checkpoint_content import check_fits, check_tuning
 from mmqadapter.taskfile import load_task
+from mmqadapter.taskfile.format import SUFFIX
 from mmqadapter.taskfile.head_bits import KEY, train_quantized
 
 EMA = 'ema_state_dict'
@@ -34,7 +36,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False)
         FileNotFoundError: No such file.
         ValueError: The file is damaged, not safe to read, or does not fit the model.
     """
-    if Path(path).suffix == '.safetensors':
+    if Path(path).suffix == SUFFIX:
         return dataset_meta(load_task(model, path)['dataset'])
     checkpoint = read_checkpoint(path, trust)
     load_state(model, checkpoint, path)
@@ -51,9 +53,20 @@ def read_checkpoint(path: str | os.PathLike, trust: bool = False) -> dict[str, A
         ValueError: It is damaged, holds no weights, or other objects, which may run code.
     """
     checkpoint = read_pickle(path, trust)
-    if not isinstance(checkpoint, dict):
-        raise ValueError(f'{str(path)!r} holds a {type(checkpoint).__name__}, not weights by name.')
-    return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
+    if isinstance(checkpoint, dict) and 'state_dict' not in checkpoint:
+        checkpoint = {'state_dict': checkpoint}
+    _require_names(checkpoint, 'its content', path)
+    for name in ('state_dict', 'meta', EMA):
+        _require_names(checkpoint.get(name, {}), name, path)
+    return checkpoint
+
+
+def _require_names(value: Any, what: str, path: str | os.PathLike) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(
+            f'{str(path)!r} is no checkpoint: {what} is a {type(value).__name__} that begins as '
+            f'{short(value)}, not values by name.'
+        )
 
 
 def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.PathLike) -> None:
@@ -62,10 +75,12 @@ def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.Pa
     The model computes with few bits where the checkpoint was trained so, and nowhere else.
 
     Raises:
-        ValueError: Another trunk, another shape, or nothing of what trains is in the checkpoint.
+        ValueError: Another trunk, other settings of the adapters, another shape, or nothing of what
+            trains is in the checkpoint.
     """
     state = {name.removeprefix('module.'): t for name, t in checkpoint['state_dict'].items()}
     check_fits(model, {**checkpoint, 'state_dict': state})
+    check_tuning(model, checkpoint)
     train_quantized(model, checkpoint.get(KEY) or {})
     try:
         missing = set(model.load_state_dict(state, strict=False).missing_keys)

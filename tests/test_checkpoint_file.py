@@ -81,6 +81,16 @@ def test_who_decides_to_trust_can_read_it(
     assert proof.exists()
 
 
+@pytest.mark.parametrize('value', ['0', '', 'no'])
+def test_any_other_value_trusts_nothing(
+    hostile: str, proof: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(TRUST, value)
+    with pytest.raises(ValueError, match='may run code'):
+        load_checkpoint(nn.Linear(2, 2), hostile, strict=False)
+    assert not proof.exists()
+
+
 def test_sound_checkpoints_are_read_as_before(tmp_path: Path) -> None:
     torch.save({'state_dict': {'weight': torch.ones(2, 2)}}, tmp_path / 'a.pth')
     model = nn.Linear(2, 2)

@@ -37,6 +37,13 @@ def test_a_type_outside_the_registries_is_refused(kind: str) -> None:
         stored(dict(model=dict(type='A', parts=[dict(type=kind)])))
 
 
+def test_one_import_may_be_no_list() -> None:
+    cfg = dict(custom_imports=dict(imports='mmqadapter'))
+    assert stored(cfg).to_dict() == cfg
+    with pytest.raises(ValueError, match=r"imports \['mine'\]"):
+        stored(dict(custom_imports=dict(imports='mine')))
+
+
 def test_foreign_imports_and_no_config_are_refused() -> None:
     with pytest.raises(ValueError, match='imports.*mine'):
         stored(dict(custom_imports=dict(imports=['mine'])))

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
 from mmqadapter.merge import merged_state
+from mmqadapter.plain_config import plain_config
 from mmqadapter.taskfile.head_bits import train_quantized, trained_bits
 
 Factory = Callable[..., dict[str, Any]]
@@ -124,3 +125,16 @@ def test_a_head_that_trains_at_few_bits_leaves_as_it_computes(tiny_timm_vit: Fac
     assert torch.equal(merged['head.weight'], model.head.weight)
     assert torch.equal(merged['head.bias'], model.head.bias)
     assert not torch.equal(merged['head.weight'], model.state_dict()['head.weight'])
+
+
+@pytest.mark.parametrize('kind', ['AdaptedBackbone', 'backbones.AdaptedBackbone'])
+@pytest.mark.parametrize('imports', ['mmqadapter', ['mmqadapter', 'mine'], []])
+def test_a_plain_config_whatever_the_wrapper_is_called(kind: str, imports: Any) -> None:
+    cfg = Config(dict(
+        model=dict(backbone=dict(type=f'mmqadapter.{kind}', backbone=dict(type='mmseg.A', a=1))),
+        custom_imports=dict(imports=imports),
+    ))  # fmt: skip
+    plain = plain_config(cfg)
+    assert plain.model.backbone == dict(type='mmseg.A', a=1, init_cfg=None)
+    kept = ['mine'] if 'mine' in imports else None
+    assert plain.get('custom_imports', {}).get('imports') == kept

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmqadapter.running import build_model, load_config, require_data
+from mmqadapter.running import build_model, load_config, require_data, training_runner
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_config_gets_overrides_and_a_work_dir(tmp_path: Path) -> None:
@@ -27,6 +29,34 @@ def test_a_missing_data_root_is_found_through_wrappers(tmp_path: Path, wrap: boo
         require_data(cfg, 'train', 'val')
     dataset['data_root'] = str(tmp_path)
     require_data(Config(dict(val_dataloader=dict(dataset=dataset))), 'val')
+
+
+@pytest.mark.parametrize('amp', [False, True])
+def test_mixed_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, amp: bool) -> None:
+    monkeypatch.setattr('mmqadapter.running.get_device', lambda: 'cpu')
+    kind = 'OptimWrapper' if amp else 'mmengine.AmpOptimWrapper'
+    cfg = Config(dict(work_dir='none', optim_wrapper=dict(type=kind)))
+    with pytest.raises(ValueError, match='AmpOptimWrapper.* needs a GPU.*leave --amp out'):
+        training_runner(cfg, amp=amp)
+
+
+SNIPPETS = {'README.md': 'AdaptedBackbone', 'docs/zoo.md': 'AdaptedBackbone'}
+
+
+@pytest.mark.parametrize('page', SNIPPETS)
+def test_the_config_that_a_page_shows(page: str, tmp_path: Path) -> None:
+    """It wraps the inherited net, trains what the page says, and saves task files."""
+    text = (ROOT / page).read_text()
+    snippet = text.partition('```python\n')[2].partition('```')[0]
+    for folder in ('../_base_', './_base_'):
+        snippet = snippet.replace(folder, str(ROOT / 'configs/_base_'))
+    (tmp_path / 'own.py').write_text(snippet)
+    cfg = Config.fromfile(tmp_path / 'own.py')
+    assert cfg.default_hooks.checkpoint.type == 'mmqadapter.TaskCheckpointHook'
+    assert cfg.default_hooks.checkpoint.save_best == 'mIoU'
+    assert cfg.model.backbone.type.endswith(SNIPPETS[page])
+    assert cfg.model.backbone.backbone.type == 'SwinTransformer'
+    assert 'mmqadapter.ExactResumeHook' in [hook.type for hook in cfg.custom_hooks]
 
 
 def test_a_model_is_built_in_the_scope_of_its_config() -> None:

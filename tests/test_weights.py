@@ -8,6 +8,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
+from mmqadapter.backbones import AdaptedBackbone
+from mmqadapter.hooks.checkpoint_content import mark_checkpoint
 from mmqadapter.weights import averaged, dataset_meta, load_state, read_checkpoint
 
 
@@ -56,6 +58,40 @@ def test_no_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
     torch.save([1], tmp_path / 'x.pth')
     with pytest.raises(ValueError, match='x.pth.*list'):
         read_checkpoint(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'what'),
+    [
+        ({3: torch.ones(1)}, 'state_dict is a dict'),
+        ({3: {}, 'state_dict': {}}, 'its content is a dict'),
+        ({'state_dict': None}, 'state_dict is a NoneType'),
+        ({'state_dict': [1]}, 'state_dict is a list'),
+        ({'state_dict': {}, 'meta': None}, 'meta is a NoneType'),
+        ({'state_dict': {}, 'ema_state_dict': 3}, 'ema_state_dict is a int'),
+    ],
+    ids=str,
+)
+def test_values_without_names_are_told(tmp_path: Path, content: dict, what: str) -> None:
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=f"x.pth' is no checkpoint: {what}"):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_checkpoint_of_other_bits_is_refused(tiny_timm_vit) -> None:
+    """It would load, and predict something else."""
+    one, two = (
+        AdaptedBackbone(
+            tiny_timm_vit(), dict(type='LoRA', rank=2), dict(type='GaussianQuantizer', bits=bits)
+        )
+        for bits in (1, 2)
+    )
+    two.load_state_dict(one.state_dict())
+    checkpoint = {'state_dict': one.state_dict()}
+    mark_checkpoint(one, checkpoint)
+    load_state(one, checkpoint, 'x.pth')
+    with pytest.raises(ValueError, match=r"tuning config \{.*'bits': 1.*has \{.*'bits': 2"):
+        load_state(two, checkpoint, 'x.pth')
 
 
 def test_bare_weights_count_as_a_checkpoint(tmp_path: Path) -> None:

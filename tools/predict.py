@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmqadapter.command_line import add_config_options, user_errors
+from mmqadapter.command_line import add_config_options, add_trust, user_errors
 from mmqadapter.inference import predict, predict_tasks
 
 
@@ -35,6 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--score-thr', type=float, default=0.3, help='leave out instances below this score'
     )
     add_config_options(parser)
+    add_trust(parser)
     return parser.parse_args(argv)
 
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(tasks) > 1:
         results = predict_tasks(args.config, tasks, images, args.out, **options)
     else:
-        results = {'': predict(args.config, args.task, images, args.out, **options)}
+        trust = args.trust_checkpoint
+        results = {'': predict(args.config, args.task, images, args.out, trust=trust, **options)}
     for name, predictions in results.items():
         told = f'{len(predictions)} images predicted; results in {Path(args.out, name)}'
         Console().print(told, markup=False)

@@ -18,7 +18,7 @@ from mmqadapter.budget.byte_size import parse_size
 from mmqadapter.budget.plan import LIMITED, make_plan
 from mmqadapter.budget.table import nearest_line, plan_table
 from mmqadapter.command_line import add_config_options, add_trust, user_errors
-from mmqadapter.export import export_task, metric_change, parse_head_bits
+from mmqadapter.export import export_task, metric_change, parse_head_bits, require_own_config
 from mmqadapter.merge import merge_checkpoint
 from mmqadapter.onnx_export import OPSET, export_onnx
 from mmqadapter.peft_lora import export_peft, import_peft
@@ -58,8 +58,9 @@ def _add_export(commands: Any) -> None:
         'over names of layers, the last one that matches counts',
     )  # fmt: skip
     make.add_argument(
-        '--check', action='store_true', help='test before and after, on the test data of the config'
-    )
+        '--check', action='store_true',
+        help='test before and after, on the test data of the config; of a checkpoint, with --config'
+    )  # fmt: skip
     make.add_argument('--no-ema', action='store_true', help='take the weights without averaging')
     add_trust(make)
 
@@ -192,6 +193,8 @@ def export(args: argparse.Namespace) -> None:
     """Write a task file, say which weights it holds and, where asked, what they cost."""
     given = dict(config=args.config, ema=not args.no_ema, trust=args.trust_checkpoint)
     bits = parse_head_bits(args.head_bits)
+    if args.check:
+        require_own_config(args.config, args.trust_checkpoint)
     held = export_task(args.source, args.out, head_bits=bits, **given)
     print(f'{args.out}: {Path(args.out).stat().st_size:,} bytes, {held}.')
     if args.check:

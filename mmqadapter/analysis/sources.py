@@ -14,9 +14,8 @@ from torch import nn
 from mmqadapter.inference.model import choose_device
 from mmqadapter.running import build_model
 from mmqadapter.taskfile import inspect_task
+from mmqadapter.taskfile.format import SUFFIX
 from mmqadapter.weights import load_weights, read_checkpoint
-
-TASK_SUFFIX = '.safetensors'
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def full_source(cfg: Config, file: str, trust: bool = False) -> Source:
 
 def is_task_file(file: str) -> bool:
     """Whether a path is that of a task file, and not of a checkpoint."""
-    return Path(file).suffix == TASK_SUFFIX
+    return Path(file).suffix == SUFFIX
 
 
 def build(source: Source, device: str | None = None) -> nn.Module:

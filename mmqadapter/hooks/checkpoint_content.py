@@ -6,16 +6,21 @@ from torch import nn
 
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.taskfile.head_bits import KEY, trained_bits
+from mmqadapter.taskfile.task import plain
 
 MARKER = 'mmqadapter'
 VERSION = 1
 
 
 def mark_checkpoint(model: nn.Module, checkpoint: dict) -> None:
-    """Note in ``checkpoint`` the fingerprint of the model's frozen trunk, where it has one."""
+    """Note in ``checkpoint`` trunk and settings of the wrapped backbone, where there is one."""
     backbone = tuned_backbone(model)
     if backbone is not None:
-        checkpoint[MARKER] = dict(version=VERSION, fingerprint=backbone.fingerprint)
+        checkpoint[MARKER] = dict(
+            version=VERSION,
+            fingerprint=backbone.fingerprint,
+            tuning=plain(backbone.tuning_config),
+        )
 
 
 def drop_frozen(model: nn.Module, checkpoint: dict) -> None:
@@ -61,6 +66,25 @@ def check_fits(model: nn.Module, checkpoint: dict) -> None:
             f'{found}: use the config and the pretrained weights of that training.'
         )
     _check_complete(model, checkpoint['state_dict'])
+
+
+def check_tuning(model: nn.Module, checkpoint: dict) -> None:
+    """Check that a marked checkpoint is used with the adapters that it was trained with.
+
+    Starting another training from it is free to change them.
+
+    Raises:
+        ValueError: The model has others.
+    """
+    trained = checkpoint.get(MARKER, {}).get('tuning')
+    backbone = tuned_backbone(model)
+    if trained is None or backbone is None:
+        return
+    if trained != (own := plain(backbone.tuning_config)):
+        raise ValueError(
+            f'The checkpoint was trained with the tuning config {trained}, the model has {own}: '
+            'use the config of that training.'
+        )
 
 
 def check_bits(model: nn.Module, checkpoint: dict) -> None:

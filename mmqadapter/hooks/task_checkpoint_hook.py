@@ -18,6 +18,7 @@ from mmqadapter.hooks.atomic_backend import BACKEND
 from mmqadapter.hooks.checkpoint_content import (
     check_bits,
     check_fits,
+    check_tuning,
     drop_frozen,
     mark_checkpoint,
 )
@@ -90,11 +91,12 @@ class TaskCheckpointHook(CheckpointHook):
 
         Raises:
             ValueError: another trunk, something that trains is missing from the checkpoint, or a
-                training with QuantizeTaskHook resumes without it.
+                training resumes with other adapters or without its QuantizeTaskHook.
         """
         with as_built(runner.model) as model:
             check_fits(model, checkpoint)
             if runner._resume:
+                check_tuning(model, checkpoint)
                 check_bits(model, checkpoint)
                 self._validated = checkpoint['meta'].get('validated')
 

@@ -34,6 +34,7 @@ def predict(
     device: str | None = None,
     cfg_options: dict[str, Any] | None = None,
     progress: bool = False,
+    trust: bool = False,
 ) -> list[Prediction]:
     """Predict labels or instances of images, and write them where ``out`` is given.
 
@@ -47,6 +48,7 @@ def predict(
         device: See :func:`load_model`.
         cfg_options: See :func:`load_model`.
         progress: Show a bar.
+        trust: Read a checkpoint even if that may run code of it.
 
     Returns:
         One prediction per image.
@@ -56,7 +58,7 @@ def predict(
         ValueError: An image that cannot be read, or weights that do not fit.
     """
     paths = find_images([images] if isinstance(images, (str, os.PathLike)) else images)
-    model = _ready(config, task, device, cfg_options)
+    model = _ready(config, task, device, cfg_options, trust)
     writers = {} if out is None else {ALONE: ResultWriter(out, paths, model.dataset_meta)}
     found = predict_images(
         lambda data: {ALONE: model.test_step(data)}, model.cfg, paths, writers, score_thr, progress
@@ -103,13 +105,15 @@ def predict_images(
     return dict(found)
 
 
-def _ready(config: Any, task: Any, device: str | None, cfg_options: dict | None) -> Any:
+def _ready(
+    config: Any, task: Any, device: str | None, cfg_options: dict | None, trust: bool
+) -> Any:
     if not isinstance(config, nn.Module):
         if task is None:
             raise ValueError('task=None needs a loaded model; name a task file or a checkpoint.')
-        return load_model(config, task, device, cfg_options)
+        return load_model(config, task, device, cfg_options, trust)
     if task is not None:
-        switch_task(config, task)
+        switch_task(config, task, trust)
     return config
 
 

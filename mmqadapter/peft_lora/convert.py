@@ -20,7 +20,7 @@ from mmqadapter.peft_lora.products import FUSED, Product, find_targets, join, sp
 from mmqadapter.peft_lora.settings import MAX_RANK, PeftSettings
 from mmqadapter.peft_lora.timm_net import Projection, find_projections
 from mmqadapter.taskfile.blobs import check_blobs, decode_adapters
-from mmqadapter.taskfile.format import TaskContent, read_task
+from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
 from mmqadapter.taskfile.task import BLOB_PREFIX, save_task
 
 
@@ -43,8 +43,10 @@ def import_peft(
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A folder that is damaged, is no plain LoRA, or does not fit the net.
+        ValueError: A folder that is damaged, is no plain LoRA, or does not fit the net; another
+            suffix of ``out``.
     """
+    require_suffix(out)
     content = read_peft(folder)
     try:
         backbone = _adapted(content, find_projections(net), net)
@@ -163,6 +165,9 @@ def _loras(tuning: Mapping[str, Any], places: Mapping[str, Projection]) -> nn.Mo
     # By name, since whatever a config names would be built.
     if kinds[:2] != ('AdaptedBackbone', 'LoRA') or kinds[2] not in (None, 'GaussianQuantizer'):
         raise _UnfitError(f'it was tuned with {short(tuning)}; LoRA in the path alone can.')
+    # Before anything is built: other arguments could ask for any amount of memory.
+    if unknown := sorted(adapter.keys() - {'type', 'rank', 'targets', 'scale'}):
+        raise _UnfitError(f'its LoRA has {short(unknown)}; rank, targets and scale are expected.')
     rank = adapter.get('rank')
     if type(rank) is not int or not 0 < rank <= MAX_RANK:
         raise _UnfitError(f'its rank is {short(rank)}; 1 to {MAX_RANK} is expected.')

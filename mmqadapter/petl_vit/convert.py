@@ -25,7 +25,7 @@ from mmqadapter.petl_vit.layout import (
 from mmqadapter.petl_vit.settings import NETS, PetlSettings
 from mmqadapter.registry import full_config
 from mmqadapter.taskfile.blobs import CODES, STATISTICS, check_blobs, decode_adapters
-from mmqadapter.taskfile.format import TaskContent, read_task
+from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
 from mmqadapter.taskfile.task import BLOB_PREFIX, plain, save_task
 
 TRUNK = {'pretrained': True}
@@ -61,6 +61,7 @@ def import_petl(
     trunk: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a released task as the task file ``out``, atomically; see :func:`load_petl`."""
+    require_suffix(out)
     content = read_petl(binary, settings)
     save_task(_filled(content, trunk), out, {'name': content.settings.dataset})
 

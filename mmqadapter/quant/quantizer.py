@@ -193,6 +193,17 @@ class GaussianQuantizer(nn.Module):
         std, mean = torch.std_mean(values, self._dims(values), keepdim=True)
         return (values - mean) / std * encoded.std + encoded.mean
 
+    def check(self, encoded: Encoded) -> None:
+        """Refuse what no weight is encoded to.
+
+        Raises:
+            ValueError: A standard deviation of 0 or less, or the same code throughout.
+        """
+        dims = self._dims(encoded.codes)
+        constant = encoded.codes.amax(dims) == encoded.codes.amin(dims)
+        if bool((encoded.std <= 0).any()) or bool(constant.any()):
+            raise ValueError('a quantised weight that does not vary was never written by us')
+
     def statistics_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of mean and of std for a weight of ``shape``."""
         return tuple(n if dim == self._kept_dim else 1 for dim, n in enumerate(shape))

@@ -50,7 +50,7 @@ def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
     """Result of a training that came to its end, for result.json.
 
     Raises:
-        ValueError: Its validation gave no ``metric``.
+        ValueError: Its validation gave no ``metric``, but others.
     """
     lines = list(_scalars(work))
     summary = json.loads((work / SUMMARY).read_text())
@@ -89,8 +89,10 @@ def unit_of(metric: str) -> int:
 
 def _score(lines: list[dict[str, Any]], metric: str) -> float:
     scores = [line[metric] for line in lines if metric in line]
+    names = sorted({name for line in lines for name in line} - {'step', 'loss', 'iter'})
+    if not scores and metric.startswith(SHARES) and not any(n.startswith(SHARES) for n in names):
+        return 0.0  # these metrics say nothing where a detector finds nothing at all
     if not scores:
-        names = sorted({name for line in lines for name in line} - {'step', 'loss', 'iter'})
         raise ValueError(f'the validation gave no {metric!r}; logged are {", ".join(names)}.')
     return scores[-1] * unit_of(metric)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,17 +46,19 @@ def _by_seed(name: str, curve: str, results: Results) -> dict[str, list]:
 
 
 def _scores(name: str, results: Results) -> dict[int, float]:
+    """By seed; one that is no number is no score."""
     return {
-        one.training.seed: one.result['score']
+        one.training.seed: one.score
         for one in results.trained
-        if one.training.method == name and one.result is not None
+        if one.training.method == name and math.isfinite(one.score)
     }
 
 
 def _note(name: str, seeds: int, scores: Scores, results: Results) -> str | None:
     if name not in results.tuned.best:
         return 'every training failed'
-    return None if len(scores) == seeds else f'{seeds - len(scores)} of {seeds} seeds failed'
+    failed = seeds - len(scores)
+    return f'{failed} of {seeds} seeds failed or have no score' if failed else None
 
 
 def _statistics(scores: Scores) -> Row:
@@ -93,7 +96,7 @@ def _rates(sweep: Sweep, name: str, results: Results) -> Row:
             {
                 'head_rate': one.training.head_rate,
                 'rate': one.training.rate,
-                'score': None if one.result is None else one.result['score'],
+                'score': one.score if math.isfinite(one.score) else None,
             }
             for one in results.tuned.outcomes
             if one.training.method == name

@@ -34,15 +34,25 @@ def make_samples(sweep: Sweep, names: Sequence[str], results: Results) -> Sample
         results: With the folders of the trainings; a method's first seed that has one is taken.
 
     Returns:
-        None where the sweep wants none or no training left its weights.
+        None where the sweep wants none, no training left its weights, or none of them could
+        predict. Whatever goes wrong costs the pictures alone, with a line in the log.
     """
+    try:
+        return _samples(sweep, names, results)
+    except Exception as error:  # the report stands for hours of training
+        print_log(f'no predictions are shown: {error!r}', logger='current')
+        return None
+
+
+def _samples(sweep: Sweep, names: Sequence[str], results: Results) -> Samples | None:
     folders = {name: folder for name in names if (folder := _folder(name, results)) is not None}
     if not sweep.samples or not folders:
         return None
     scenes = validation_scenes(sweep.config, sweep.samples)
     seen = {name: _seen(folder, scenes) for name, folder in folders.items()}
-    blank: Meta = {'classes': (), 'palette': []}
-    meta = next((meta for meta, _ in seen.values() if meta), blank)
+    meta = next((meta for meta, _ in seen.values() if meta), None)
+    if meta is None:
+        return None
     columns: dict[str, Sequence[Content | None]] = {'truth': [scene.truth for scene in scenes]}
     columns.update({name: contents for name, (_, contents) in seen.items()})
     rows = [

@@ -85,7 +85,8 @@ def _loads(kind: str | type) -> bool:
 
 
 def _scene(loaded: dict[str, Any]) -> Scene:
-    pixels = np.ascontiguousarray(loaded['img'][..., ::-1])  # mmcv reads BGR
+    # mmcv reads BGR, and floats where a pipeline asks for them.
+    pixels = np.ascontiguousarray(loaded['img'][..., ::-1]).astype(np.uint8)
     return Scene(Path(loaded['img_path']), pixels, _truth(loaded))
 
 

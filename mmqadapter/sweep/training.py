@@ -95,12 +95,21 @@ def _set_hooks(cfg: Config, length: Length) -> None:
     }
     cfg.default_hooks = hooks
     cfg.log_processor = {**(cfg.get('log_processor') or {}), 'by_epoch': length.by_epoch}
+    _log_into_files(cfg)
     custom = list(cfg.get('custom_hooks') or [])
     present = {hook.get('type') for hook in custom}
     cfg.custom_hooks = [*custom, *(dict(type=kind) for kind in HOOKS if kind not in present)]
     imports = cfg.get('custom_imports') or {}
     names = [*imports.get('imports', ()), 'mmqadapter']
     cfg.custom_imports = {**imports, 'imports': list(dict.fromkeys(names))}
+
+
+def _log_into_files(cfg: Config) -> None:
+    """Have the log that scores and curves are read from, beside any other."""
+    if cfg.get('visualizer'):
+        backends = list(cfg.visualizer.get('vis_backends') or [])
+        if not any(str(one.get('type')).endswith('LocalVisBackend') for one in backends):
+            cfg.visualizer.vis_backends = [*backends, dict(type='LocalVisBackend')]
 
 
 def _set_head_bits(cfg: Config, bits: int | dict[str, int] | None) -> None:

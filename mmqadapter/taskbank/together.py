@@ -45,7 +45,7 @@ class TasksTogether:
         highways = [backbone.adapters['highway'] for backbone in backbones]
         self._shared = _SharedRun(backbones[0], highways)
         for number, (model, backbone) in enumerate(zip(self._models, backbones, strict=True)):
-            _replace(model, backbone, _MapsOf(self._shared, number))
+            self._models[number] = _with(model, backbone, _MapsOf(self._shared, number))
 
     @torch.no_grad()
     def test_step(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +111,13 @@ class _MapsOf(nn.Module):
         return self._shared.maps(self._number, images)
 
 
-def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+def _with(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """``model`` with ``new`` in the place of ``old``, which may be all of it."""
+    if model is old:
+        return new
     for module in model.modules():
         for name, child in module.named_children():
             if child is old:
                 setattr(module, name, new)
-                return
+                return model
+    raise AssertionError('the backbone was found in the model')

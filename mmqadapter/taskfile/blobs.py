@@ -53,7 +53,8 @@ def check_blobs(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
     """Refuse blobs that are not of these adapters.
 
     Raises:
-        ValueError: A blob has another dtype or size than the adapters need, or NaN or inf.
+        ValueError: A blob has another dtype or size than the adapters need, NaN or inf, or a
+            matrix that does not vary.
     """
     sizes = {CODES: 0, STATISTICS: 0, FLOATS: 0}
     for _, quantizer, latent in quantized_weights(adapters):
@@ -70,6 +71,8 @@ def check_blobs(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
             )
         if not bool(blob.isfinite().all()):
             raise ValueError(f'blob {name!r} holds NaN or inf: the training that wrote it failed.')
+    for quantizer, _, encoded in _matrices(adapters, blobs):
+        quantizer.check(encoded)
 
 
 @torch.no_grad()
@@ -82,9 +85,7 @@ def decode_adapters(adapters: nn.Module, blobs: dict[str, Tensor], trainable: bo
         trainable: False folds the weights (exact; codes kept, quantiser off); True gives latent
             weights to train on.
     """
-    codes, statistics = _Reader(blobs.get(CODES)), _Reader(blobs.get(STATISTICS))
-    for _, quantizer, latent in quantized_weights(adapters):
-        encoded = _read_matrix(quantizer, latent, codes, statistics)
+    for quantizer, latent, encoded in _matrices(adapters, blobs):
         latent.copy_(quantizer.latent(encoded))
         latent.requires_grad_(trainable)
         quantizer.fold(None if trainable else encoded, latent)
@@ -102,6 +103,15 @@ class _Reader:
     def take(self, count: int) -> Tensor:
         head, self._rest = self._rest[:count], self._rest[count:]
         return head
+
+
+def _matrices(
+    adapters: nn.Module, blobs: dict[str, Tensor]
+) -> Iterator[tuple[GaussianQuantizer, nn.Parameter, Encoded]]:
+    """Quantiser, latent weight and what the blobs hold of it, for each matrix."""
+    codes, statistics = _Reader(blobs.get(CODES)), _Reader(blobs.get(STATISTICS))
+    for _, quantizer, latent in quantized_weights(adapters):
+        yield quantizer, latent, _read_matrix(quantizer, latent, codes, statistics)
 
 
 def _read_matrix(

@@ -9,6 +9,19 @@ from torch import Tensor, nn
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.quant import Layer, latent_of
 
+# What wrappers call their only child.
+WRAPPED = ('module', '_orig_mod')
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """``model`` out of what only passes calls on: DDP, an average, ``torch.compile``.
+
+    Its names are those of task files.
+    """
+    children = dict(model.named_children())
+    inner = next((children[name] for name in WRAPPED if [*children] == [name]), None)
+    return model if inner is None else unwrapped(inner)
+
 
 def find_backbone(model: nn.Module) -> Any:
     """The wrapped backbone of ``model``.

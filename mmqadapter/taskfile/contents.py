@@ -81,7 +81,8 @@ def groups(content: TaskContent) -> list[dict[str, Any]]:
 def _adapter_groups(blobs: dict[str, Tensor], metadata: dict[str, Any]) -> Iterator[Group]:
     bits = (metadata['tuning'].get('quantizer') or {}).get('bits')
     for name, blob in blobs.items():
-        if name == CODES and bits in BITS:
+        coded = name == CODES and blob.dtype == torch.uint8 and blob.numel()
+        if coded and type(bits) is int and bits in BITS:
             yield _coded('adapters', bits, [(blob, blob.numel() * 8 // bits)])
         else:
             yield Group('adapters', name, blob.numel(), blob.nbytes)
@@ -92,7 +93,7 @@ def _head_groups(entries: dict[str, Entry]) -> Iterator[Group]:
     for (part, kind), members in groupby(kinds, key=lambda row: row[:2]):
         chosen = [entries[name] for _, _, name in members]
         packed = [entry for entry in chosen if isinstance(entry, PackedWeight)]
-        if packed:
+        if sum(p.codes.numel() for p in packed):
             sizes = [(p.codes, torch.Size(p.shape).numel()) for p in packed]
             yield _coded(part, packed[0].bits, sizes)
             count = sum(2 * p.mean.numel() for p in packed)

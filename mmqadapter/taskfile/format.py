@@ -24,6 +24,7 @@ from mmqadapter.taskfile.fingerprint import tensor_bytes
 VERSION = 2
 # One key, because safetensors keeps several in no fixed order.
 KEY = 'mmqadapter'
+SUFFIX = '.safetensors'  # which tools know task files by
 REMEDY = 'copy or download it again, or export it again from the training checkpoint'
 
 
@@ -33,6 +34,18 @@ class TaskContent:
 
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
+
+
+def require_suffix(path: str | os.PathLike) -> None:
+    """Refuse to write a task file that tools would take for a checkpoint.
+
+    Raises:
+        ValueError: ``path`` does not end in ``.safetensors``.
+    """
+    if Path(path).suffix != SUFFIX:
+        raise ValueError(
+            f'{str(path)!r} would not be known as a task file; let it end in .task{SUFFIX}.'
+        )
 
 
 def write_content(path: str | os.PathLike, content: TaskContent) -> None:
@@ -54,11 +67,14 @@ def read_content(path: str | os.PathLike) -> TaskContent:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no task file {str(path)!r}; check the path.')
+    with open(path, 'rb'):  # safetensors says of a file that it may not read that there is none
+        pass
     try:
         with safe_open(path, 'pt') as file:
             text = (file.metadata() or {}).get(KEY)
             metadata = _parse(path, text)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: what is mapped changes, or is gone, with a file that is overwritten in place.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
             f'{str(path)!r} is truncated or damaged ({one_line(error)}); {REMEDY}.'

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmqadapter.quant import PackedWeight
 from mmqadapter.taskfile.blobs import check_blobs, decode_adapters, encode_adapters
-from mmqadapter.taskfile.changed import find_backbone
+from mmqadapter.taskfile.changed import find_backbone, unwrapped
 from mmqadapter.taskfile.contents import BLOB_PREFIX, described, groups, split
+from mmqadapter.taskfile.fields import check_fields
 from mmqadapter.taskfile.format import TaskContent, read_task, write_content
 from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
 from mmqadapter.taskfile.head_bits import HeadBits
@@ -43,9 +45,11 @@ def save_task(
             that has codes already keeps them unless this asks for fewer bits.
 
     Raises:
-        ValueError: No wrapped backbone, unknown ``head_bits``, a pattern that matches nothing, or
-            a parameter with NaN or inf at 16 bits or less.
+        ValueError: No wrapped backbone, unknown ``head_bits``, a pattern that matches nothing,
+            classes that are no names or a palette that is no list of whole numbers, or a parameter
+            with NaN or inf at 16 bits or less.
     """
+    model = unwrapped(model)
     backbone = find_backbone(model)
     blobs = encode_adapters(backbone.adapters)
     entries, width = head_entries(model, head_bits)
@@ -58,6 +62,7 @@ def save_task(
         'dataset': plain(dataset_meta),
         **layout,
     }
+    check_fields(metadata)  # before anything is written that nobody could read
     tensors = {f'{BLOB_PREFIX}{name}': blob for name, blob in blobs.items()}
     write_content(path, TaskContent(metadata, tensors | head))
 
@@ -79,6 +84,7 @@ def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False
         ValueError: A damaged file, another trunk, another tuning config, or another head.
     """
     content = read_task(path)
+    model = unwrapped(model)
     backbone = find_backbone(model)
     _check_origin(path, content.metadata, backbone)
     blobs, entries = split(content)
@@ -114,8 +120,12 @@ def inspect_task(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON keeps it: tuples become lists, keys text."""
-    return json.loads(json.dumps(value, default=list))
+    """``value`` as JSON keeps it: tuples and arrays become lists, keys text."""
+    return json.loads(json.dumps(value, default=_listed))
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic, Tensor)) else list(value)
 
 
 def _laid_out(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str, Any]]:

@@ -26,7 +26,7 @@ def test_checkpoints_hold_no_trunk(tiny, train, tmp_path, saved_tasks):
     cfg.custom_hooks.append(dict(type='EMAHook'))
     runner = train(cfg)
     checkpoint = load(tmp_path / 'run' / 'iter_6.pth')
-    assert checkpoint['mmqadapter'] == {'version': 1, 'fingerprint': 'abc'}
+    assert checkpoint['mmqadapter'] == {'version': 1, 'fingerprint': 'abc', 'tuning': {}}
     own = {
         f'{part}.{name}' for part in ('backbone.adapters', 'head') for name in ('weight', 'bias')
     }

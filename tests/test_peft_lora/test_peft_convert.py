@@ -100,15 +100,15 @@ def test_other_layers_are_refused_by_name(
 ) -> None:
     renamed(peft_folder, old, new, rows)
     with pytest.raises(ValueError, match=f"peft' does not fit 'vit_tiny_patch16_224'.*{text}"):
-        import_peft(peft_folder, tmp_path / 'out', net_of('timm_vit'))
-    assert not (tmp_path / 'out').exists()
+        import_peft(peft_folder, tmp_path / 'out.safetensors', net_of('timm_vit'))
+    assert not (tmp_path / 'out.safetensors').exists()
 
 
 def test_another_net_is_refused(peft_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not fit 'swin_tiny_.*layers.0.blocks.0.attn.qkv"):
-        import_peft(peft_folder, tmp_path / 'out', net_of('timm_swin'))
+        import_peft(peft_folder, tmp_path / 'out.safetensors', net_of('timm_swin'))
     with pytest.raises(ValueError, match="no model_name='vit_none'"):
-        import_peft(peft_folder, tmp_path / 'out', dict(model_name='vit_none'))
+        import_peft(peft_folder, tmp_path / 'out.safetensors', dict(model_name='vit_none'))
     wider = {**net_of('timm_vit'), 'embed_dim': 32}
     with pytest.raises(ValueError, match='cannot leave as a PEFT folder: blob .*this model'):
         export_peft(tmp_path / 'lora.task.safetensors', tmp_path / 'new', wider)
@@ -137,7 +137,8 @@ def _with(task: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> 
         (dict(adapter=dict(rank='a')), "its rank is 'a'"),
         (dict(adapter=dict(targets='z')), "targets='z'"),
         (dict(adapter=dict(scale=0)), 'scale=0'),
-        (dict(adapter=dict(more=0)), 'cannot be built'),
+        (dict(adapter=dict(more=0)), r"its LoRA has \['more'\]"),
+        (dict(adapter=dict(channels=10**10)), 'rank, targets and scale are expected'),
         (dict(blocks=7), 'this model'),
     ],
     ids=str,

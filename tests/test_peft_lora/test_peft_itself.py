@@ -90,5 +90,5 @@ def test_what_else_peft_writes_is_refused_by_name(
     net = peft.get_peft_model(timm_net('timm_vit'), peft.LoraConfig(r=4, **settings))
     net.save_pretrained(tmp_path / 'peft')
     with pytest.raises(ValueError, match=text):
-        import_peft(tmp_path / 'peft', tmp_path / 'out', net_of('timm_vit'))
-    assert not (tmp_path / 'out').exists()
+        import_peft(tmp_path / 'peft', tmp_path / 'out.safetensors', net_of('timm_vit'))
+    assert not (tmp_path / 'out.safetensors').exists()

@@ -53,8 +53,19 @@ def test_mistakes_are_told_in_one_line(release: Release, capsys, tmp_path: Path)
     assert 'give the .yaml file' in capsys.readouterr().err
     assert task('import-petl', binary, settings, '--checkpoint', 'x') == 1
     assert '--checkpoint is of use with --out alone' in capsys.readouterr().err
-    assert task('import-petl', binary, settings, '--out', tmp_path / 'o', '--checkpoint', 'x') == 1
+    assert (
+        task(
+            'import-petl',
+            binary,
+            settings,
+            '--out',
+            tmp_path / 'o.safetensors',
+            '--checkpoint',
+            'x',
+        )
+        == 1
+    )
     assert "'x' is not a file" in capsys.readouterr().err
-    assert not (tmp_path / 'o').exists()
+    assert not (tmp_path / 'o.safetensors').exists()
     assert task('export-petl', binary, tmp_path / 'b.bin', tmp_path / 'b.yaml') == 1
     assert 'truncated or damaged' in capsys.readouterr().err

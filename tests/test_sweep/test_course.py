@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from sweeps import FakeTrainer, Silent
@@ -51,7 +52,7 @@ def test_rows(report: dict) -> None:
 def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None:
     (failed,) = report['header']['failed']
     assert failed['training'].startswith('seed_full') and failed['log'] == 'there/console.log'
-    assert report['rows'][1]['note'] == '1 of 2 seeds failed'
+    assert report['rows'][1]['note'] == '1 of 2 seeds failed or have no score'
     paths = write_report(report, tmp_path / 'out')
     assert json.loads(paths[0].read_text()) == report
     page = paths[1].read_text()
@@ -60,6 +61,17 @@ def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None
     pictures = {path.name for path in paths[2:]}
     assert {'scores.png', 'score_memory.svg', 'score_time.png', 'score_task.svg'} <= pictures
     assert all(path.stat().st_size for path in paths)
+
+
+def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
+    """All classes absent, for one; mean and deviation are of the other seeds."""
+    sweep = make_sweep()
+    queue = LocalQueue(FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), 1, Silent())
+    report = make_report(sweep, NAMES, run_sweep(sweep, NAMES, queue, queue), 1, 0)
+    assert report['rows'][0]['scores'] == {'0': 50}
+    assert report['rows'][0]['note'] == '1 of 2 seeds failed or have no score'
+    write_report(report, tmp_path)
+    assert 'NaN' not in (tmp_path / 'report.json').read_text()
 
 
 def test_a_report_of_nothing_but_failures(make_sweep, tmp_path) -> None:

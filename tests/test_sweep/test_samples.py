@@ -109,3 +109,23 @@ def test_instances_are_outlines() -> None:
         picture = draw_content(GROUND, Content(None, [shape]), PALETTE, photos=True)
         assert picture[5, 5:15].tolist() == [[0, 255, 0]] * 10
         assert (picture[8:12, 8:12] == 100).all() and (picture[:4] == 100).all()
+
+
+def test_pictures_cost_no_report(samples_of, semantic: Run, monkeypatch) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError('no images to be had')
+
+    monkeypatch.setattr('mmqadapter.sweep.samples.validation_scenes', broken)
+    assert samples_of(semantic) is None
+
+
+def test_no_method_that_predicts_no_pictures(samples_of, semantic: Run, monkeypatch) -> None:
+    monkeypatch.setattr('mmqadapter.sweep.samples._seen', lambda folder, scenes: ({}, [None] * 4))
+    assert samples_of(semantic) is None
+
+
+def test_images_of_floats_are_shown_as_well(semantic: Run) -> None:
+    cfg = Config.fromfile(semantic.config)
+    cfg.val_dataloader.dataset.pipeline[0].to_float32 = True
+    scene, *_ = validation_scenes(cfg, 1)
+    assert scene.pixels.dtype == np.uint8 and scene.pixels.any()

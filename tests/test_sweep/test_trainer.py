@@ -133,6 +133,18 @@ def test_a_metric_that_nobody_gives(train) -> None:
     assert outcome.failure == "the validation gave no 'nIoU'; logged are mIoU."
 
 
+def test_a_detector_that_finds_nothing_has_no_points(train, tmp_path: Path) -> None:
+    """Its metrics are missing then; under another name they were not asked for."""
+    outcome = train(metric='coco/segm_mAP')
+    assert (outcome.failure, outcome.score) == (None, 0)
+
+
+def test_a_detection_metric_of_another_name(train, tmp_path: Path) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text(SCRIPT.replace('mIoU=40.0', '**{"coco/segm_mAP": 0.25}'))
+    assert "gave no 'coco/mAP'; logged are coco/segm_mAP" in train(metric='coco/mAP').failure
+
+
 def test_shares_become_points_and_a_timed_training_has_none(train, tmp_path: Path) -> None:
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT.replace('mIoU=40.0', '**{"coco/segm_mAP": 0.25}'))

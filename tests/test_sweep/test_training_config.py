@@ -75,3 +75,13 @@ def test_names_tell_trainings_apart() -> None:
     others = [replace(ONE, seed=2), replace(ONE, rate=None), replace(ONE, head_rate=1e-4)]
     assert ONE.name == 'seed_adaptformer@1_iterations20_seed1_head0.1_rate0.01'
     assert len({one.name for one in (ONE, *others)}) == 4
+
+
+def test_scores_are_logged_into_a_file_whatever_else_watches(make_sweep) -> None:
+    sweep = make_sweep()
+    for own in ([], [dict(type='mmengine.LocalVisBackend')]):
+        sweep.config.visualizer = dict(
+            type='Visualizer', vis_backends=[dict(type='TensorboardVisBackend'), *own]
+        )
+        kinds = [b.type for b in training_config(sweep, ONE).visualizer.vis_backends]
+        assert len(kinds) == 2 and kinds[1].endswith('LocalVisBackend')

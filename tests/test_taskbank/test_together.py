@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 from tasks import ADAPTED, HIGHWAY, ONE_BIT, Build, Factory, images, outputs
 from torch import nn
 
+from mmqadapter import save_task
 from mmqadapter.accounting import tuned_backbone
 from mmqadapter.taskbank import TaskBank, TasksTogether, runs_once
 
@@ -109,3 +111,20 @@ def test_names_are_checked(build: Build, make: Callable) -> None:
         TasksTogether(TaskBank(build(HIGHWAY)))
     with pytest.raises(ValueError, match="has no task 'moss'; registered: 'cracks', 'rust'"):
         TasksTogether(bank_of(build, make(HIGHWAY), HIGHWAY), ['moss'])
+
+
+def test_a_bare_backbone(tiny_timm_vit: Factory, tmp_path: Path) -> None:
+    """Without neck and head each task still has its own maps."""
+    torch.manual_seed(0)
+    highway = MODELS.build(dict(HIGHWAY, backbone=tiny_timm_vit())).eval()
+    bank = TaskBank(highway)
+    for name in ('cracks', 'rust'):
+        for parameter in highway.adapters.parameters():
+            nn.init.normal_(parameter)
+        save_task(highway, tmp_path / f'{name}.task.safetensors')
+    for name in ('cracks', 'rust'):
+        bank.register(name, tmp_path / f'{name}.task.safetensors')
+    found = TasksTogether(bank).forward(images())
+    for name in ('cracks', 'rust'):
+        bank.use(name)
+        assert all(map(torch.equal, found[name], bank.model(images())))

@@ -174,3 +174,23 @@ def numpy_weight(matrix: np.void) -> np.ndarray:
     """Weight of a stored 1-bit matrix, decoded without our code."""
     mean, std = matrix['statistics']
     return 0.67448975 * std * (2.0 * np.unpackbits(matrix['codes'], bitorder='little') - 1) + mean
+
+
+@pytest.mark.parametrize(
+    ('name', 'change'),
+    [
+        ('codes', lambda codes: torch.full_like(codes, 255)),
+        ('codes', torch.zeros_like),
+        ('statistics', lambda values: -values.abs()),
+        ('statistics', torch.zeros_like),
+    ],
+)
+def test_a_matrix_that_does_not_vary_was_never_written(name, change) -> None:
+    """Its latent weight, to train on, would be NaN."""
+    adapter = build_adapter(
+        dict(type='AdaptFormer', width=4), dict(type='GaussianQuantizer', bits=1), channels=8
+    )
+    blobs = encode_adapters(adapter)
+    check_blobs(adapter, blobs)
+    with pytest.raises(ValueError, match='does not vary'):
+        check_blobs(adapter, {**blobs, name: change(blobs[name])})

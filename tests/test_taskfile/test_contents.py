@@ -104,3 +104,15 @@ def test_without_a_tree_tensors_lie_under_their_own_names() -> None:
     plain, weight = content(1, codes=torch.ones(2, dtype=torch.uint8)), torch.ones(2, 3)
     blobs, entries = split(TaskContent(plain.metadata, {**plain.tensors, 'head.w': weight}))
     assert blobs.keys() == {'codes'} and entries == {'head.w': weight}
+
+
+@pytest.mark.parametrize(
+    ('bits', 'codes'),
+    [(2.0, torch.zeros(3, dtype=torch.uint8)), (2, torch.zeros(3)), (2, torch.zeros(0).byte())],
+)
+def test_codes_that_are_none_are_told_as_they_are(bits: Any, codes: Tensor) -> None:
+    """A file may be signed and strange; loading refuses it, looking at it does not fail."""
+    (group,) = groups(content(bits, codes=codes))
+    assert (group['stored'], group['numbers'], group['bytes']) == (
+        'codes', codes.numel(), codes.nbytes,
+    )  # fmt: skip

@@ -180,3 +180,24 @@ def test_real_images_go_through_at_their_own_size(semantic: Run, real_data: Path
     assert predict(semantic, tmp_path, image) == 0
     with Image.open(image) as source, Image.open(tmp_path / f'labels/{image.stem}.png') as labels:
         assert source.size == labels.size
+
+
+class Touch:
+    """Runs when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+def test_an_unsafe_checkpoint_needs_trust(semantic: Run, tmp_path: Path, capsys) -> None:
+    content = torch.load(semantic.checkpoint, weights_only=False)
+    weights, proof = tmp_path / 'own.pth', tmp_path / 'proof'
+    torch.save({**content, 'more': Touch(proof)}, weights)
+    words = [semantic.config, str(weights), str(semantic.images), '--out', str(tmp_path / 'out')]
+    assert tool('predict')(words) == 1
+    assert '--trust-checkpoint' in capsys.readouterr().err and not proof.exists()
+    assert tool('predict')([*words, '--trust-checkpoint']) == 0
+    assert proof.exists() and len(files(tmp_path / 'out')) == 8

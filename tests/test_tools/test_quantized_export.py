@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import Run
 
 from mmqadapter import inspect_task
+from mmqadapter.export import parse_head_bits
 
 
 def test_export_gives_the_file_that_training_wrote(few: Run, run_task, tmp_path: Path) -> None:
@@ -67,8 +68,37 @@ def test_export_refuses(
 
 
 def test_a_task_file_needs_a_config(upernet: Run, run_task, tmp_path: Path) -> None:
-    _, _, told = run_task('export', upernet.task, '--out', tmp_path / 'x')
+    _, _, told = run_task('export', upernet.task, '--out', tmp_path / 'x.safetensors')
     assert 'is a task file and carries no config; give --config' in told
+
+
+def test_a_check_runs_no_config_of_a_checkpoint(few: Run, run_task, tmp_path: Path) -> None:
+    """It would build its hooks, loggers and pipelines, and those of a stranger may do anything."""
+    out = tmp_path / 'x.task.safetensors'
+    status, _, told = run_task('export', few.checkpoint, '--out', out, '--check')
+    assert status == 1 and '(--config)' in told and '(--trust-checkpoint)' in told
+    assert not out.exists()
+
+
+def test_a_task_file_has_its_suffix(few: Run, run_task, tmp_path: Path) -> None:
+    status, _, told = run_task('export', few.checkpoint, '--out', tmp_path / 'street')
+    assert status == 1 and 'let it end in .task.safetensors' in told
+    assert not (tmp_path / 'street').exists()
+
+
+@pytest.mark.parametrize(
+    ('words', 'bits'),
+    [
+        ('8 decode_head.*=4 16', {'decode_head.*': 4, '.*': 16}),
+        ('a.*=4 a.b=8 a.*=2', {'a.b': 8, 'a.*': 2}),
+        ('8 4', 4),
+    ],
+)
+def test_what_comes_later_counts(words: str, bits: object) -> None:
+    found = parse_head_bits(words.split())
+    assert found == bits
+    if isinstance(found, dict) and isinstance(bits, dict):
+        assert [*found] == [*bits]  # in their order, of which the last match counts
 
 
 def test_inspect_tells_bytes_and_entropy(few: Run, run_task) -> None:
