@@ -132,8 +132,25 @@ def testing_runner(
     return runner
 
 
+def require_model(cfg: Config) -> None:
+    """Check that a config has a model.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if not cfg.get('model'):
+        raise ValueError(
+            'the config has no model; give one that inherits a config of mmdet or mmseg.'
+        )
+
+
 def build_model(cfg: Config) -> nn.Module:
-    """Model of ``cfg``, with what its ``load_from`` names, on the CPU."""
+    """Model of ``cfg``, with what its ``load_from`` names, on the CPU.
+
+    Raises:
+        ValueError: It has none.
+    """
+    require_model(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     model = MODELS.build(cfg.model)
     if cfg.get('load_from'):

@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
+from mmqadapter.benchmark.settings import Settings
+from mmqadapter.budget.blank_model import BlankModel
 from mmqadapter.running import build_model, load_config, require_data, training_runner
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +60,12 @@ def test_the_config_that_a_page_shows(page: str, tmp_path: Path) -> None:
     assert cfg.model.backbone.type.endswith(SNIPPETS[page])
     assert cfg.model.backbone.backbone.type == 'SwinTransformer'
     assert 'mmqadapter.ExactResumeHook' in [hook.type for hook in cfg.custom_hooks]
+
+
+def test_a_config_without_a_model_is_told() -> None:
+    for ask in (build_model, Settings(torch.device('cpu')).completed, BlankModel):
+        with pytest.raises(ValueError, match='the config has no model'):
+            ask(Config(dict(work_dir='none')))
 
 
 def test_a_model_is_built_in_the_scope_of_its_config() -> None:

@@ -12,7 +12,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from mmqadapter.inference.model import choose_device
-from mmqadapter.running import build_model
+from mmqadapter.running import build_model, require_model
 from mmqadapter.taskfile import inspect_task
 from mmqadapter.taskfile.format import SUFFIX
 from mmqadapter.weights import load_weights, read_checkpoint
@@ -47,6 +47,7 @@ def adapted_source(cfg: Config, file: str, trust: bool = False) -> Source:
         FileNotFoundError: No such file.
         ValueError: The config or the file has no adapters.
     """
+    require_model(cfg)
     backbone = cfg.model.get('backbone') or {}
     if not backbone.get('adapter'):
         raise ValueError(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from mmengine.config import Config
 
+from mmqadapter.running import require_model
+
 UNITS = {'': 1, 'MB': 10**6, 'GB': 10**9, 'MIB': 2**20, 'GIB': 2**30}
 DEFAULT_BATCH = 2
 DEFAULT_SIZE = (512, 512)
@@ -56,8 +58,9 @@ class Settings:
         """These settings with what the config says where they say nothing.
 
         Raises:
-            ValueError: Mixed precision of a detector on a CPU.
+            ValueError: No model, or mixed precision of a detector on a CPU.
         """
+        require_model(cfg)
         loader = cfg.get('train_dataloader') or {}
         batch_size = self.batch_size or loader.get('batch_size') or DEFAULT_BATCH
         configured = (cfg.model.get('data_preprocessor') or {}).get('size') or DEFAULT_SIZE

@@ -18,6 +18,7 @@ from mmqadapter.benchmark.model import plain_config
 from mmqadapter.benchmark.settings import Settings
 from mmqadapter.checks.source import leaf_configs
 from mmqadapter.registry import full_config
+from mmqadapter.running import require_model
 from mmqadapter.weights import dataset_meta
 
 WIDTHS = ('width', 'rank')  # what adapters call the size of their bottleneck
@@ -41,6 +42,7 @@ class BlankModel:
     """
 
     def __init__(self, cfg: Config) -> None:
+        require_model(cfg)
         own = cfg.model.get('backbone') or {}
         if not own.get('adapter'):
             raise ValueError(

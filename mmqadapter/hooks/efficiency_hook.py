@@ -88,11 +88,17 @@ def _counts(runner: Runner) -> dict[str, int]:
 
 def _sizes(runner: Runner) -> dict[str, int | None]:
     """Bytes of the task file; where nothing is frozen the whole model has to be kept."""
-    task = Path(runner.work_dir, 'last.task.safetensors')
-    if task.is_file():
-        stored = inspect_task(task)['bytes']
+    if stored := written_bytes(runner):
         return {'adapter_bytes': stored['adapters'], 'task_bytes': stored['file']}
     with as_built(runner.model) as model:
         plain = tuned_backbone(model) is None
         whole = sum(tensor.nbytes for tensor in model.state_dict().values()) if plain else None
     return {'adapter_bytes': None, 'task_bytes': whole}
+
+
+def written_bytes(runner: Runner) -> dict[str, int]:
+    """Bytes of the task file of a training; none where another left its own in the work dir."""
+    task = Path(runner.work_dir, 'last.task.safetensors')
+    with as_built(runner.model) as model:
+        tuned = tuned_backbone(model) is not None
+    return inspect_task(task)['bytes'] if tuned and task.is_file() else {}

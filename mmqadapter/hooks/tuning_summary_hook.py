@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mmqadapter.atomic import atomic_write
+from mmqadapter.hooks.efficiency_hook import written_bytes
 from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.hooks.step_meter import StepMeter
 from mmqadapter.registry import HOOKS
 from mmqadapter.sharding import whole_counts
-from mmqadapter.taskfile import inspect_task
 
 
 @HOOKS.register_module()
@@ -53,8 +53,7 @@ def _summary(
     runner: Runner, meter: StepMeter, counts: dict[str, dict[str, int]]
 ) -> dict[str, float | int | None]:
     trained = {part: tally['trainable'] for part, tally in counts.items()}
-    task = Path(runner.work_dir, 'last.task.safetensors')
-    sizes = inspect_task(task)['bytes'] if task.is_file() else {}
+    sizes = written_bytes(runner)
     memory, seconds = meter.memory(), meter.medians()['step_seconds']
     return {
         'trainable_parameters': sum(trained.values()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from mmengine.config import Config
@@ -65,10 +66,10 @@ def set_length(cfg: Config, length: Length, whole: Length, validations: int) -> 
         cfg: Of a training.
         length: How long it trains; in iterations it may be a piece of a training of epochs.
         whole: How long the schedule is: parts of it that end with the config's end now end there.
-        validations: How many, evenly spaced; the last one at the end.
+        validations: How many at most, evenly spaced; the last one at the end.
     """
     before = cfg.train_cfg[LIMITS[whole.unit]]
-    interval = max(1, length.count // validations)
+    interval = ceil(length.count / validations)
     if length.unit == whole.unit:
         cfg.train_cfg.update({LIMITS[length.unit]: length.count, 'val_interval': interval})
         for name in ('val_begin', 'dynamic_intervals'):

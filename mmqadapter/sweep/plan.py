@@ -70,7 +70,7 @@ class Sweep:
         return self.methods[name].head_rates or self.head_rates
 
     def chosen(self, names: Sequence[str]) -> list[str]:
-        """``names``, or all methods where there are none.
+        """``names``, each once, or all methods where there are none.
 
         Raises:
             ValueError: A name that is no method of the sweep.
@@ -79,7 +79,7 @@ class Sweep:
             if name not in self.methods:
                 known = ', '.join(self.methods)
                 raise ValueError(f'{name!r} is no method of {self.name}; it has {known}.')
-        return list(names) or list(self.methods)
+        return list(dict.fromkeys(names)) or list(self.methods)
 
 
 def read_sweep(path: str | os.PathLike) -> Sweep:

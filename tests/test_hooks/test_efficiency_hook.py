@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ def test_a_task_file_gives_its_own_bytes(semantic: Run) -> None:
         assert written[name] == summary[name]
     assert summary['step_seconds'] == pytest.approx(written['step_seconds'], abs=1e-4)
     assert written['trainable_params'] == summary['trainable_parameters']
+
+
+def test_the_task_file_of_another_training_is_not_counted(semantic: Run, tiny, train) -> None:
+    cfg = with_hooks(tiny(), 'EfficiencyHook', 'TuningSummaryHook')
+    Path(cfg.work_dir).mkdir(exist_ok=True)
+    shutil.copy(semantic.task, cfg.work_dir)
+    train(cfg)
+    written = json.loads(Path(cfg.work_dir, 'efficiency.json').read_text())
+    assert (written['adapter_bytes'], written['task_bytes']) == (None, 100)
+    assert json.loads(Path(cfg.work_dir, 'summary.json').read_text())['task_bytes_file'] is None
 
 
 def test_peaks_are_read_before_mmengine_forgets_them(tiny, train, monkeypatch) -> None:

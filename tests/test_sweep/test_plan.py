@@ -22,7 +22,7 @@ def test_a_file_becomes_a_plan(make_sweep) -> None:
     assert sweep.rates_of('full') == (0.001, 0.01)
     assert sweep.rates_of('adaptformer@1') == (0.001, 0.01, 0.1)
     assert sweep.chosen([]) == ['frozen', 'full', 'adaptformer', 'adaptformer@1']
-    assert sweep.chosen(['full']) == ['full']
+    assert sweep.chosen(['full', 'frozen', 'full']) == ['full', 'frozen']
     with pytest.raises(ValueError, match="'mona' is no method of sweep.yaml; it has frozen, full"):
         sweep.chosen(['mona'])
 

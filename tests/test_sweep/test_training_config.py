@@ -85,3 +85,9 @@ def test_scores_are_logged_into_a_file_whatever_else_watches(make_sweep) -> None
         )
         kinds = [b.type for b in training_config(sweep, ONE).visualizer.vis_backends]
         assert len(kinds) == 2 and kinds[1].endswith('LocalVisBackend')
+
+
+@pytest.mark.parametrize(('asked', 'interval'), [(1, 20), (3, 7), (5, 4), (20, 1), (99, 1)])
+def test_no_more_validations_than_asked_for(make_sweep, asked: int, interval: int) -> None:
+    sweep = make_sweep(validations=asked)
+    assert training_config(sweep, ONE).train_cfg.val_interval == interval
