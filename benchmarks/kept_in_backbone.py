@@ -1,6 +1,6 @@
 """Score of a sweep's methods against the bytes that their backbone keeps for backward.
 
-python benchmarks/kept_in_backbone.py configs/sweeps/camvid.yaml DIR/report.json \
+python benchmarks/kept_in_backbone.py configs/sweeps/camvid.yaml DIR/report.json [MORE/report.json]
     --image-size 240 320 --batch-size 4 --out benchmarks/results/sweep_camvid/kept_in_backbone
 
 A sweep's own report counts the whole model, of which the decoder may keep the larger part whatever
@@ -77,18 +77,23 @@ def main() -> None:
     """Measure, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sweep', type=Path)
-    parser.add_argument('report', type=Path, help='report.json of tools/sweep.py')
+    parser.add_argument(
+        'reports',
+        type=Path,
+        nargs='+',
+        help='report.json of tools/sweep.py, or several of one sweep',
+    )
     parser.add_argument('--image-size', type=int, nargs=2, required=True, help='height and width')
     parser.add_argument('--batch-size', type=int, required=True)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    sweep, report = read_sweep(args.sweep), json.loads(args.report.read_text())
+    sweep, reports = read_sweep(args.sweep), [json.loads(p.read_text()) for p in args.reports]
     init_default_scope(sweep.config.default_scope)
-    scored = [row for row in report['rows'] if row['score_mean'] is not None]
+    scored = [row for one in reports for row in one['rows'] if row['score_mean'] is not None]
     images = torch.randn(args.batch_size, 3, *args.image_size)
     backbones = {name: method.backbone for name, method in sweep.methods.items()}
     rows = [measure(row, backbones[row['method']], images) for row in track(scored)]
-    write(rows, report['header'], args)
+    write(rows, reports[0]['header'], args)
 
 
 def write(rows: list[dict[str, Any]], header: dict[str, Any], args: argparse.Namespace) -> None:
