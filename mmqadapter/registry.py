@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine import registry as root
@@ -38,6 +39,7 @@ def build_own(cfg: dict, **defaults: Any) -> Any:
     Raises:
         ValueError: ``cfg`` has no ``type``, names an unknown one, or has arguments it refuses.
     """
+    require_config('adapter or quantizer', cfg)
     if 'type' not in cfg:
         raise ValueError(f'{dict(cfg)} has no `type`; name one, such as type="AdaptFormer".')
     kind = cfg['type']
@@ -48,6 +50,16 @@ def build_own(cfg: dict, **defaults: Any) -> Any:
         return MODELS.build(dict(cfg, _scope_=SCOPE), default_args=defaults)
     except TypeError as error:
         raise ValueError(f'{dict(cfg)} cannot be built: {error}') from error
+
+
+def require_config(argument: str, value: Any) -> None:
+    """Check that an argument is a config.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f'{argument}={value!r} is no config; give a dict, such as dict(type=...).')
 
 
 def full_config(cfg: dict | None) -> dict | None:
@@ -71,7 +83,8 @@ def config_of(base: type, argument: str, value: str | dict) -> dict:
     Raises:
         ValueError: It names none.
     """
-    config = {'type': value} if isinstance(value, str) else dict(value)
+    config = {'type': value} if isinstance(value, str) else value
+    require_config(argument, config)
     kind = config.get('type')
     found = MODELS.get(kind) if isinstance(kind, str) else kind
     if not (isinstance(found, type) and issubclass(found, base)):

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from mmqadapter.adapters.scale import LearnedScale, build_scale
 from mmqadapter.quant import GaussianQuantizer
-from mmqadapter.registry import build_own
+from mmqadapter.registry import build_own, require_config
 
 # Truncated normal start of a quantised up-projection (arXiv 2307.16867, released code): a zero
 # matrix has no spread to normalise by.
@@ -137,8 +137,15 @@ def _build_quantizer(quantizer: dict) -> GaussianQuantizer:
 
 
 def is_float(quantizer: dict | None) -> bool:
-    """Whether a quantiser config means float weights: None, or 32 bits."""
-    return quantizer is None or quantizer.get('bits') == 32
+    """Whether a quantiser config means float weights: None, or 32 bits.
+
+    Raises:
+        ValueError: It is no config.
+    """
+    if quantizer is None:
+        return True
+    require_config('quantizer', quantizer)
+    return quantizer.get('bits') == 32
 
 
 class Bottleneck(TokenAdapter):

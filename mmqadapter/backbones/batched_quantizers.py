@@ -28,6 +28,10 @@ def quantize_adapters(wrapper: Any, args: tuple) -> None:
 
 
 def recomputes(trunk: nn.Module) -> bool:
-    """Whether a trunk uses activation checkpointing."""
+    """Whether a trunk uses activation checkpointing, its own or mmengine's."""
     # A look-up in the dictionary: a module's own for what it lacks costs more than the rest.
-    return any(vars(module).get(name) for module in trunk.modules() for name in RECOMPUTING)
+    return any(
+        any(vars(module).get(name) for name in RECOMPUTING)
+        or hasattr(vars(module).get('forward'), '__wrapped__')  # turn_on_activation_checkpointing
+        for module in trunk.modules()
+    )

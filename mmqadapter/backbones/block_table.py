@@ -175,6 +175,8 @@ def select_blocks(blocks: dict[str, nn.Module], choice: str | None) -> dict[str,
     """
     if choice is None:
         return blocks
+    if not isinstance(choice, str):
+        raise ValueError(f"blocks={choice!r} is no choice; use None, 'last-k', or a regex.")
     tail = re.fullmatch(r'last-(\d+)', choice)
     names = list(blocks)
     if tail and not 1 <= int(tail[1]) <= len(names):

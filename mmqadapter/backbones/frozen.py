@@ -17,12 +17,13 @@ from mmqadapter.backbones.block_table import find_blocks, find_family, idle_para
 from mmqadapter.backbones.presets import chosen_parameters
 from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
 from mmqadapter.quant import quantized_weights
-from mmqadapter.registry import MODELS
+from mmqadapter.registry import MODELS, require_config
 from mmqadapter.sharding import as_built, is_sharded
 from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.trunk import (
     compile_modules,
     decoded,
+    forget_kept,
     fuse_attention,
     parse_dtype,
     run_in_pieces,
@@ -75,7 +76,7 @@ class FrozenBackbone(BaseModule):
         self.family = find_family(self.trunk)
         self.trunk_drop_path = trunk_drop_path
         self.pretrained = self._load_weights()
-        choices = (train,) if isinstance(train, str) else tuple(train)
+        choices = _choices(train)
         self._freeze(choices)
         self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(choices)}
         self._fingerprint: str | None = self._compute_fingerprint()
@@ -113,6 +114,7 @@ class FrozenBackbone(BaseModule):
         """Set the mode of what trains; the trunk stays in eval mode."""
         super().train(mode)
         self.trunk.eval()
+        forget_kept(self.trunk)
         for module in self.trunk.modules():
             if self.trunk_drop_path and type(module).__name__ == 'DropPath':
                 module.train(mode)
@@ -161,8 +163,7 @@ class FrozenBackbone(BaseModule):
             # A shard cannot stand for the whole; FSDP loads what there is.
             state_dict.update({} if is_sharded(self.trunk) else frozen)
         else:
-            if self.trunk_dtype != torch.int8:
-                _decode(state_dict)
+            _decode(state_dict, frozen)
             of_trunk = [key for key in state_dict if key.startswith(f'{prefix}trunk.')]
             given = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
             self._fingerprint = self._fingerprint_with(decoded(given))
@@ -193,16 +194,31 @@ class FrozenBackbone(BaseModule):
         )
 
 
+def _choices(train: str | Sequence[str]) -> tuple[str, ...]:
+    choices = (train,) if isinstance(train, str) else train
+    if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) for c in choices):
+        raise ValueError(
+            f'train={train!r} is no choice; give a name or a regex, or a list of them.'
+        )
+    return tuple(choices)
+
+
 def _build(backbone: dict) -> nn.Module:
+    require_config('backbone', backbone)
     try:
         return ROOT_MODELS.build(ConfigDict(backbone))
-    except KeyError as error:
-        raise ValueError(f'backbone={dict(backbone)} cannot be built: {error.args[0]}') from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'backbone={dict(backbone)} cannot be built: {_reason(error)}') from error
 
 
-def _decode(state_dict: dict) -> None:
-    """Turn codes, as an int8 trunk saves them, into float weights."""
-    plain = decoded(state_dict)
+def _reason(error: Exception) -> str:
+    """A KeyError's text without the quotes that it puts round it."""
+    return str(error.args[0]) if error.args else str(error)
+
+
+def _decode(state_dict: dict, own: Mapping[str, Tensor]) -> None:
+    """Turn codes, as an int8 trunk saves them, into float weights; codes of its own layers stay."""
+    plain = decoded(state_dict, own)
     state_dict.clear()
     state_dict.update(plain)
 

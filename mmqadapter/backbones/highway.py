@@ -163,7 +163,7 @@ def _check_choice(argument: str, value: str, known: Collection[str]) -> None:
 
 
 def _last(plan: Sequence[PlannedBlock], count: int) -> Sequence[PlannedBlock]:
-    if not 0 <= count <= len(plan):
+    if type(count) is not int or not 0 <= count <= len(plan):
         raise ValueError(
             f'inpath_blocks={count}, but {len(plan)} blocks reach an output; use 0 (none in path) '
             f'to {len(plan)}.'

@@ -37,12 +37,17 @@ def plan_blocks(trunk: nn.Module, family: BlockFamily) -> list[PlannedBlock]:
 
     Raises:
         ValueError: An option of the net makes its outputs other than one map for each of
-            ``out_indices``, or its blocks are of another kind than the table knows.
+            ``out_indices``, these are beyond its blocks, or its blocks are of another kind than
+            the table knows.
     """
     _check_outputs(trunk, family)
     blocks = find_blocks(trunk, family)
     counted = {name: _counted(family, name) for name in blocks}
     last_of = {number: name for name, number in counted.items()}
+    if lacking := sorted(set(_outputs(trunk)) - last_of.keys()):
+        raise ValueError(
+            f'out_indices: {family.name} has none of {lacking}; use 0 to {max(last_of)}.'
+        )
     outputs = {last_of[number] for number in _outputs(trunk)}
     ends_stage = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()
     return [

@@ -66,7 +66,9 @@ class GivenWeights:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        found = [(w.quantizer.given, w.latent) for w in quantized_weights(module)]
+        # A layer in eval mode quantises anew, so that its gradients end at the latent weight.
+        weights = [w for w in quantized_weights(module) if w.quantizer.training]
+        found = [(w.quantizer.given, w.latent) for w in weights]
         self._given = [(given, latent, given.get(latent)) for given, latent in found]
 
     def trained(self, module: nn.Module) -> list[Tensor]:

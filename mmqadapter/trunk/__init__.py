@@ -1,4 +1,4 @@
-"""Faster ways to compute a trunk that does not train, of the same keys, modules and hooks."""
+"""Faster ways to compute a trunk that does not train, of the same modules and hooks."""
 
 from mmqadapter.trunk.autocast import Autocast
 from mmqadapter.trunk.compiled import CompiledForward, compile_modules
@@ -6,6 +6,7 @@ from mmqadapter.trunk.fused_packed import FusedPackedAttention
 from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, FusedWindowAttention
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
 from mmqadapter.trunk.int8_linear import Int8Linear, decoded
+from mmqadapter.trunk.kept import forget_kept
 from mmqadapter.trunk.piecewise import PiecewiseForward, run_in_pieces
 from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
 
@@ -24,6 +25,7 @@ __all__ = [
     'compile_modules',
     'compute_as',
     'decoded',
+    'forget_kept',
     'fuse_attention',
     'parse_dtype',
     'run_in_pieces',

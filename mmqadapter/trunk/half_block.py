@@ -30,7 +30,7 @@ def parse_dtype(trunk_dtype: str) -> torch.dtype:
     Raises:
         ValueError: It is none that a trunk can be stored in.
     """
-    if trunk_dtype not in TRUNK_DTYPES:
+    if not isinstance(trunk_dtype, str) or trunk_dtype not in TRUNK_DTYPES:
         raise ValueError(
             f'trunk_dtype={trunk_dtype!r} is unknown; use one of {sorted(TRUNK_DTYPES)}.'
         )

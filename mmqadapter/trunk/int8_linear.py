@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
@@ -56,10 +56,15 @@ def store_int8(layer: nn.Linear) -> None:
     compute_as(layer, Int8Linear)
 
 
-def decoded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` with the float weights that its codes stand for, in place of codes and scales."""
+def decoded(state: Mapping[str, Tensor], keep: Container[str] = ()) -> dict[str, Tensor]:
+    """``state`` with the float weights that its codes stand for, in place of codes and scales.
+
+    Args:
+        state: Tensors by name.
+        keep: Names of scales that stay, with their codes.
+    """
     plain = dict(state)
-    for key in [key for key in state if key.endswith(f'.{SCALE}')]:
+    for key in [key for key in state if key.endswith(f'.{SCALE}') and key not in keep]:
         weight = key.removesuffix('_scale')
         if weight in state and state[weight].dtype == torch.int8:
             plain[weight] = state[weight].float() * plain.pop(key)

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Kept:
     """A tensor made from another one, kept until that changes, moves or is cast.
 
-    A deep copy starts empty.
+    A deep copy starts empty. What is written through ``.data`` goes unnoticed, see
+    :func:`forget_kept`.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,10 @@ class Kept:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
         return Kept()
+
+    def forget(self) -> None:
+        """Make it anew when it is next asked for."""
+        self._key = None
 
     def get(self, source: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """``make()``, without a graph, for the present content of ``source``."""
@@ -31,3 +36,11 @@ class Kept:
             with torch.inference_mode(False), torch.no_grad():
                 self._key, self._value = key, make()
         return self._value
+
+
+def forget_kept(trunk: nn.Module) -> None:
+    """Make all that modules keep anew: hooks and loaders may have written through ``.data``."""
+    for module in trunk.modules():
+        kept = vars(module).get('_kept')
+        if isinstance(kept, Kept):
+            kept.forget()

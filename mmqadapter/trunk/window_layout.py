@@ -111,7 +111,8 @@ class WindowLayout:
     @cached_property
     def pieces(self) -> list[WindowPiece]:
         """The windows in pieces of a thousand tokens, each of one mask; a GPU never asks."""
-        return list(self._cut(PIECE // self._tokens))
+        with torch.inference_mode(False):  # a later forward may want gradients
+            return list(self._cut(PIECE // self._tokens))
 
     def _cut(self, count: int) -> Iterator[WindowPiece]:
         """Pieces of ``count`` windows at most, each of one mask."""

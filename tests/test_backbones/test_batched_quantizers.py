@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
+from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from nets import ONE_BIT, backward, images, randomize
 from torch import Tensor
 
@@ -102,3 +104,23 @@ def test_a_copy_after_a_step(tiny_backbone: Factory, options: dict) -> None:
     maps = wrapped(images())
     for one, other in zip(maps, deepcopy(wrapped)(images()), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize('options', [dict(type='AdaptedBackbone'), dict(HIGHWAY, inpath_blocks=2)])
+def test_activation_checkpointing_of_mmengine(
+    tiny_backbone: Factory, options: dict[str, Any]
+) -> None:
+    """Its runner turns it on by names of modules, after building.
+
+    Of the last block alone: its checkpoints give nothing to a block whose input has no gradient.
+    """
+    nets = [build(tiny_backbone(), options) for _ in range(2)]
+    blocks = [n for n, _ in nets[1].named_modules() if re.fullmatch(nets[1].family.blocks, n[6:])]
+    turn_on_activation_checkpointing(nets[1], blocks[-1:])
+    torch.testing.assert_close(backward(nets[1]), backward(nets[0]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_cell_in_eval_mode_has_its_gradients(tiny_timm_vit: Factory) -> None:
+    nets = [build(tiny_timm_vit(), dict(HIGHWAY)) for _ in range(2)]
+    nets[1].adapters['highway'].stages[0][0].eval()
+    torch.testing.assert_close(backward(nets[1]), backward(nets[0]), rtol=1e-4, atol=1e-6)

@@ -200,3 +200,26 @@ def test_inference_mode_before_training(tiny_fused: Factory) -> None:
         net(images())
     net(images())[-1].sum().backward()
     assert all(p.grad is not None for p in net.adapters.parameters())
+
+
+@FUSED_FAMILIES
+def test_trains_after_inference_mode(tiny_fused: Factory) -> None:
+    """More tokens than a piece: what is laid out once may be needed by a graph later."""
+    net = AdaptedBackbone(tiny_fused(), ADAPTERS['lora'], fused_attention=True)
+    with torch.inference_mode():
+        net.eval()(images(160, 160))
+    sum(m.sum() for m in net.train()(images(160, 160))).backward()
+    assert all(p.grad is not None for p in net.adapters.parameters())
+
+
+@torch.no_grad()
+def test_what_is_written_past_autograd_counts_from_the_next_mode(tiny_mmdet_swin: Factory) -> None:
+    """As EMA hooks and loaders write: through ``.data``, which changes no version."""
+    net, other = fused(tiny_mmdet_swin()), fused(tiny_mmdet_swin())
+    net(images())
+    for one in (net, other):
+        for name, parameter in one.trunk.named_parameters():
+            if 'position_bias' in name:
+                parameter.data.copy_(torch.arange(parameter.numel()).view_as(parameter) % 7)
+    net.train()
+    assert all(map(torch.equal, net.eval()(images()), other(images())))

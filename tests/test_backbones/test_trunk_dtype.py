@@ -298,3 +298,12 @@ def test_a_task_fits_the_trunk_in_any_dtype(
 def test_unknown_dtype(tiny_timm_vit: Factory) -> None:
     with pytest.raises(ValueError, match="trunk_dtype='int4' is unknown; use one of.*'float32'"):
         FrozenBackbone(tiny_timm_vit(), trunk_dtype='int4')
+
+
+@torch.no_grad()
+def test_codes_of_layers_that_train_here_become_float(tiny_backbone: Factory) -> None:
+    """From a trunk that is frozen as a whole into one whose last block trains."""
+    whole = half(tiny_backbone(), trunk_dtype='int8')
+    last = FrozenBackbone(tiny_backbone(), 'partial-1', trunk_dtype='int8')
+    assert not last.load_state_dict(whole.state_dict()).unexpected_keys
+    assert error(last(images()), whole(images())) < ERROR['bfloat16']

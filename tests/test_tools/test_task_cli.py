@@ -126,6 +126,8 @@ def test_a_config_inside_a_checkpoint_is_never_run(semantic: Run, task, tmp_path
 def test_a_bare_backbone_has_no_task(semantic: Run, task, tmp_path: Path) -> None:
     whole = tmp_path / 'whole.pth'
     torch.save({'state_dict': {}}, whole)
-    status, _, told = task('export', whole, '--out', tmp_path / 'o', '--config', semantic.config)
+    status, _, told = task(
+        'export', whole, '--out', tmp_path / 'o.safetensors', '--config', semantic.config
+    )
     assert status == 1 and 'nothing of what trains' in told
-    assert 'carries no config' in task('export', whole, '--out', tmp_path / 'o')[2]
+    assert 'carries no config' in task('export', whole, '--out', tmp_path / 'o.safetensors')[2]

@@ -1,0 +1,92 @@
+"""Arguments of another kind than asked for are named, with what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mmqadapter.registry import MODELS
+
+Factory = Callable[..., dict]
+LORA = dict(type='LoRA', rank=2)
+
+
+@pytest.mark.parametrize('wrapper', ['AdaptedBackbone', 'HighwayBackbone'])
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        (dict(adapter='LoRA'), "adapter or quantizer='LoRA' is no config"),
+        (dict(adapter=None), 'adapter or quantizer=None is no config'),
+        (dict(quantizer='GaussianQuantizer'), "quantizer='GaussianQuantizer' is no config"),
+        (dict(quantizer=1), 'quantizer=1 is no config'),
+        (dict(backbone='mmdet.SwinTransformer'), "backbone='mmdet.SwinTransformer' is no config"),
+        (dict(backbone=None), 'backbone=None is no config'),
+        (dict(trunk_dtype=['int8']), r"trunk_dtype=\['int8'\] is unknown"),
+    ],
+    ids=str,
+)
+def test_of_both_wrappers(
+    tiny_timm_vit: Factory, wrapper: str, changes: dict[str, Any], text: str
+) -> None:
+    adapter = LORA if wrapper == 'AdaptedBackbone' else dict(type='ConvAdapter', width=2)
+    config = dict(type=wrapper, backbone=tiny_timm_vit(), adapter=adapter)
+    with pytest.raises(ValueError, match=text):
+        MODELS.build({**config, **changes})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        (dict(blocks=2), "blocks=2 is no choice; use None, 'last-k', or a regex"),
+        (dict(blocks=['last-1']), 'is no choice'),
+    ],
+    ids=str,
+)
+def test_of_adapters_in_path(tiny_timm_vit: Factory, changes: dict, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        MODELS.build(
+            dict(type='AdaptedBackbone', backbone=tiny_timm_vit(), adapter=LORA, **changes)
+        )
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        (dict(stem=None), 'stem=None is no config'),
+        (dict(cell=None), 'cell=None is no config'),
+        (dict(inpath_blocks=None), 'inpath_blocks=None, but'),
+        (dict(inpath_blocks=1.5), 'inpath_blocks=1.5, but'),
+    ],
+    ids=str,
+)
+def test_of_highways(tiny_timm_vit: Factory, changes: dict, text: str) -> None:
+    config = dict(
+        type='HighwayBackbone',
+        backbone=tiny_timm_vit(),
+        adapter=dict(type='ConvAdapter', width=2),
+    )
+    with pytest.raises(ValueError, match=text):
+        MODELS.build({**config, **changes})
+
+
+@pytest.mark.parametrize('train', [2, None, [3]])
+def test_of_what_trains(tiny_timm_vit: Factory, train: Any) -> None:
+    with pytest.raises(ValueError, match=r'train=.* is no choice; give a name or a regex'):
+        MODELS.build(dict(type='FrozenBackbone', backbone=tiny_timm_vit(), train=train))
+
+
+def test_of_the_net_itself(tiny_mmseg_vit: Factory) -> None:
+    with pytest.raises(ValueError, match="cannot be built: .*unexpected keyword argument 'foo'"):
+        MODELS.build(dict(type='FrozenBackbone', backbone=tiny_mmseg_vit(foo=1)))
+
+
+def test_outputs_that_a_net_has_not(tiny_mmseg_vit: Factory) -> None:
+    config = dict(
+        type='HighwayBackbone',
+        backbone=tiny_mmseg_vit(out_indices=(0, 77)),
+        adapter=dict(type='ConvAdapter', width=2),
+    )
+    with pytest.raises(ValueError, match=r'out_indices: .* has none of \[77\]; use 0 to \d+\.'):
+        MODELS.build(config)
