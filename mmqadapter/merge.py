@@ -61,10 +61,9 @@ def merge_checkpoint(
     checkpoint: dict[str, Any] = {'state_dict': merged_state(model), 'meta': {}}
     if classes := meta if meta.get('classes') else config_meta(cfg):
         checkpoint['meta'] = {'dataset_meta': classes}
-    buffer = io.BytesIO()
+    buffer, plain = io.BytesIO(), plain_config(cfg)
     torch.save(checkpoint, buffer)
     atomic_write(out, buffer.getvalue())
-    plain = plain_config(cfg)
     atomic_write(plain_path, plain.pretty_text.encode())
     return plain_path, needs_package(plain)
 
