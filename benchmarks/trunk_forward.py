@@ -171,9 +171,8 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure and write net by net; print."""
     args = parse()
-    rows = [row for net in args.nets for row in measure(net, args)]
     header = {
         'script': 'benchmarks/trunk_forward.py',
         'date': date.today().isoformat(),
@@ -185,9 +184,12 @@ def main() -> None:
         'warm_up': args.warm_up,
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    report = json.dumps({'header': header, 'rows': rows}, indent=1)
-    atomic_write(args.out / 'report.json', report.encode())
-    atomic_write(args.out / 'report.md', markdown(rows).encode())
+    rows: list[dict] = []
+    for net in args.nets:
+        rows += measure(net, args)
+        report = json.dumps({'header': header, 'rows': rows}, indent=1)
+        atomic_write(args.out / 'report.json', report.encode())
+        atomic_write(args.out / 'report.md', markdown(rows).encode())
     Console().print(markdown(rows), markup=False, soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from mmqadapter.trunk.fused_packed import ContiguousAttention
 from mmqadapter.trunk.int8_linear import store_int8
 from mmqadapter.trunk.ways import Way, compute_as
 
@@ -69,6 +70,10 @@ def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
                 store_int8(module)
             if isinstance(module, MATRICES):
                 _cast_frozen(module, half)
+            if isinstance(module, nn.MultiheadAttention) and not isinstance(
+                module, ContiguousAttention
+            ):
+                compute_as(module, ContiguousAttention)
         block.half_dtype = half
         compute_as(block, HalfBlock)
 

@@ -307,3 +307,21 @@ def test_codes_of_layers_that_train_here_become_float(tiny_backbone: Factory) ->
     last = FrozenBackbone(tiny_backbone(), 'partial-1', trunk_dtype='int8')
     assert not last.load_state_dict(whole.state_dict()).unexpected_keys
     assert error(last(images()), whole(images())) < ERROR['bfloat16']
+
+
+@pytest.mark.parametrize('trunk_dtype', ['bfloat16', 'int8'])
+@torch.no_grad()
+def test_attention_gets_its_inputs_in_a_row(
+    tiny_mmseg_vit: Factory, monkeypatch: pytest.MonkeyPatch, trunk_dtype: str
+) -> None:
+    """Of transposed ones PyTorch multiplies each token with a copy of the weight."""
+    seen: list[bool] = []
+    stock = nn.functional.multi_head_attention_forward
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        seen.extend(one.is_contiguous() for one in args[:3])
+        return stock(*args, **kwargs)
+
+    monkeypatch.setattr(nn.functional, 'multi_head_attention_forward', noted)
+    half(tiny_mmseg_vit(), trunk_dtype=trunk_dtype)(images())
+    assert len(seen) >= 3 and all(seen)
