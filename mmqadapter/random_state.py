@@ -37,6 +37,16 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
+def seeded_everywhere(*key: int) -> Iterator[None]:
+    """As :func:`seeded`, and this process's GPUs too."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with seeded(*key), torch.random.fork_rng(gpus):
+        if gpus:
+            torch.cuda.manual_seed_all(torch.initial_seed())
+        yield
+
+
+@contextmanager
 def seeded(*key: int) -> Iterator[None]:
     """Seed the CPU generators from ``key`` (numbers >= 0) for a block, then put them back."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mmqadapter.analysis.batches import Batch
-from mmqadapter.random_state import seeded
+from mmqadapter.random_state import seeded_everywhere
 
 
 class FixedLoss:
@@ -40,7 +40,7 @@ class FixedLoss:
     def _of_batch(self, number: int) -> float:
         # A copy: preprocessing and heads change the ground truth in place.
         batch = copy.deepcopy(self._batches[number])
-        with seeded(self._seed, number):
+        with seeded_everywhere(self._seed, number):
             data = self._model.data_preprocessor(batch, True)
             losses = self._model(**data, mode='loss')
         return float(self._model.parse_losses(losses)[0])

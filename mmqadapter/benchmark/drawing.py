@@ -46,7 +46,7 @@ PLACES = (
     (6, 3, 'left', 'bottom'), (-6, 3, 'right', 'bottom'), (6, -3, 'left', 'top'),
     (-6, -3, 'right', 'top'), (0, 7, 'center', 'bottom'), (0, -7, 'center', 'top'),
 )  # fmt: skip
-STRIP_LINE, STRIP_COLUMNS = 0.17, 3  # of names below the axes; inches
+STRIP_LINE, STRIP_COLUMNS = 0.17, 3  # of names below the axes: inches, and at most
 Draw = Callable[[], Figure]
 
 
@@ -163,19 +163,30 @@ def _put_label(
 
 def _write_below(figure: Figure, axis: Axes, series: Mapping[str, Series]) -> None:
     """Marker and name of each in a strip of its own; the axes keep their size in inches."""
+    columns = _strip(figure, series)
     width, height = figure.get_size_inches()
-    strip = STRIP_LINE * (ceil(len(series) / STRIP_COLUMNS) + 0.5)
+    strip = STRIP_LINE * (ceil(len(series) / columns) + 0.5)
     left, bottom, wide, high = axis.get_position().bounds
     figure.set_size_inches(width, height + strip)
     share = height / (height + strip)
     axis.set_position((left, 1 - (1 - bottom) * share, wide, high * share))
+
+
+def _strip(figure: Figure, series: Mapping[str, Series]) -> int:
+    """Write the strip, in as many columns as the names leave room for; how many these are."""
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ls='', gid=look.gid)
         for look in series.values()
     ]
-    figure.legend(
-        handles, list(series), loc='lower center', ncols=STRIP_COLUMNS, fontsize=8, borderpad=0
-    )
+    for columns in range(min(STRIP_COLUMNS, len(series)), 0, -1):
+        strip = figure.legend(
+            handles, list(series), loc='lower center', ncols=columns, fontsize=8, borderpad=0
+        )
+        figure.draw_without_rendering()
+        if strip.get_window_extent().width <= figure.bbox.width or columns == 1:
+            break
+        strip.remove()
+    return columns
 
 
 def _write(

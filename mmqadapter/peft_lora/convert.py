@@ -23,6 +23,8 @@ from mmqadapter.taskfile.blobs import check_blobs, decode_adapters
 from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
 from mmqadapter.taskfile.task import BLOB_PREFIX, save_task
 
+LONGEST_CHOICE = 4096  # characters; that of all blocks of a ViT-g by name has 700
+
 
 def import_peft(
     folder: str | os.PathLike, out: str | os.PathLike, net: Mapping[str, Any]
@@ -171,6 +173,7 @@ def _loras(tuning: Mapping[str, Any], places: Mapping[str, Projection]) -> nn.Mo
     rank = adapter.get('rank')
     if type(rank) is not int or not 0 < rank <= MAX_RANK:
         raise _UnfitError(f'its rank is {short(rank)}; 1 to {MAX_RANK} is expected.')
+    _check_choice(tuning.get('blocks'))
     channels = {place.block: place.channels for place in places.values()}
     empty = {name: nn.Module() for name in channels}
     try:
@@ -179,6 +182,17 @@ def _loras(tuning: Mapping[str, Any], places: Mapping[str, Projection]) -> nn.Mo
     except (TypeError, ValueError) as error:
         raise _UnfitError(f'{error} Is it this model?') from error
     return nn.ModuleDict({name.replace('.', '_'): lora for name, lora in built.items()})
+
+
+def _check_choice(blocks: Any) -> None:
+    """Refuse a regex that could go on for ever, since the file may be anybody's."""
+    text = str(blocks)
+    costly = text.count('(') > 1 or sum(map(text.count, '*+?{')) > 2 or re.search(r'\)[*+?{]', text)
+    if costly or len(text) > LONGEST_CHOICE:
+        raise _UnfitError(
+            f'its blocks are chosen by {short(text)}; a regex with one group, which is not '
+            'repeated, and two repetitions at most is expected.'
+        )
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from mmqadapter.sweep.training import TIME, Training
 SUMMARY = 'summary.json'
 # Detectors are scored by shares, segmentors by points out of 100.
 SHARES = ('coco/', 'pascal_voc/')
+NO_METRICS = {'step', 'iter', 'loss', 'time', 'data_time'}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
     Raises:
         ValueError: Its validation gave no ``metric``, but others.
     """
-    lines = list(_scalars(work))
+    lines = [_with_none_found(line, metric) for line in _scalars(work)]
     summary = json.loads((work / SUMMARY).read_text())
     if summary['task_bytes_file'] is None:
         summary['task_bytes_file'] = _weight_bytes(work)
@@ -87,11 +88,16 @@ def unit_of(metric: str) -> int:
     return 100 if metric.startswith(SHARES) else 1
 
 
+def _with_none_found(line: dict[str, Any], metric: str) -> dict[str, Any]:
+    """A share of 0 where a detector found nothing at all: its metrics say nothing then."""
+    validation = 'data_time' in line and 'loss' not in line
+    mute = validation and not any(name.startswith(SHARES) for name in line)
+    return {**line, metric: 0.0} if mute and metric.startswith(SHARES) else line
+
+
 def _score(lines: list[dict[str, Any]], metric: str) -> float:
     scores = [line[metric] for line in lines if metric in line]
-    names = sorted({name for line in lines for name in line} - {'step', 'loss', 'iter'})
-    if not scores and metric.startswith(SHARES) and not any(n.startswith(SHARES) for n in names):
-        return 0.0  # these metrics say nothing where a detector finds nothing at all
+    names = sorted({name for line in lines for name in line} - NO_METRICS)
     if not scores:
         raise ValueError(f'the validation gave no {metric!r}; logged are {", ".join(names)}.')
     return scores[-1] * unit_of(metric)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from matplotlib.figure import Figure
 
 from mmqadapter.benchmark.drawing import series_of
@@ -28,8 +29,9 @@ def test_the_line_joins_the_front_of_those_that_take_part() -> None:
     assert front(draw(highest=True, apart=('d',))) == [1, 2]
 
 
-def test_labels_touch_neither_each_other_nor_a_point() -> None:
-    crowd = {f'method-{n}': (100 + n % 4, 50 + n // 4 * 0.5) for n in range(16)}
+@pytest.mark.parametrize('name', ['method', 'a-method-of-long-name'])
+def test_labels_touch_neither_each_other_nor_a_point(name: str) -> None:
+    crowd = {f'{name}-{n}': (100 + n % 4, 50 + n // 4 * 0.5) for n in range(16)}
     figure = draw_pareto(crowd, series_of(list(crowd)), ('cost', 'score'), highest=True)
     figure.canvas.draw()
     labels = figure.axes[0].texts
@@ -38,6 +40,7 @@ def test_labels_touch_neither_each_other_nor_a_point() -> None:
     below = figure.legends[0]
     assert {text.get_text() for text in [*labels, *below.get_texts()]} == crowd.keys()
     assert not below.get_window_extent().overlaps(figure.axes[0].get_tightbbox())
+    assert 0 <= below.get_window_extent().x0 and below.get_window_extent().x1 <= figure.bbox.width
     for number, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[number + 1 :])
         assert not any(box.contains(*figure.axes[0].transData.transform(p)) for p in crowd.values())

@@ -140,6 +140,10 @@ def _with(task: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> 
         (dict(adapter=dict(more=0)), r"its LoRA has \['more'\]"),
         (dict(adapter=dict(channels=10**10)), 'rank, targets and scale are expected'),
         (dict(blocks=7), 'this model'),
+        (dict(blocks='(.+)+!'), 'its blocks are chosen by'),
+        (dict(blocks='.*.*.*!'), 'its blocks are chosen by'),
+        (dict(blocks='(.|.)(.|.)!'), 'its blocks are chosen by'),
+        (dict(blocks='.|' * 9999), 'its blocks are chosen by'),
     ],
     ids=str,
 )

@@ -28,7 +28,7 @@ if Path(__file__).with_name('stop').exists():
     (work / 'iter_5.pth').write_text('')
     (work / 'last_checkpoint').write_text(str(work / 'iter_5.pth'))
     sys.exit('stopped')
-lines = [dict(step=5, loss=5.0), dict(step=20, loss=2.0), dict(step=20, mIoU=40.0)]
+lines = [dict(step=5, loss=5.0), dict(step=20, loss=2.0), dict(step=20, mIoU=40.0, data_time=0.1)]
 log.write_text('\\n'.join(map(json.dumps, lines)))
 (work / 'summary.json').write_text(json.dumps(dict(task_bytes_file=7, step_seconds=0.5)))
 """
@@ -134,9 +134,21 @@ def test_a_metric_that_nobody_gives(train) -> None:
 
 
 def test_a_detector_that_finds_nothing_has_no_points(train, tmp_path: Path) -> None:
-    """Its metrics are missing then; under another name they were not asked for."""
+    """Its metrics are missing then, which is no reason to take those of the validation before."""
+    script, before = (
+        tmp_path / 'script.py',
+        'dict(step=10, data_time=0.1, **{"coco/segm_mAP": 0.25})',
+    )
+    script.write_text(SCRIPT.replace('dict(step=20, mIoU=40.0,', f'{before}, dict(step=20,'))
     outcome = train(metric='coco/segm_mAP')
     assert (outcome.failure, outcome.score) == (None, 0)
+    assert outcome.result['validations'] == [[10, 25], [20, 0]]
+
+
+def test_no_validation_is_no_score(train, tmp_path: Path) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text(SCRIPT.replace(', dict(step=20, mIoU=40.0, data_time=0.1)', ''))
+    assert "gave no 'coco/segm_mAP'" in train(metric='coco/segm_mAP').failure
 
 
 def test_a_detection_metric_of_another_name(train, tmp_path: Path) -> None:

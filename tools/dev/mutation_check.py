@@ -13,8 +13,8 @@ import libcst
 from mutmut.__main__ import cli
 from mutmut.mutation.file_mutation import MutationVisitor
 
-# Decorators that can be applied to each mutant of a function as well.
-REPEATABLE = ('torch.no_grad()', 'contextmanager')
+# Decorators that can be applied to each mutant as well; not those of generators.
+REPEATABLE = ('torch.no_grad()',)
 
 
 def mutate_under(decorators: tuple[str, ...]) -> None:
