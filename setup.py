@@ -22,6 +22,7 @@ setup(
     install_requires=[
         'torch>=2.6',
         'jinja2',
+        'matplotlib>=3.8',
         'numpy',
         'pillow',
         'pycocotools',
@@ -40,7 +41,6 @@ setup(
             'atheris>=3.0; platform_system == "Linux" and python_version >= "3.11"',
             'codespell>=2.4',
             'hypothesis>=6.100',
-            'matplotlib>=3.8',
             'mypy>=2.0',
             'onnx>=1.17',
             'onnxruntime>=1.20',

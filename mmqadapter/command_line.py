@@ -14,6 +14,8 @@ from typing import Any
 from mmengine.config import DictAction
 
 SHOW_TRACEBACK = 'MMQADAPTER_TRACEBACK'
+# The package, and the tools beside it in a checkout.
+OURS = (Path(__file__).parent, Path(__file__).parents[1] / 'tools')
 
 
 def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
@@ -64,5 +66,5 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def _one_line(error: Exception) -> str:
     line = f'{type(error).__name__}: {" ".join(str(error).split())}'
     origin = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    ours = origin.is_relative_to(Path(__file__).parent)
+    ours = any(origin.is_relative_to(folder) for folder in OURS)
     return line if ours else f'{line} (the place: {SHOW_TRACEBACK}=1)'

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmqadapter.command_line import SHOW_TRACEBACK, user_errors
+from mmqadapter.command_line import OURS, SHOW_TRACEBACK, user_errors
 from mmqadapter.quant import GaussianQuantizer
 
 
@@ -29,6 +29,8 @@ def test_an_error_from_elsewhere_says_how_to_find_the_place(capsys) -> None:
     main(ValueError('x'))
     assert SHOW_TRACEBACK in capsys.readouterr().err
     user_errors(lambda: GaussianQuantizer(bits=3))()
+    tool = compile('raise ValueError("of a tool")', OURS[1] / 'some.py', 'exec')
+    user_errors(lambda: exec(tool))()
     assert SHOW_TRACEBACK not in capsys.readouterr().err
 
 

@@ -17,12 +17,13 @@ from mmqadapter.running import require_data
 from mmqadapter.sweep.course import run_sweep
 from mmqadapter.sweep.fields import whole
 from mmqadapter.sweep.local import LocalQueue, TrainOne
-from mmqadapter.sweep.plan import read_sweep
+from mmqadapter.sweep.plan import Sweep, read_sweep
 from mmqadapter.sweep.progress import SweepProgress
 from mmqadapter.sweep.ray_queue import RayQueue
 from mmqadapter.sweep.report import make_report, write_report
 from mmqadapter.sweep.run import Trainer
 from mmqadapter.sweep.samples import make_samples
+from mmqadapter.sweep.share import machine_shares
 from mmqadapter.sweep.table import cells
 from mmqadapter.sweep.tune import TrainAll
 
@@ -67,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = _console()
     train = Trainer(sweep, (args.out / 'runs').resolve(), TRAIN)
     with SweepProgress(console) as progress:
-        queue, alone = _queue(args, train, progress), LocalQueue(train, 1, progress)
+        queue = _queue(args, sweep, train, progress)
+        alone = LocalQueue(train, machine_shares(1, sweep.processes), progress)
         results = run_sweep(sweep, names, queue, alone, steps)
     report = make_report(sweep, names, results, jobs, steps)
     files = write_report(report, args.out, make_samples(sweep, names, results))
@@ -75,9 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if report['header']['failed'] else 0
 
 
-def _queue(args: argparse.Namespace, train: TrainOne, progress: SweepProgress) -> TrainAll:
+def _queue(
+    args: argparse.Namespace, sweep: Sweep, train: TrainOne, progress: SweepProgress
+) -> TrainAll:
     if args.ray is None:
-        return LocalQueue(train, args.jobs, progress)
+        return LocalQueue(train, machine_shares(args.jobs, sweep.processes), progress)
     cpus = whole('--cpus-per-training', args.cpus_per_training, 1)
     return RayQueue(train, args.ray, cpus, args.gpus_per_training, progress)
 

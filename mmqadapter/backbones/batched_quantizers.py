@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from mmqadapter.quant import quantize_together
+from mmqadapter.quant import quantize_together, quantized_weights
+from mmqadapter.taskfile.changed import find_backbone
 
 # What nets call it that a block computes its forward pass again for backward.
 RECOMPUTING = ('with_cp', 'grad_checkpointing')
@@ -25,6 +26,30 @@ def quantize_adapters(wrapper: Any, args: tuple) -> None:
         quantize_together(adapters)
     elif 'highway' in adapters:
         quantize_together(adapters['highway'])
+
+
+def quantize_beside_backbone(model: nn.Module) -> None:
+    """Quantise the layers of neck and head that train at few bits, until the next backward pass.
+
+    A head that several maps of a pyramid share would quantise its weights for each of them.
+
+    Raises:
+        ValueError: A weight is constant, or holds NaN or inf.
+    """
+    backbone = find_backbone(model)
+    for part in model.children():
+        beside = all(module is not backbone for module in part.modules())
+        if beside and not recomputes(part):
+            quantize_together(part)
+            _read_until_backward(part)
+
+
+def _read_until_backward(part: nn.Module) -> None:
+    """Let layers quantise anew once gradients have passed, which frees the graph of the values."""
+    for _, quantizer, latent in quantized_weights(part):
+        value = quantizer.given.get(latent)
+        if value is not None and value.requires_grad:
+            value.register_hook(quantizer.given.spent)
 
 
 def recomputes(trunk: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from mmqadapter.benchmark.methods import Method
 from mmqadapter.benchmark.sizes import Sizes
 from mmqadapter.benchmark.training import Training
 from mmqadapter.hooks.step_meter import StepSeconds
+from mmqadapter.quant import quantized_weights
 
 OUT_OF_MEMORY = 'out of memory'
 
@@ -82,6 +83,8 @@ class Candidate:
         devices = {p.device for p in self.model.parameters()}
         self._training = None
         self.model.zero_grad(set_to_none=True)
+        for _, quantizer, _ in quantized_weights(self.model):
+            quantizer.given.clear()  # which no module's `to` sees
         self.model.to('cpu')
         for device in devices:
             restore(device)

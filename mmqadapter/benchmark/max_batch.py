@@ -88,6 +88,7 @@ def find_max_batch(model: nn.Module, start: Start, source: BatchSource, settings
 
     @cache
     def needed(batch_size: int) -> int:
+        model.zero_grad(set_to_none=True)  # a step that ran out of memory left some
         restore(device)
         return count(start(model, source(batch_size)))
 

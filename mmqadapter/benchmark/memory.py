@@ -9,7 +9,15 @@ from contextlib import contextmanager
 import torch
 
 # What allocators and the libraries below torch say where they do not raise OutOfMemoryError.
-SIGNS = ("can't allocate memory", 'out of memory', 'ALLOC_FAILED')
+SIGNS = (
+    "can't allocate memory",
+    'out of memory',
+    'ALLOC_FAILED',
+    'ALLOCATION_FAILED',
+    # cuDNN, when no way to compute a convolution is left for which there is room.
+    'unable to find an engine',
+    'Unable to find a valid cuDNN algorithm',
+)
 
 
 def is_out_of_memory(error: Exception) -> bool:

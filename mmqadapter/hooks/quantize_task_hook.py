@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from mmqadapter.backbones.batched_quantizers import quantize_beside_backbone
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile.head_bits import (
     KEY,
@@ -78,6 +79,12 @@ class QuantizeTaskHook(Hook):
             ValueError: A layer that is constant, as some start at zero.
         """
         check_spread(_bare(runner))
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Sequence[dict] | None = None
+    ) -> None:
+        """Quantise all layers in a few calls; one that runs several times reads one value."""
+        quantize_beside_backbone(_bare(runner))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note the bits of each layer."""

@@ -57,7 +57,7 @@ def gaussian_codebook(bits: int, criterion: str = 'l1') -> tuple[Tensor, Tensor]
 
 @cache
 def _fixed_point(centre: _Centre, count: int) -> Tensor:
-    quantiles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    quantiles = (torch.arange(count, dtype=torch.float64, device='cpu') + 0.5) / count
     levels = torch.special.ndtri(quantiles)
     for _ in range(MAX_STEPS):
         target, slope = centre(_midpoints(levels))

@@ -37,8 +37,10 @@ class Encoded:
 
 @cache
 def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    levels, thresholds = gaussian_codebook(bits, criterion)
-    return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
+    # They stay for trainings that come after a first use in inference mode.
+    with torch.inference_mode(False):
+        levels, thresholds = gaussian_codebook(bits, criterion)
+        return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -92,6 +94,10 @@ class Given:
     def clear(self) -> None:
         """Forget it."""
         self._value = None
+
+    def spent(self, grad: Tensor) -> None:
+        """Forget it, as a hook of the value's gradient."""
+        self.clear()
 
     def _is_of(self, latent: Tensor) -> bool:
         value: Any = self._value

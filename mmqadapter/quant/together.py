@@ -31,7 +31,8 @@ def quantized_weights(module: nn.Module) -> Iterator[QuantizedWeight]:
     for name, layer in module.named_modules():
         if parametrize.is_parametrized(layer, 'weight'):
             chain: Any = layer.parametrizations['weight']
-            yield QuantizedWeight(name, chain[0], chain.original)
+            if isinstance(chain[0], GaussianQuantizer):
+                yield QuantizedWeight(name, chain[0], chain.original)
 
 
 def quantize_together(module: nn.Module) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import SimpleQueue
 from typing import Protocol
 
 from mmqadapter.sweep.outcome import Outcome
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import Training
 
-TrainOne = Callable[[Training, int], Outcome]
+TrainOne = Callable[[Training, Share], Outcome]
 
 
 class Observer(Protocol):
@@ -24,16 +25,19 @@ class Observer(Protocol):
 
 
 class LocalQueue:
-    """Trains a number at a time; the cores are shared out between them.
+    """Trains as many at a time as there are shares of the machine.
 
     Args:
-        train: Trains one, with so many threads.
-        jobs: How many at a time, 1 or more.
+        train: Trains one, on a share.
+        shares: One or more.
         observer: Is told of each.
     """
 
-    def __init__(self, train: TrainOne, jobs: int, observer: Observer) -> None:
-        self._train, self._jobs, self._observer = train, jobs, observer
+    def __init__(self, train: TrainOne, shares: Sequence[Share], observer: Observer) -> None:
+        self._train, self._jobs, self._observer = train, len(shares), observer
+        self._free = SimpleQueue[Share]()
+        for share in shares:
+            self._free.put(share)
 
     def __call__(self, title: str, trainings: Sequence[Training]) -> list[Outcome]:
         """Outcomes in the order of ``trainings``.
@@ -41,12 +45,18 @@ class LocalQueue:
         An interruption drops those that have not begun, and waits for the others to stop.
         """
         self._observer.begin(title, len(trainings))
-        threads = max(1, (os.cpu_count() or 1) // self._jobs)
         pool = ThreadPoolExecutor(self._jobs)
         try:
-            futures = [pool.submit(self._train, training, threads) for training in trainings]
+            futures = [pool.submit(self._train_on_free_share, training) for training in trainings]
             for future in as_completed(futures):
                 self._observer.ended(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
         return [future.result() for future in futures]
+
+    def _train_on_free_share(self, training: Training) -> Outcome:
+        share = self._free.get()
+        try:
+            return self._train(training, share)
+        finally:
+            self._free.put(share)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmqadapter.sweep.local import Observer, TrainOne
 from mmqadapter.sweep.outcome import Outcome
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import Training
 
 
@@ -17,7 +18,7 @@ class RayQueue:
     lost costs its trainings of the moment: Ray starts them again elsewhere, from their checkpoints.
 
     Args:
-        train: Trains one, with so many threads; can be pickled.
+        train: Trains one, on a share of a machine; can be pickled.
         address: Of the cluster, such as ``'ray://head:10001'``; ``'auto'`` for that of this
             machine, ``'local'`` for a new one on this machine.
         cpus: Cores that a training takes.
@@ -36,12 +37,13 @@ class RayQueue:
         options = dict(num_cpus=cpus, num_gpus=gpus, max_retries=3, scheduling_strategy='SPREAD')
         remote = self._ray.remote(**options)
         self._call, self._train = remote(_call), self._ray.put(train)
-        self._cpus, self._observer = cpus, observer
+        # Ray itself says which GPUs a worker sees.
+        self._share, self._observer = Share(cpus), observer
 
     def __call__(self, title: str, trainings: Sequence[Training]) -> list[Outcome]:
         """Outcomes in the order of ``trainings``; an interruption stops those under way."""
         self._observer.begin(title, len(trainings))
-        tasks = [self._call.remote(self._train, one, self._cpus) for one in trainings]
+        tasks = [self._call.remote(self._train, one, self._share) for one in trainings]
         waiting = list(tasks)
         try:
             while waiting:
@@ -53,8 +55,8 @@ class RayQueue:
         return self._ray.get(tasks)
 
 
-def _call(train: TrainOne, training: Training, threads: int) -> Outcome:
-    return train(training, threads)
+def _call(train: TrainOne, training: Training, share: Share) -> Outcome:
+    return train(training, share)
 
 
 def _connected(address: str) -> Any:

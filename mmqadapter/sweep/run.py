@@ -19,6 +19,7 @@ from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome, collect, is_finished
 from mmqadapter.sweep.plan import Sweep
 from mmqadapter.sweep.same import same_training
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import SEED, TIME, Training, training_config
 
 # The summary measures memory in the second step and leaves five out of the clock.
@@ -40,17 +41,17 @@ class Trainer:
     def __init__(self, sweep: Sweep, folder: Path, script: Path) -> None:
         self._sweep, self._folder, self._script = sweep, folder, script
 
-    def __call__(self, training: Training, threads: int) -> Outcome:
-        """Outcome of a training that may use so many threads; one that fails raises nothing."""
+    def __call__(self, training: Training, share: Share) -> Outcome:
+        """Outcome of a training on a share of the machine; one that fails raises nothing."""
         folder = (self._folder / training.name).resolve()
         log = folder / 'console.log'
         try:
-            return Outcome(training, self._result(training, folder, threads), log=log)
+            return Outcome(training, self._result(training, folder, share), log=log)
         except Exception as error:  # whatever it is, it must not stop the others
             reason = str(error) if isinstance(error, ValueError) else repr(error)
             return Outcome(training, None, reason, log)
 
-    def _result(self, training: Training, folder: Path, threads: int) -> dict[str, Any]:
+    def _result(self, training: Training, folder: Path, share: Share) -> dict[str, Any]:
         config = training_config(self._sweep, training).pretty_text
         with _alone_in(folder) as lock:
             path = folder / 'result.json'
@@ -62,13 +63,13 @@ class Trainer:
                 shutil.rmtree(folder / 'work_dir', ignore_errors=True)
             if not is_finished(folder / 'work_dir'):
                 atomic_write(folder / 'config.py', config.encode())
-                self._train(training, folder, threads, lock)
+                self._train(training, folder, share, lock)
             result = collect(folder / 'work_dir', self._sweep.metric, training)
             atomic_write(path, json.dumps(result, indent=1).encode())
         _tidy(training, folder / 'work_dir')
         return result
 
-    def _train(self, training: Training, folder: Path, threads: int, lock: int) -> None:
+    def _train(self, training: Training, folder: Path, share: Share, lock: int) -> None:
         work = folder / 'work_dir'
         left = training.length.count - _done(work)
         goes_on = 0 < left < training.length.count and left >= _needed(training.length)
@@ -76,9 +77,7 @@ class Trainer:
             shutil.rmtree(work, ignore_errors=True)
         command = [*self._launcher(), folder / 'config.py', '--work-dir', work]
         words = [*map(str, command), *(['--resume'] if goes_on else [])]
-        # numpy and the operators of mmcv read it, too.
-        threads = max(1, threads // self._sweep.processes)
-        variables = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
+        variables = {**os.environ, **share.variables(self._sweep.processes)}
         with open(folder / 'console.log', 'a' if goes_on else 'w') as log:
             # The process holds the lock as well: should this one be killed, that one may train on,
             # and the next sweep waits for it.

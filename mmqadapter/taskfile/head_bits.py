@@ -72,8 +72,8 @@ def layer_bits(model: nn.Module, head_bits: HeadBits) -> dict[str, int]:
         matching = [name for name in layers if _compiled(pattern).fullmatch(name)]
         if not matching:
             raise ValueError(
-                f'{pattern!r} matches no linear or convolutional layer outside the trunk; a regex '
-                f'has to match a whole name, such as {" or ".join(map(repr, _some(layers)))}.'
+                f'{pattern!r} matches no linear or convolutional layer outside the trunk; '
+                f'{_expected(layers)}.'
             )
         chosen.update(dict.fromkeys(matching, bits))
     return chosen
@@ -153,8 +153,11 @@ def _layer(layers: Mapping[str, Layer], name: str) -> Layer:
     return layers[name]
 
 
-def _some(layers: Mapping[str, Layer]) -> list[str]:
-    return list(layers)[:: max(1, len(layers) - 1)][:2]
+def _expected(layers: Mapping[str, Layer]) -> str:
+    if not layers:
+        return 'there is none'
+    ends = dict.fromkeys([next(iter(layers)), next(reversed(layers))])
+    return f'a regex has to match a whole name, such as {" or ".join(map(repr, ends))}'
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

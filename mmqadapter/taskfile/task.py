@@ -46,8 +46,9 @@ def save_task(
 
     Raises:
         ValueError: No wrapped backbone, unknown ``head_bits``, a pattern that matches nothing,
-            classes that are no names or a palette that is no list of whole numbers, or a parameter
-            with NaN or inf at 16 bits or less.
+            classes that are no names or a palette that is no list of whole numbers, a parameter
+            with NaN or inf in the adapters or at 16 bits or less, or a matrix to quantise that is
+            constant.
     """
     model = unwrapped(model)
     backbone = find_backbone(model)

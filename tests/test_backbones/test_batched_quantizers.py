@@ -11,10 +11,11 @@ import pytest
 import torch
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from nets import ONE_BIT, backward, images, randomize
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmqadapter.backbones import FrozenBackbone
-from mmqadapter.quant import quantized_weights
+from mmqadapter.backbones.batched_quantizers import quantize_beside_backbone
+from mmqadapter.quant import LayerQuantizer, attach, quantized_weights
 from mmqadapter.registry import MODELS
 
 Factory = Callable[..., dict]
@@ -124,3 +125,48 @@ def test_a_cell_in_eval_mode_has_its_gradients(tiny_timm_vit: Factory) -> None:
     nets = [build(tiny_timm_vit(), dict(HIGHWAY)) for _ in range(2)]
     nets[1].adapters['highway'].stages[0][0].eval()
     torch.testing.assert_close(backward(nets[1]), backward(nets[0]), rtol=1e-4, atol=1e-6)
+
+
+class Shared(nn.Module):
+    """A wrapped backbone, and a head of two equal layers at 2 bits that each map goes through."""
+
+    def __init__(self, backbone: dict) -> None:
+        super().__init__()
+        self.backbone = build(backbone, dict(type='AdaptedBackbone'))
+        self.head = nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1))
+        for layer in self.head[::2]:
+            attach(layer, 'weight', LayerQuantizer(2))
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return sum(self.head(one).square().sum() for one in maps)
+
+    def gradients(self, maps: list[Tensor]) -> list[Tensor]:
+        self.zero_grad()
+        self(maps).backward()
+        return [p.grad.clone() for p in self.head.parameters()]
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of what layers' quantisers were asked for, one for each call."""
+    seen: list[tuple[int, ...]] = []
+    real = LayerQuantizer.statistics
+
+    def statistics(quantizer: LayerQuantizer, stack: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(tuple(stack.shape))
+        return real(quantizer, stack)
+
+    monkeypatch.setattr(LayerQuantizer, 'statistics', statistics)
+    return seen
+
+
+def test_a_head_that_maps_share_is_quantised_once(tiny_timm_vit: Factory, calls: list) -> None:
+    model, maps = Shared(tiny_timm_vit()).train(), [torch.rand(1, 16, 2, 2) for _ in range(3)]
+    alone = model.gradients(maps)
+    assert calls == [(1, 16, 16, 1, 1)] * 6
+    calls.clear()
+    quantize_beside_backbone(model)
+    torch.testing.assert_close(model.gradients(maps), alone)
+    assert calls == [(2, 16, 16, 1, 1)]
+    # A second backward pass in a step finds no graph that is gone.
+    torch.testing.assert_close(model.gradients(maps), alone)

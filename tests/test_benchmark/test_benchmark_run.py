@@ -16,6 +16,7 @@ from mmqadapter.benchmark.report import write_report
 from mmqadapter.benchmark.run import run_benchmark
 from mmqadapter.benchmark.settings import Settings
 from mmqadapter.benchmark.training import Training
+from mmqadapter.quant import quantized_weights
 
 METHODS = 'full,full+checkpointing,frozen,norm,adaptformer,adaptformer@1,highway@1'
 KEYS = {
@@ -99,10 +100,12 @@ def test_methods_that_leave_the_device_between_turns_are_measured_in_each(
         take(self, *args)
         order.append((self.method.name, len(self.seconds)))
         assert self._training is None
+        given = [w.quantizer.given.get(w.latent) for w in quantized_weights(self.model)]
+        assert not any(value is not None for value in given)
 
     monkeypatch.setattr(candidate.Candidate, 'take_turn', noted)
-    run(tiny('mmseg'), 'full,frozen')
-    assert order == [('full', 2), ('frozen', 2), ('frozen', 4), ('full', 4)]
+    run(tiny('mmseg'), 'full,highway@1')
+    assert order == [('full', 2), ('highway@1', 2), ('highway@1', 4), ('full', 4)]
 
 
 def test_another_error_ends_the_run(tiny, monkeypatch) -> None:

@@ -14,7 +14,7 @@ from test_exact_resume_hook import assert_same_run, load
 
 from mmqadapter import load_task
 from mmqadapter.hooks import QuantizeTaskHook
-from mmqadapter.quant import attached
+from mmqadapter.quant import LayerQuantizer, attached
 from mmqadapter.taskfile.head_bits import KEY, trained_bits
 
 WIDE = dict(type='TinyModel', classes=3)
@@ -243,3 +243,17 @@ def test_a_bare_backbone_is_refused(few, train, saved_tasks) -> None:
     cfg.model.fingerprint = None
     with pytest.raises(ValueError, match='TinyModel has no wrapped backbone'):
         train(cfg)
+
+
+def test_a_step_quantises_its_layers_together(few, train, saved_tasks, monkeypatch) -> None:
+    read = []
+    real = LayerQuantizer.forward
+
+    def forward(quantizer: LayerQuantizer, weight: torch.Tensor) -> torch.Tensor:
+        if quantizer.training and torch.is_grad_enabled():
+            read.append(quantizer.given.get(weight) is not None)
+        return real(quantizer, weight)
+
+    monkeypatch.setattr(LayerQuantizer, 'forward', forward)
+    train(few())
+    assert read and all(read)

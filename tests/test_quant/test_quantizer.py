@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmqadapter.quant import BITS, Encoded, GaussianQuantizer, gaussian_codebook
+from mmqadapter.quant.quantizer import _codebook
 
 ALL = pytest.mark.parametrize('bits', BITS)
 BOTH = pytest.mark.parametrize('granularity', ['tensor', 'channel'])
@@ -208,3 +209,12 @@ def test_unknown_settings_are_refused(arguments: dict[str, Any], text: str) -> N
 def test_settings_show_in_print() -> None:
     text = repr(GaussianQuantizer(4, granularity='channel'))
     assert text == "GaussianQuantizer(bits=4, criterion='l1', granularity='channel')"
+
+
+def test_training_after_a_first_use_in_inference_mode() -> None:
+    _codebook.cache_clear()
+    quantizer, weight = GaussianQuantizer(1), nn.Parameter(torch.randn(4, 3))
+    with torch.inference_mode():
+        quantizer(weight)
+    quantizer(weight).square().sum().backward()
+    assert weight.grad is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmqadapter.sweep.outcome import Outcome
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import Training
 
 CONFIG = """
@@ -42,7 +43,7 @@ class FakeTrainer:
     def __init__(self, score: Callable[[Training], float | None]) -> None:
         self.score, self.trained = score, list[Training]()
 
-    def __call__(self, training: Training, threads: int) -> Outcome:
+    def __call__(self, training: Training, share: Share) -> Outcome:
         self.trained.append(training)
         score = self.score(training)
         if score is None:

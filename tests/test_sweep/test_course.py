@@ -10,6 +10,7 @@ from mmqadapter.sweep.course import run_sweep
 from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.local import LocalQueue
 from mmqadapter.sweep.report import make_report, write_report
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import TIME, Training
 
 NAMES = ['frozen', 'full', 'adaptformer', 'adaptformer@1']
@@ -25,7 +26,7 @@ def score(training: Training) -> float | None:
 @pytest.fixture
 def report(make_sweep) -> dict:
     sweep, trainer = make_sweep(), FakeTrainer(score)
-    queues = [LocalQueue(trainer, jobs, Silent()) for jobs in (2, 1)]
+    queues = [LocalQueue(trainer, [Share(1)] * jobs, Silent()) for jobs in (2, 1)]
     results = run_sweep(sweep, NAMES, *queues, timing_steps=3)
     timed = [t for t in trainer.trained if t.purpose == TIME]
     assert trainer.trained[-4:] == timed and {t.length for t in timed} == {Length(3)}
@@ -66,7 +67,9 @@ def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None
 def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
     """All classes absent, for one; mean and deviation are of the other seeds."""
     sweep = make_sweep()
-    queue = LocalQueue(FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), 1, Silent())
+    queue = LocalQueue(
+        FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), [Share(1)], Silent()
+    )
     report = make_report(sweep, NAMES, run_sweep(sweep, NAMES, queue, queue), 1, 0)
     assert report['rows'][0]['scores'] == {'0': 50}
     assert report['rows'][0]['note'] == '1 of 2 seeds failed or have no score'
@@ -76,7 +79,7 @@ def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
 
 def test_a_report_of_nothing_but_failures(make_sweep, tmp_path) -> None:
     sweep = make_sweep()
-    queue = LocalQueue(FakeTrainer(lambda t: None), 1, Silent())
+    queue = LocalQueue(FakeTrainer(lambda t: None), [Share(1)], Silent())
     results = run_sweep(sweep, NAMES, queue, queue)
     report = make_report(sweep, NAMES, results, 1, 0)
     assert {row['note'] for row in report['rows']} == {'every training failed'}

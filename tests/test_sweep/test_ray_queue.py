@@ -14,6 +14,7 @@ from sweeps import Silent
 from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome
 from mmqadapter.sweep.ray_queue import RayQueue
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import SEED, Training
 
 ray = pytest.importorskip('ray', reason='Ray is optional: pip install ray')
@@ -26,7 +27,7 @@ class Visitor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, training: Training, threads: int) -> Outcome:
+    def __call__(self, training: Training, share: Share) -> Outcome:
         died = self.folder / 'died'
         if training.seed == 3 and not died.exists():
             died.touch()
@@ -36,7 +37,8 @@ class Visitor:
         while training.seed < 2 and len(list(self.folder.glob('[01]'))) < 2:
             time.sleep(0.1)
         node = ray.get_runtime_context().get_node_id()
-        return Outcome(training, {'score': float(training.seed), 'node': node, 'threads': threads})
+        found = {'score': float(training.seed), 'node': node, 'threads': share.threads}
+        return Outcome(training, found)
 
 
 @pytest.fixture(scope='module')

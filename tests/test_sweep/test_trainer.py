@@ -11,6 +11,7 @@ import pytest
 from mmqadapter.sweep.length import Length
 from mmqadapter.sweep.outcome import Outcome
 from mmqadapter.sweep.run import Trainer
+from mmqadapter.sweep.share import Share
 from mmqadapter.sweep.training import SEED, TIME, TUNE, Training
 
 SCRIPT = """
@@ -19,7 +20,8 @@ from pathlib import Path
 if os.environ.get('RANK', '0') != '0':
     sys.exit(print('another process'))
 work = Path(sys.argv[3 if sys.argv[1] != '--launcher' else 5])
-print('called with', sys.argv[4:], 'threads', os.environ['OMP_NUM_THREADS'])
+print('called with', sys.argv[4:], 'threads', os.environ['OMP_NUM_THREADS'],
+      'gpus', os.environ.get('CUDA_VISIBLE_DEVICES'))
 log = work / ('2' if '--resume' in sys.argv else '1') / 'vis_data/scalars.json'
 log.parent.mkdir(parents=True)
 if Path(__file__).with_name('stop').exists():
@@ -41,7 +43,7 @@ def train(make_sweep, tmp_path: Path) -> Callable[..., Outcome]:
     script.write_text(SCRIPT)
 
     def make(training: Training = ONE, **changes) -> Outcome:
-        return Trainer(make_sweep(**changes), tmp_path / 'runs', script)(training, threads=3)
+        return Trainer(make_sweep(**changes), tmp_path / 'runs', script)(training, Share(3, '7'))
 
     return make
 
@@ -55,7 +57,7 @@ def test_a_result_and_its_folder(train, tmp_path: Path) -> None:
     assert result['losses'] == [[5, 5.0], [20, 2.0]]
     assert result['validations'] == [[20, 40.0]]
     assert (result['rate'], result['seed'], result['task_bytes_file']) == (0.01, 0, 7)
-    assert 'called with [] threads 3' in outcome.log.read_text()
+    assert 'called with [] threads 3 gpus 7' in outcome.log.read_text()
     assert 'IterBasedTrainLoop' in (folder / 'config.py').read_text()
 
 

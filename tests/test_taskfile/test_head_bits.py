@@ -53,7 +53,10 @@ class TestPatterns:
     @pytest.mark.parametrize(
         ('bits', 'text'),
         [
-            ({'decode_head.*': 4}, r"'decode_head\.\*' matches no .* such as 'neck\.up' or 'head"),
+            (
+                {'decode_head.*': 4},
+                r"'decode_head\.\*' matches no .* as 'neck\.up' or 'head\.classify'\.$",
+            ),
             ({'head.norm': 4}, 'matches no linear or convolutional layer'),
             ({'backbone.*': 4}, 'matches no linear or convolutional layer'),
             ({'head.*': 3}, r"'head\.\*': 3 bits are not supported; use 1, 2, 4, 8 or 16"),
@@ -72,6 +75,11 @@ class TestPatterns:
         check_head_bits({'anything.*': 4})
         with pytest.raises(ValueError, match='is no regular expression'):
             check_head_bits({'*': 4})
+
+    def test_a_model_without_such_layers(self, net: Net) -> None:
+        alone = nn.Sequential(net.backbone)
+        with pytest.raises(ValueError, match=r'outside the trunk; there is none\.$'):
+            layer_bits(alone, {'head.*': 4})
 
     def test_a_bare_backbone_is_refused(self) -> None:
         with pytest.raises(ValueError, match='Sequential has no wrapped backbone'):
