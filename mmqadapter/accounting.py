@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ class Tuned(Protocol):
     """What a wrapper around a frozen trunk tells about itself."""
 
     trunk: nn.Module
+    chosen: frozenset[str]
     tuning_config: dict
     fingerprint: str
 
@@ -25,6 +26,16 @@ class Tuned(Protocol):
 def tuned_backbone(model: nn.Module) -> nn.Module | None:
     """The wrapper of a frozen trunk in ``model``; None where nothing is frozen by us."""
     return next((m for m in model.modules() if isinstance(m, Tuned)), None)
+
+
+def trained_in_trunk(backbone: Any) -> dict[str, Tensor]:
+    """What of the trunk tasks change, by its name there.
+
+    What was chosen to train when the wrapper was built, even if it was frozen since, and all that
+    trains now.
+    """
+    state = backbone.trunk.state_dict(keep_vars=True)
+    return {n: t for n, t in state.items() if n in backbone.chosen or t.requires_grad}
 
 
 def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:

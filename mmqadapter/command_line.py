@@ -29,6 +29,9 @@ def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     def guarded(*args: Any, **kwargs: Any) -> int:
         try:
             return main(*args, **kwargs) or 0
+        except BrokenPipeError:  # who read our lines, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except (OSError, ValueError) as error:
             if os.environ.get(SHOW_TRACEBACK):
                 raise

@@ -91,6 +91,8 @@ def metric_change(
     cfg, model, meta, _ = _load(source, config, ema, trust)
     with TemporaryDirectory() as folder:
         cfg.work_dir = folder
+        # Not the one of this process, which trainings write their logs through.
+        cfg.visualizer = dict(type='mmengine.Visualizer', name=Path(folder).name)
         whole = Path(folder, 'whole.task.safetensors')
         save_task(model, whole, dataset_meta=meta)
         del model

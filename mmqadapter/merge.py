@@ -52,7 +52,8 @@ def merge_checkpoint(
         ValueError: Adapters that cannot merge, weights that do not fit, or a name for ``out``
             that is no ``.pth`` or lies beside ``config`` under its name.
     """
-    out, plain_path = Path(out), Path(out).with_suffix('.py')
+    out = Path(out)
+    plain_path = out.parent / f'{out.stem}.py'
     _check_names(Path(config), out, plain_path)
     cfg = load_config(config, cfg_options)
     model = build_model(cfg)

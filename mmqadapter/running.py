@@ -43,36 +43,48 @@ def training_runner(
     Args:
         cfg: A config of mmdet or mmseg, with a wrapped backbone or without. With
             ``runner_type='FlexibleRunner'`` its ``strategy`` counts.
-        resume: True for the last checkpoint in the work dir, or the path of one.
+        resume: True for the last checkpoint in the work dir, or the path of one. ``cfg.resume``
+            counts as well, and then resumes ``cfg.load_from`` where that is set, as mmengine does.
         init_task: A task file to start from.
         amp: Train in mixed precision.
 
     Raises:
         FileNotFoundError: A file or a data root that does not exist.
-        ValueError: Mixed precision without a GPU, or a strategy that does not go with something
-            else in ``cfg``.
+        ValueError: Mixed precision without a GPU, a strategy that does not go with something
+            else in ``cfg``, or a task file in place of a checkpoint.
     """
     for file in (resume, init_task):
         if isinstance(file, str) and not Path(file).is_file():
             raise FileNotFoundError(f'there is no file {file!r}; check the path.')
+    for name, file in (('resume', resume), ('load_from', cfg.get('load_from'))):
+        _require_checkpoint(name, file)
     require_data(cfg, 'train', 'val')
     cfg = exactly_resumable(cfg)
     start = _resume_from(cfg, resume)
     if init_task is not None:
         hook = dict(type='mmqadapter.InitTaskHook', task=init_task)
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     _check_precision(cfg)
     check_strategy(cfg)
     prepare_cpu(cfg)
-    if is_flexible(cfg):
-        return flexible_runner(cfg, start)
-    runner = Runner.from_cfg(cfg)
-    if start:
+    flexible = is_flexible(cfg)
+    runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
+    if start and not flexible:
         load_checkpoint(_bare(runner), start, map_location='cpu')
+    if resume and not cfg.resume:
+        runner.logger.warning(f'No checkpoint in {cfg.work_dir}: this run starts anew.')
     return runner
+
+
+def _require_checkpoint(name: str, file: Any) -> None:
+    if isinstance(file, str) and file.endswith('.safetensors'):
+        raise ValueError(
+            f'{name}={file!r} is a task file, which holds no optimiser and no trunk; start from it '
+            'with --init-task.'
+        )
 
 
 def _check_precision(cfg: Config) -> None:
@@ -86,12 +98,34 @@ def _check_precision(cfg: Config) -> None:
 
 def _resume_from(cfg: Config, resume: bool | str) -> str | None:
     """Set what ``cfg`` resumes; returns its own ``load_from``, which brought the frozen trunk."""
-    latest = resume if isinstance(resume, str) else find_latest_checkpoint(cfg.work_dir)
-    if not resume or latest is None:
-        cfg.resume = False
+    if not resume and cfg.get('resume') and cfg.get('load_from'):
         return None
-    start, cfg.load_from, cfg.resume = cfg.get('load_from'), latest, True
+    wanted = resume or bool(cfg.get('resume'))
+    latest = resume if isinstance(resume, str) else _latest(cfg.work_dir) if wanted else None
+    cfg.resume = latest is not None
+    if latest is None:
+        return None
+    start, cfg.load_from = cfg.get('load_from'), latest
     return start
+
+
+def _latest(work_dir: str) -> str | None:
+    """The last checkpoint in a work dir, which may have been moved or copied since.
+
+    Raises:
+        FileNotFoundError: It is not there any more.
+    """
+    noted = find_latest_checkpoint(work_dir)
+    if noted is None or '://' in noted:
+        return noted
+    places = [Path(work_dir, Path(noted).name), Path(noted)]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f'{str(Path(work_dir, "last_checkpoint"))!r} names {noted!r}, which is gone; name '
+            'another checkpoint (--resume FILE).'
+        )
+    return str(found)
 
 
 def _bare(runner: Runner) -> nn.Module:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 
 from mmqadapter.command_line import OURS, SHOW_TRACEBACK, user_errors
@@ -43,3 +47,15 @@ def test_the_traceback_can_be_had(monkeypatch) -> None:
 def test_our_own_bugs_are_not_hidden() -> None:
     with pytest.raises(KeyError):
         main(KeyError('x'))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path) -> None:
+    script = (
+        'import sys; from mmqadapter.command_line import user_errors\n'
+        'sys.exit(user_errors(lambda: [print("x" * 99) for _ in range(9999)] and 0)())'
+    )
+    command = (
+        f'{sys.executable} -c {shlex.quote(script)} 2>errors | head -1; echo ${{PIPESTATUS[0]}}'
+    )
+    done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == '0' and (tmp_path / 'errors').read_text() == ''

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +84,9 @@ def test_bad_calls_are_told(semantic: Run) -> None:
         predict(semantic.config, None, semantic.images)
     with pytest.raises(FileNotFoundError, match='no.pth'):
         load_model(semantic.config, 'no.pth')
+    for score in (-0.1, 2, float('nan')):
+        with pytest.raises(ValueError, match='score_thr=.* from 0 to 1'):
+            predict(semantic.config, semantic.task, semantic.images, score_thr=score)
     model = load_model(semantic.config, semantic.task)
     model.cfg.pop('test_dataloader')
     with pytest.raises(ValueError, match='test_dataloader'):
@@ -91,6 +96,30 @@ def test_bad_calls_are_told(semantic: Run) -> None:
 def test_the_device_is_a_gpu_where_there_is_one() -> None:
     assert choose_device(None).type == ('cuda' if torch.cuda.is_available() else 'cpu')
     assert choose_device('cpu') == torch.device('cpu')
+
+
+def test_an_image_that_the_model_fails_on_is_named(semantic: Run, monkeypatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError('Output size is too small')
+
+    model = load_model(semantic.config, semantic.task)
+    monkeypatch.setattr(model, 'test_step', fail)
+    with pytest.raises(ValueError, match=r'0\.jpg.*cannot be predicted.*Output size is too small'):
+        predict(model, None, semantic.images / '0.jpg')
+
+
+def test_results_do_not_overwrite_annotations(semantic: Run, tmp_path: Path) -> None:
+    model, data = load_model(semantic.config, semantic.task), tmp_path / 'data'
+    (data / 'images').mkdir(parents=True)
+    shutil.copy(semantic.images / '0.jpg', data / 'images')
+    predict(model, None, data / 'images', data)
+    truth = (data / 'labels/0.png').read_bytes()
+    (data / 'labels/0.png').write_bytes(b'mine')
+    with pytest.raises(ValueError, match="holds the images and 'labels' beside them"):
+        predict(model, None, data / 'images', data)
+    assert (data / 'labels/0.png').read_bytes() == b'mine'
+    predict(model, None, data / 'images', data / 'results')
+    assert (data / 'results/labels/0.png').read_bytes() == truth
 
 
 @pytest.fixture
@@ -109,6 +138,11 @@ def test_files_folders_and_globs(pictures: Path, monkeypatch) -> None:
     assert find_images([f'{pictures}/**/*.jpg', pictures / 'b[1].png'])[1] == folder[1]
     monkeypatch.chdir(pictures)
     assert len(find_images(['a.png', pictures / 'a.png', '*.png'])) == 2
+
+
+def test_hidden_files_of_a_folder_are_no_images(pictures: Path) -> None:
+    (pictures / '._a.png').touch()  # macOS leaves such
+    assert len(find_images([pictures])) == 2
 
 
 def test_names_that_hold_no_image_are_told(pictures: Path) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -74,3 +78,76 @@ def test_a_model_is_built_in_the_scope_of_its_config() -> None:
     for scope, names in (('mmseg', model), ('mmdet', {**model, '_scope_': 'mmseg'})):
         built = build_model(Config(dict(default_scope=scope, model=names)))
         assert type(built).__module__.startswith('mmseg.')
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
+    """``started(resume, asked, **settings)``: the config that a run begins with, and no run."""
+    begun: list[Config] = []
+
+    def begin(cfg: Config) -> Any:
+        begun.append(cfg)
+        return SimpleNamespace(logger=logging.getLogger('tests'), model=torch.nn.Identity())
+
+    monkeypatch.setattr('mmqadapter.running.Runner.from_cfg', begin)
+    monkeypatch.setattr('mmqadapter.running.load_checkpoint', lambda *args, **kwargs: None)
+    (tmp_path / 'work').mkdir()
+
+    def start(resume: bool | str = False, asked: dict | None = None, **settings: Any) -> Config:
+        cfg = Config(dict(work_dir=str(tmp_path / 'work'), **settings, **(asked or {})))
+        training_runner(cfg, resume)
+        return begun[-1]
+
+    return start
+
+
+def checkpoint(folder: Path, pointer: str | None = None) -> str:
+    """One in ``folder``, which ``last_checkpoint`` names, under ``pointer`` if that is given."""
+    folder.mkdir(exist_ok=True)
+    path = folder / 'iter_3.pth'
+    path.touch()
+    (folder / 'last_checkpoint').write_text(pointer or str(path))
+    return str(path)
+
+
+def test_the_option_resumes_the_last_checkpoint(started, tmp_path: Path) -> None:
+    last = checkpoint(tmp_path / 'work')
+    assert started(load_from='trunk.pth').resume is False
+    cfg = started(True, load_from='trunk.pth')
+    assert (cfg.resume, cfg.load_from) == (True, last)
+
+
+def test_a_config_may_ask_for_it_as_mmengine_has_it(started, tmp_path: Path) -> None:
+    last = checkpoint(tmp_path / 'work')
+    assert started(asked=dict(resume=True)).load_from == last
+    cfg = started(asked=dict(resume=True, load_from='other.pth'))
+    assert (cfg.resume, cfg.load_from) == (True, 'other.pth')
+
+
+def test_nothing_to_resume_is_told(started, caplog) -> None:
+    cfg = started(True)
+    assert cfg.resume is False and cfg.get('load_from') is None
+    assert 'No checkpoint in' in caplog.text and 'starts anew' in caplog.text
+
+
+def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:
+    elsewhere = checkpoint(tmp_path / 'first')
+    here = checkpoint(tmp_path / 'work', pointer=elsewhere)
+    assert started(True).load_from == here
+    Path(here).unlink()
+    assert started(True).load_from == elsewhere  # as with `out_dir` of the checkpoint hook
+    Path(elsewhere).unlink()
+    with pytest.raises(FileNotFoundError, match='last_checkpoint.*iter_3.pth.*which is gone'):
+        started(True)
+
+
+@pytest.mark.parametrize('place', ['resume', 'load_from'])
+def test_a_task_file_is_no_checkpoint(started, tmp_path: Path, place: str) -> None:
+    file = tmp_path / 'a.task.safetensors'
+    file.touch()
+    with pytest.raises(ValueError, match=f'{place}=.*a.task.safetensors.*--init-task'):
+        started(str(file)) if place == 'resume' else started(load_from=str(file))
+
+
+def test_settings_that_are_none(started) -> None:
+    assert started(randomness=None, custom_hooks=None).randomness == dict(seed=0)

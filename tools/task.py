@@ -193,6 +193,8 @@ def export(args: argparse.Namespace) -> None:
     """Write a task file, say which weights it holds and, where asked, what they cost."""
     given = dict(config=args.config, ema=not args.no_ema, trust=args.trust_checkpoint)
     bits = parse_head_bits(args.head_bits)
+    if Path(args.out).resolve() == Path(args.source).resolve():
+        raise ValueError(f'--out {args.out!r} is the source itself; name another file.')
     if args.check:
         require_own_config(args.config, args.trust_checkpoint)
     held = export_task(args.source, args.out, head_bits=bits, **given)

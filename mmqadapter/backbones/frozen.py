@@ -136,11 +136,14 @@ class FrozenBackbone(BaseModule):
         self.trunk.requires_grad_(False)
         blocks = list(find_blocks(self.trunk, self.family))
         idle = idle_parameters(self.trunk, self.family)
-        for parameter in chosen_parameters(self.trunk, blocks, idle, choices).values():
+        chosen = chosen_parameters(self.trunk, blocks, idle, choices)
+        for parameter in chosen.values():
             parameter.requires_grad_(True)
+        # By name, since a model may be frozen as a whole once it has trained.
+        self.chosen = frozenset(chosen)
 
     def _compute_fingerprint(self) -> str:
-        return fingerprint(identifying_weights(self.trunk, self.family))
+        return fingerprint(identifying_weights(self.trunk, self.family, self.chosen))
 
     def _fingerprint_with(self, given: Mapping[str, Tensor]) -> str | None:
         """Fingerprint once weights, by name in the trunk, are loaded; None: to be taken then."""
@@ -148,7 +151,7 @@ class FrozenBackbone(BaseModule):
         if self.trunk_dtype == torch.float32 and not sharded:
             return None
         with as_built(self.trunk) as trunk:
-            weights = identifying_weights(trunk, self.family)
+            weights = identifying_weights(trunk, self.family, self.chosen)
         if sharded and (lacking := sorted(weights.keys() - given.keys())):
             raise ValueError(
                 f'these weights have {len(given)} tensors of the trunk and lack others, such as '
@@ -177,7 +180,8 @@ class FrozenBackbone(BaseModule):
         """What of the trunk does not train, by its names in checkpoints."""
         with as_built(self.trunk) as trunk:
             state = trunk.state_dict(keep_vars=True)
-        return {f'{prefix}{name}': t for name, t in state.items() if not t.requires_grad}
+        trained = {name for name, t in state.items() if name in self.chosen or t.requires_grad}
+        return {f'{prefix}{name}': t for name, t in state.items() if name not in trained}
 
     def _insert_trunk_level(self, state_dict: dict, prefix: str) -> None:
         for key in [k for k in state_dict if k.startswith(prefix)]:

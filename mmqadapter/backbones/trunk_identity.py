@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,24 @@ from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.trunk import decoded
 
 
-def identifying_weights(trunk: nn.Module, family: BlockFamily) -> dict[str, Tensor]:
+def identifying_weights(
+    trunk: nn.Module, family: BlockFamily, chosen: Container[str]
+) -> dict[str, Tensor]:
     """Frozen parameters by name, position embeddings that loading fits to the images aside.
 
     Weights that are stored as codes are what these stand for.
+
+    Args:
+        trunk: The trunk.
+        family: Its row of the table.
+        chosen: Names of what trains in it, whether it does at the moment or not.
     """
     parameters = dict(trunk.named_parameters())
     weights = decoded({**parameters, **dict(trunk.named_buffers())})
     return {
         name: weights[name]
         for name, parameter in parameters.items()
-        if not parameter.requires_grad and name not in family.resized
+        if not parameter.requires_grad and name not in chosen and name not in family.resized
     }
 
 

@@ -56,7 +56,12 @@ def drop_incomplete(coco: dict[str, list[dict]], split: str) -> list[Problem]:
 def _unusable_keys(entry: Any, keys: dict[str, Any]) -> list[str]:
     if not isinstance(entry, dict):
         return list(keys)
-    return [key for key, kind in keys.items() if not isinstance(entry.get(key), kind)]
+    return [key for key, kind in keys.items() if not _is_a(entry.get(key), kind)]
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether ``value`` is of a kind; 1.0 names the same entry as 1."""
+    return isinstance(value, kind) or (kind is ID and isinstance(value, float) and value % 1 == 0)
 
 
 def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mmengine.config import Config
 
 from mmqadapter.checks.instances import scan_instances
+from mmqadapter.checks.outputs import output_problems
 from mmqadapter.checks.problem import ERROR, WARNING, Problem, Scan
 from mmqadapter.checks.semantic import scan_semantic
 from mmqadapter.checks.source import Source, find_sources
@@ -27,7 +29,11 @@ def check_dataset(cfg: Config) -> list[Problem]:
 
 def scan_config(cfg: Config) -> list[Scan]:
     """Scan every data set of a config; raises as :func:`check_dataset` does."""
-    return [_scan(source) for source in find_sources(cfg)]
+    first, *rest = (_scan(source) for source in find_sources(cfg))
+    if not first.classes:
+        return [first, *rest]
+    outputs = output_problems(cfg.get('model'), first.classes)
+    return [replace(first, problems=(*first.problems, *outputs)), *rest]
 
 
 def collect_problems(scans: Sequence[Scan]) -> list[Problem]:

@@ -33,9 +33,13 @@ def open_image(path: str, backend_args: dict | None = None) -> Image.Image:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as the training loader sees them: it obeys the EXIF orientation."""
+    """Width and height as the training loader sees them: it obeys the EXIF orientation.
+
+    Not that of WebP, which OpenCV leaves as it lies.
+    """
     width, height = image.size
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    turned = image.format != 'WEBP' and orientation in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)
 
 

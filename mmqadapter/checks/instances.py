@@ -42,10 +42,12 @@ def scan_instances(source: Source) -> Scan:
     problems += category_problems(coco['categories'], classes, split)
     problems += _image_problems(source, coco)
     problems += _annotation_problems(source, coco)
+    problems += _crowd_problems(coco, split)
     listed = frozenset(osp.normpath(osp.join(folder, x['file_name'])) for x in coco['images'])
     unlisted = list_images(folder, dataset.backend_args) - listed
     names = {category['id']: category['name'] for category in coco['categories']}
-    found = Counter(names.get(ann['category_id']) for ann in coco['annotations'])
+    trained = [ann for ann in coco['annotations'] if not _is_crowd(ann)]
+    found = Counter(names.get(ann['category_id']) for ann in trained)
     counts = {name: found[name] for name in classes}
     return Scan(
         split, 'instances', classes, counts, len(coco['images']), tuple(problems), listed, unlisted
@@ -106,6 +108,17 @@ def _annotation_problems(source: Source, coco: dict[str, list[dict]]) -> Iterato
     title = f'Checking {source.split} instances'
     for found in map_with_progress(check, coco['annotations'], title):
         yield from found
+
+
+def _is_crowd(ann: dict) -> bool:
+    return bool(ann.get('iscrowd'))
+
+
+def _crowd_problems(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
+    crowds = sum(map(_is_crowd, coco['annotations']))
+    if crowds:
+        message = f'{crowds} of {len(coco["annotations"])} instances have iscrowd = 1, so they '
+        yield Problem(WARNING, 'crowd instances', split, message + 'are neither learnt nor scored')
 
 
 def _check_annotation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -95,4 +95,5 @@ def _polygon_area(polygons: list, width: int, height: int) -> int:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    # An integer may be too long for a float.
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max

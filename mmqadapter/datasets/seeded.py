@@ -99,10 +99,13 @@ class SeededDataset:
 
     Args:
         dataset: the dataset or its config.
+
+    Raises:
+        ValueError: it holds no image.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = root.DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = _built(dataset) if isinstance(dataset, dict) else dataset
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -147,9 +150,22 @@ def exactly_resumable(cfg: Config) -> Config:
     if loader:
         _wrap(loader, 'dataset', SeededDataset)
         _wrap(loader, 'sampler', StampedSampler)
-    if cfg.get('randomness', {}).get('seed') is None:
-        cfg.merge_from_dict(dict(randomness=dict(seed=0)))
+    chosen = cfg.get('randomness') or {}
+    if chosen.get('seed') is None:
+        cfg.randomness = {**chosen, 'seed': 0}
     return cfg
+
+
+def _built(cfg: dict) -> Any:
+    try:
+        return root.DATASETS.build(cfg)
+    except ValueError as error:
+        if 'need at least one array' not in str(error):  # numpy's words, of mmengine's lists
+            raise
+        raise ValueError(
+            f'the training data holds no image (data_root {cfg.get("data_root")!r}, data_prefix '
+            f'{cfg.get("data_prefix")!r}); tools/check_data.py says what is wrong with it.'
+        ) from error
 
 
 def _wrap(loader: dict, key: str, wrapper: type) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from mmqadapter.accounting import tuned_backbone
+from mmqadapter.accounting import trained_in_trunk, tuned_backbone
 from mmqadapter.taskfile.head_bits import KEY, trained_bits
 from mmqadapter.taskfile.task import plain
 
@@ -40,8 +40,8 @@ def frozen_keys(model: nn.Module) -> set[str]:
         return set()
     name = next(name for name, module in model.named_modules() if module is backbone)
     prefix = f'{name}.trunk.' if name else 'trunk.'
-    trunk = backbone.get_submodule('trunk').state_dict(keep_vars=True)
-    return {prefix + key for key, tensor in trunk.items() if not tensor.requires_grad}
+    frozen = backbone.get_submodule('trunk').state_dict().keys() - trained_in_trunk(backbone)
+    return {prefix + key for key in frozen}
 
 
 def check_fits(model: nn.Module, checkpoint: dict) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmqadapter.datasets import SeededDataset, StampedSampler
@@ -76,6 +77,7 @@ class ExactResumeHook(Hook):
         if len(states) == world_size:
             self._resumed = states[rank]
         reasons = list(_obstacles(runner, checkpoint['meta'], len(states), world_size))
+        reasons += _optimiser_obstacles(runner, checkpoint)
         if reasons:
             runner.logger.warning('This run resumes, but not exactly: ' + '; '.join(reasons) + '.')
         else:
@@ -107,3 +109,24 @@ def _obstacles(runner: Runner, meta: dict, saved: int, world_size: int) -> Itera
     by_epoch = not isinstance(loop, IterBasedTrainLoop)
     if by_epoch and meta['iter'] != meta['epoch'] * len(loader):
         yield 'the checkpoint was written in the middle of an epoch, which starts again'
+
+
+def _optimiser_obstacles(runner: Runner, checkpoint: dict) -> Iterator[str]:
+    """Yield what of the optimiser an uninterrupted run, or the config, would have otherwise."""
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper):
+        return
+    if checkpoint['meta']['iter'] % wrapper._accumulative_counts:
+        yield 'the checkpoint was written while gradients were being accumulated'
+    saved = (checkpoint.get('optimizer') or {}).get('param_groups', [])
+    rates = [[_rate(group) for group in groups] for groups in (saved, wrapper.param_groups)]
+    if saved and rates[0] != rates[1]:
+        yield (
+            f'the learning rates of the checkpoint go on, such as {rates[0][0]:g}, not those of '
+            f'the config, such as {rates[1][0]:g}'
+        )
+
+
+def _rate(group: dict) -> float:
+    """The rate that a schedule starts from."""
+    return float(group.get('initial_lr', group['lr']))

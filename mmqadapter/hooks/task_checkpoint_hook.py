@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,6 +68,8 @@ class TaskCheckpointHook(CheckpointHook):
         All other hooks but those that only measure are ready then, so a missed validation can run.
         """
         super().before_train(runner)
+        self._leave_best_elsewhere()
+        self._tell_of_earlier_best(runner)
         self._best_written = self._best_score(runner)
         with as_built(runner.model) as model:
             tuned = tuned_backbone(model) is not None
@@ -146,6 +149,25 @@ class TaskCheckpointHook(CheckpointHook):
             self.file_backend, self._position = late.backend, {}
         late.remove_now(keep=self._best_files())
         self._write_best(runner)
+
+    def _leave_best_elsewhere(self) -> None:
+        """Forget best checkpoints of the run that this one goes on from, if they lie elsewhere.
+
+        mmengine removes the one before when a better one comes, in whatever folder it lies.
+        """
+        if not self._is_own(getattr(self, 'best_ckpt_path', None)):
+            self.best_ckpt_path = None
+        by_metric = getattr(self, 'best_ckpt_path_dict', {})
+        by_metric.update({name: None for name, path in by_metric.items() if not self._is_own(path)})
+
+    def _is_own(self, path: str | None) -> bool:
+        own = os.path.abspath(self.out_dir)
+        return path is None or os.path.dirname(os.path.abspath(path)) == own
+
+    def _tell_of_earlier_best(self, runner: Runner) -> None:
+        path = Path(runner.work_dir, 'best.task.safetensors')
+        if not runner._resume and path.is_file():
+            runner.logger.warning(f'{path} is of an earlier training until this one validates.')
 
     def _best_files(self) -> set[str | None]:
         """Paths of the best checkpoints; mmengine keeps one, or one for each metric."""

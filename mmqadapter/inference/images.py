@@ -64,7 +64,8 @@ def _expand(name: Path) -> list[Path]:
     if name.is_file():
         return [name]
     if name.is_dir():
-        images = sorted(p for p in name.iterdir() if p.suffix.lower() in SUFFIXES)
+        visible = (p for p in name.iterdir() if not p.name.startswith('.'))
+        images = sorted(p for p in visible if p.suffix.lower() in SUFFIXES)
         if not images:
             raise ValueError(f'the folder {str(name)!r} holds no images ({", ".join(SUFFIXES)}).')
         return images

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def predict(
         FileNotFoundError: A file that does not exist.
         ValueError: An image that cannot be read, or weights that do not fit.
     """
+    check_score(score_thr)
     paths = find_images([images] if isinstance(images, (str, os.PathLike)) else images)
     model = _ready(config, task, device, cfg_options, trust)
     writers = {} if out is None else {ALONE: ResultWriter(out, paths, model.dataset_meta)}
@@ -64,6 +66,16 @@ def predict(
         lambda data: {ALONE: model.test_step(data)}, model.cfg, paths, writers, score_thr, progress
     )
     return found.get(ALONE, [])
+
+
+def check_score(score_thr: float) -> None:
+    """Check a threshold of scores.
+
+    Raises:
+        ValueError: It is not between 0 and 1.
+    """
+    if not 0 <= score_thr <= 1:
+        raise ValueError(f'score_thr={score_thr} is no score; use a number from 0 to 1.')
 
 
 @torch.no_grad()
@@ -95,7 +107,9 @@ def predict_images(
     found: dict[str, list[Prediction]] = defaultdict(list)
     for path in track(paths, 'Predicting', disable=not progress):
         pixels = read_image(path)
-        samples = step(pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))]))
+        data = pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))])
+        with _naming(path):
+            samples = step(data)
         for name, (sample, *_) in samples.items():
             found[name].append(plain_prediction(path, sample.cpu(), score_thr))
             if name in writers:
@@ -103,6 +117,19 @@ def predict_images(
     for name, writer in writers.items():
         writer.finish(found[name])
     return dict(found)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the model say which image it is about."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise ValueError(
+            f'{str(path)!r} cannot be predicted ({error}); it may be too small or too narrow.'
+        ) from error
 
 
 def _ready(

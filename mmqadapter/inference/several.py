@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from mmqadapter.inference.images import find_images
 from mmqadapter.inference.model import load_model, name_classes
-from mmqadapter.inference.predict import predict_images
+from mmqadapter.inference.predict import check_score, predict_images
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.inference.writers import ResultWriter
 from mmqadapter.taskbank import TaskBank, TasksTogether, runs_once
@@ -57,6 +57,7 @@ def predict_tasks(
         ValueError: Two tasks of one name, or a task that does not fit the model; before anything
             is predicted.
     """
+    check_score(score_thr)
     files = task_names(tasks)
     paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     model: Any = load_model(config, tasks[0], device, cfg_options)

@@ -19,6 +19,7 @@ from mmqadapter.atomic import atomic_write
 from mmqadapter.inference.images import relative_files, result_names
 from mmqadapter.inference.prediction import Prediction
 
+RESULTS = ('labels', 'overlays', 'instances.json')
 READABLE = 800  # pixels of the shorter side of an overlay with boxes and names
 
 
@@ -29,10 +30,14 @@ class ResultWriter:
         out: Folder for ``overlays/``, ``labels/`` and ``instances.json``.
         images: All images that will come.
         meta: ``classes`` and ``palette``.
+
+    Raises:
+        ValueError: ``out`` holds the images, and a folder named like one of results beside them.
     """
 
     def __init__(self, out: str | os.PathLike, images: list[Path], meta: dict[str, Any]) -> None:
         self.out = Path(out)
+        _spare_annotations(self.out, images)
         self.meta = meta
         self.files = dict(zip(images, relative_files(images), strict=True))
         self.names = dict(zip(images, result_names(images), strict=True))
@@ -92,6 +97,17 @@ class ResultWriter:
         visualizer = DetLocalVisualizer(line_width=2, alpha=0.6)
         visualizer.dataset_meta = self.meta
         return visualizer
+
+
+def _spare_annotations(out: Path, images: Sequence[Path]) -> None:
+    """``images/`` beside ``labels/`` is how data sets are laid out, too."""
+    holds = any(Path(os.path.abspath(i)).is_relative_to(os.path.abspath(out)) for i in images)
+    there = next((name for name in RESULTS if (out / name).exists()), None)
+    if holds and there:
+        raise ValueError(
+            f'{str(out)!r} holds the images and {there!r} beside them, which the results would '
+            'overwrite; give another folder for the results (--out).'
+        )
 
 
 def _enlarged(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from mmqadapter.accounting import tuned_backbone
+from mmqadapter.accounting import trained_in_trunk, tuned_backbone
 from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeight
 
 # A dictionary of a module, and a key there.
@@ -33,7 +33,8 @@ def trunk_of(model: nn.Module) -> nn.Module:
 def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
     """The trunk's tensors that no task changes."""
     trunk = trunk_of(model)
-    return (t for t in chain(trunk.parameters(), trunk.buffers()) if not t.requires_grad)
+    trained = {id(t) for t in trained_in_trunk(tuned_backbone(model)).values()}
+    return (t for t in chain(trunk.parameters(), trunk.buffers()) if id(t) not in trained)
 
 
 def find_places(model: nn.Module) -> Iterator[Place]:

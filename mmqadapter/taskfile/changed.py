@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from mmqadapter.accounting import tuned_backbone
+from mmqadapter.accounting import trained_in_trunk, tuned_backbone
 from mmqadapter.quant import Layer, latent_of
 
 # What wrappers call their only child.
@@ -46,9 +46,9 @@ def changed_state(model: nn.Module) -> dict[str, Tensor]:
     """
     backbone = find_backbone(model)
     left_out = {id(p) for p in backbone.adapters.parameters()}
-    left_out |= {
-        id(t) for t in backbone.trunk.state_dict(keep_vars=True).values() if not t.requires_grad
-    }
+    trained = trained_in_trunk(backbone).keys()
+    trunk = backbone.trunk.state_dict(keep_vars=True)
+    left_out |= {id(tensor) for name, tensor in trunk.items() if name not in trained}
     state = model.state_dict(keep_vars=True)
     return {name: tensor for name, tensor in state.items() if id(tensor) not in left_out}
 

@@ -25,6 +25,8 @@ VERSION = 2
 # One key, because safetensors keeps several in no fixed order.
 KEY = 'mmqadapter'
 SUFFIX = '.safetensors'  # which tools know task files by
+CHECKPOINTS = ('.pth', '.pt', '.ckpt')
+CHECKPOINT = 'make one of a training checkpoint with tools/task.py export'
 REMEDY = 'copy or download it again, or export it again from the training checkpoint'
 
 
@@ -76,8 +78,9 @@ def read_content(path: str | os.PathLike) -> TaskContent:
             # Copies: what is mapped changes, or is gone, with a file that is overwritten in place.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
+        remedy = CHECKPOINT if Path(path).suffix in CHECKPOINTS else REMEDY
         raise ValueError(
-            f'{str(path)!r} is truncated or damaged ({one_line(error)}); {REMEDY}.'
+            f'{str(path)!r} is truncated or damaged ({one_line(error)}), or no task file; {remedy}.'
         ) from error
     expected = metadata.pop('sha256', None)
     if expected != _digest(metadata, tensors):

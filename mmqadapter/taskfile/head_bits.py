@@ -156,7 +156,8 @@ def _layer(layers: Mapping[str, Layer], name: str) -> Layer:
 def _expected(layers: Mapping[str, Layer]) -> str:
     if not layers:
         return 'there is none'
-    ends = dict.fromkeys([next(iter(layers)), next(reversed(layers))])
+    names = list(layers)
+    ends = dict.fromkeys([names[0], names[-1]])
     return f'a regex has to match a whole name, such as {" or ".join(map(repr, ends))}'
 
 

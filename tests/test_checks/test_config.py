@@ -99,3 +99,10 @@ def test_configs_without_usable_data_are_refused(tmp_path: Path) -> None:
         check_dataset(config(dict(type='NoSuchDataset')))
     with pytest.raises(ValueError, match='is a BareDataset; the check knows'):
         check_dataset(config(dict(type='BareDataset', data_root=str(tmp_path))))
+
+
+def test_a_model_with_too_few_outputs_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, 'train', 0, 1)
+    cfg = config(leaf(tmp_path, 'train'))
+    cfg.model = dict(decode_head=dict(num_classes=1))
+    assert [problem.kind for problem in check_dataset(cfg)] == ['class without output']

@@ -149,3 +149,20 @@ def test_the_nuclei_data_are_sound(real_data: Path) -> None:
     cfg.default_scope = 'mmdet'
     assert check_dataset(cfg) == []
     assert [scan.counts['nucleus'] for scan in scan_config(cfg)] == [2740, 1061]
+
+
+def test_crowds_are_no_instances_to_learn_from(tmp_path: Path) -> None:
+    content = edit(lambda c: c['annotations'][0].update(iscrowd=1))
+    problems = check_dataset(write(tmp_path, train=content))
+    assert [(x.severity, x.kind) for x in problems] == [
+        ('error', 'class only in val'),
+        ('warning', 'crowd instances'),
+    ]
+    assert '1 of 2 instances have iscrowd = 1' in problems[1].message
+
+
+def test_whole_numbers_may_be_floats(tmp_path: Path) -> None:
+    content = edit(lambda c: c['annotations'][0].update(image_id=1.0, category_id=10.0))
+    assert check_dataset(write(tmp_path, train=content)) == []
+    content = edit(lambda c: c['annotations'][0].update(image_id=1.5))
+    assert 'incomplete entry' in {x.kind for x in check_dataset(write(tmp_path, train=content))}

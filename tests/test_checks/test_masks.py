@@ -66,3 +66,8 @@ def test_a_bad_mask_says_why(bad: object, message: str) -> None:
 def test_box_faults(bbox: list, area: float, message: str) -> None:
     fault = box_fault(dict(bbox=bbox, area=area), 8, 8)
     assert message in fault and bool(fault) == bool(message)
+
+
+def test_a_number_that_is_too_long_is_no_box() -> None:
+    box = dict(bbox=[10**400, 1, 4, 4], area=16)
+    assert 'is not four finite numbers' in box_fault(box, 12, 8)

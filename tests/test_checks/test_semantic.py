@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmqadapter.checks.config import check_dataset, scan_config
 from mmqadapter.checks.problem import Problem
+from mmqadapter.inference.images import read_image
 
 pytest.importorskip('mmseg')
 
@@ -108,6 +109,19 @@ def test_a_photo_turned_by_exif_has_the_turned_size(sound: Path) -> None:
     exif[0x0112] = 6
     Image.new('RGB', (6, 8)).save(sound / 'images/train/a.jpg', exif=exif)
     assert check_dataset(config(sound)) == []
+
+
+def test_a_webp_is_read_as_it_lies(sound: Path) -> None:
+    """OpenCV, which the training loader reads with, does not turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = sound / 'images/train/a.webp'
+    for size, kinds in (((8, 6), []), ((6, 8), ['size mismatch'])):
+        Image.new('RGB', size).save(path, exif=exif)
+        height, width = read_image(path).shape[:2]
+        assert (width, height) == size
+        problems = check_dataset(config(sound, img_suffix='.webp'))
+        assert [x.kind for x in problems if x.kind == 'size mismatch'] == kinds
 
 
 def test_a_palette_mask_counts_its_indices(sound: Path) -> None:

@@ -124,6 +124,14 @@ def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
     cfg.randomness = dict(seed=7)
     train(cfg, resume=checkpoint)
     assert 'the seed was 0 and is 7' in ''.join(capfd.readouterr())
+    cfg = tiny('rate')
+    cfg.optim_wrapper.optimizer.lr *= 2
+    train(cfg, resume=checkpoint)
+    assert 'the learning rates of the checkpoint go on' in ''.join(capfd.readouterr())
+    cfg = tiny('accumulated')
+    cfg.optim_wrapper.accumulative_counts = 2
+    train(cfg, resume=checkpoint)
+    assert 'while gradients were being accumulated' in ''.join(capfd.readouterr())
 
 
 def test_every_rank_takes_its_own_state(monkeypatch):

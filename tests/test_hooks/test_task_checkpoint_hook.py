@@ -154,3 +154,26 @@ def test_resume_without_a_path_finds_the_last_checkpoint(tiny, train, tmp_path, 
     cfg = tiny()
     cfg.merge_from_dict(dict(resume=True, experiment_name='again'))
     assert train(cfg).iter == 6
+
+
+def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(
+    tiny, train, tmp_path, saved_tasks
+):
+    cfg = tiny('first')
+    cfg.train_cfg.max_iters = 3
+    cfg.default_hooks.checkpoint.save_best = 'toy/mIoU'
+    cfg.val_evaluator.scores = [0.1]
+    train(cfg)
+    (best,) = (tmp_path / 'first').glob('best_*.pth')
+    cfg = tiny('second')
+    cfg.default_hooks.checkpoint.save_best = 'toy/mIoU'
+    cfg.val_evaluator.scores = [0.2]
+    train(cfg, resume=tmp_path / 'first/iter_3.pth')
+    assert best.exists() and len(list((tmp_path / 'second').glob('best_*.pth'))) == 1
+
+
+def test_the_best_task_of_an_earlier_training_is_told(tiny, train, tmp_path, saved_tasks, capfd):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/best.task.safetensors').touch()
+    train(tiny())
+    assert 'is of an earlier training until this one validates' in ''.join(capfd.readouterr())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter import load_task, save_task
+from mmqadapter import inspect_task, load_task, save_task
 from mmqadapter.quant import quantized_weights
 
 Build = Callable[..., nn.Module]
@@ -71,3 +71,24 @@ def test_the_state_of_a_folded_model_loads_exactly(
     load_task(folded, path)
     fresh.load_state_dict(folded.state_dict())
     torch.testing.assert_close(outputs(fresh), outputs(trained), rtol=1e-3, atol=1e-3)
+
+
+def test_a_model_that_was_frozen_as_a_whole_saves_and_loads_all_of_its_task(
+    build: Build, train: Train, outputs: Outputs, path: Path
+) -> None:
+    wrapper = dict(type='mmqadapter.FrozenBackbone', train='norm')
+    trained = train(build(wrapper=wrapper))
+    save_task(trained, path)
+    whole = path.read_bytes()
+    save_task(trained.requires_grad_(False), path)
+    assert path.read_bytes() == whole
+    fresh = build(wrapper=wrapper).requires_grad_(False)
+    load_task(fresh, path)
+    assert torch.equal(outputs(fresh), outputs(trained))
+
+
+def test_what_was_made_to_train_later_is_saved_too(build: Build, train: Train, path: Path) -> None:
+    model = build()
+    model.backbone.trunk.model.norm.requires_grad_(True)
+    save_task(train(model), path)
+    assert 'backbone.trunk.model.norm.weight' in inspect_task(path)['tensors']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def test_export_refuses(
         'export', upernet.task, '--out', out, '--config', upernet.config, *words
     )
     assert status == 1 and text in told and not out.exists()
+
+
+def test_the_source_is_not_written_over(few: Run, run_task, tmp_path: Path) -> None:
+    shutil.copy(few.task, tmp_path / 'a.task.safetensors')
+    before = (tmp_path / 'a.task.safetensors').read_bytes()
+    status, _, told = run_task(
+        'export', tmp_path / 'a.task.safetensors', '--config', few.config, '--head-bits', 1,
+        '--out', tmp_path / 'x/../a.task.safetensors',
+    )  # fmt: skip
+    assert status == 1 and 'is the source itself' in told
+    assert (tmp_path / 'a.task.safetensors').read_bytes() == before
 
 
 def test_a_task_file_needs_a_config(upernet: Run, run_task, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ classes = ('background', 'object')  # pixel value 0, 1, ...; 255 is ignored
 img_suffix = '.jpg'
 seg_map_suffix = '.png'
 crop_size = (512, 512)  # height, width in pixels; smaller needs less memory
-batch_size = 4
+batch_size = 4  # 2 at least for each GPU: the head normalises over a batch
 
 metainfo = dict(classes=classes)
 scale = (4 * crop_size[1], crop_size[0])  # the shorter side of an image becomes that of the crop
