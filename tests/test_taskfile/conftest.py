@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,14 @@ def build_net(tiny_timm_vit: Callable[..., dict]) -> Callable[..., Net]:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What saving warns of."""
+    """What saving warns of, in the log of the run."""
     texts: list[str] = []
-    monkeypatch.setattr('mmqadapter.taskfile.head.print_log', lambda text, **_: texts.append(text))
+
+    def note(text: str, logger: str, level: int) -> None:
+        assert (logger, level) == ('current', logging.WARNING)
+        texts.append(text)
+
+    monkeypatch.setattr('mmqadapter.taskfile.head.print_log', note)
     return texts
 
 

@@ -15,7 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from mmqadapter.taskfile.format import VERSION, TaskContent, read_content, write_content
+from mmqadapter.taskfile.format import (
+    VERSION,
+    TaskContent,
+    read_content,
+    require_suffix,
+    write_content,
+)
 
 METADATA = {
     'version': VERSION,
@@ -198,3 +204,18 @@ def test_a_failing_write_leaves_the_old_file(
 def test_a_missing_folder_is_made(tmp_path: Path, content: TaskContent) -> None:
     write_content(tmp_path / 'new' / 'folder' / 'a', content)
     assert read_content(tmp_path / 'new' / 'folder' / 'a').metadata == content.metadata
+
+
+def test_tools_write_what_they_will_know_as_a_task_file() -> None:
+    require_suffix('runs/a.task.safetensors')
+    with pytest.raises(
+        ValueError, match=r"'a\.task' would not be known.*end in \.task\.safetensors"
+    ):
+        require_suffix('a.task')
+
+
+def test_a_checkpoint_in_place_of_a_task_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / 'iter_1.pth'
+    torch.save({'state_dict': {}}, path)
+    with pytest.raises(ValueError, match=r'or no task file; make one .* tools/task\.py export'):
+        read_content(path)

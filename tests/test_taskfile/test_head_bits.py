@@ -11,7 +11,7 @@ import torch
 from quantized_models import BITS_OF, PATTERNS, Net, images, make, out, train
 from torch import nn
 
-from mmqadapter.quant import gaussian_codebook
+from mmqadapter.quant import attached, gaussian_codebook
 from mmqadapter.taskfile.head_bits import (
     check_head_bits,
     check_spread,
@@ -152,5 +152,16 @@ class TestTraining:
             check_spread(net)
 
     def test_a_layer_of_another_model_is_refused(self, net: Net) -> None:
-        with pytest.raises(ValueError, match="quantised in 'head.other', which the model does not"):
+        text = (
+            "quantised in 'head.other', which the model does not .*the config that they came from"
+        )
+        with pytest.raises(ValueError, match=text):
             train_quantized(net, {'head.other': 4})
+
+    def test_a_weight_that_something_else_reads_has_one_form(self, net: Net) -> None:
+        net.names = nn.Embedding(5, 8)
+        net.names.weight = net.head.classify.weight
+        train_quantized(net, {'head.classify': 4})
+        assert [a.module for a in attached(net) if a.parameter == 'weight'] == [
+            'neck.up', 'head.reduce', 'head.norm', 'head.bottleneck', 'head.classify',
+        ]  # fmt: skip

@@ -28,6 +28,7 @@ def test_codes_statistics_and_the_rest(build_net: Build, path: Path, bits: int) 
     buffers = 2 * 8 * 4 + 8
     head = weights * bits // 8 + 4 * channels + 2 * (biases + norm + level) + buffers
     info = inspect_task(path)
+    assert 'head' not in info  # the tree of names, which `tensors` tells
     assert info['bytes']['head'] == head
     assert info['bytes']['file'] < head + info['bytes']['adapters'] + 2048
     assert info['version'] == 2 and info['head_bits'] == 16
