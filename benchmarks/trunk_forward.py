@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from mmqadapter.accounting import stored_weights
 from mmqadapter.atomic import atomic_write
 from mmqadapter.backbones import FrozenBackbone
 
@@ -87,8 +88,8 @@ class Measured:
         return [one.float() for one in maps]
 
     def megabytes(self) -> float:
-        """Of the parameters."""
-        return sum(p.nbytes for p in self.net.parameters()) / 1e6
+        """Of the parameters, and of codes in their place."""
+        return sum(t.nbytes for t in stored_weights(self.net)) / 1e6
 
     def peak_megabytes(self) -> float | None:
         """Of GPU memory during a forward, beyond what was there; None on a CPU."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -52,20 +53,26 @@ def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:
     return {part: tally for part, tally in counts.items() if sum(tally.values())}
 
 
+def stored_weights(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, and weights of a frozen trunk that are codes of 8 bits."""
+    codes = (buffer for buffer in module.buffers() if buffer.dtype == torch.int8)
+    return chain(module.parameters(), codes)
+
+
 def _tally(module: nn.Module) -> dict[str, int]:
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return {
         'trainable': trainable,
-        'frozen': sum(p.numel() for p in module.parameters()) - trainable,
+        'frozen': sum(t.numel() for t in stored_weights(module)) - trainable,
     }
 
 
 class SavedBytes:
-    """Bytes of distinct storages that went through ``save_for_backward``, parameters excluded."""
+    """Bytes of distinct storages that went through ``save_for_backward``, weights excluded."""
 
     def __init__(self, model: nn.Module) -> None:
         self.total = 0
-        self._seen = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        self._seen = {p.untyped_storage().data_ptr() for p in stored_weights(model)}
         # Held while counting, so that no address is used twice.
         self._storages: list[torch.UntypedStorage] = []
 

@@ -12,6 +12,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
+from mmqadapter.accounting import stored_weights
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
 from mmqadapter.backbones.presets import chosen_parameters
@@ -190,7 +191,7 @@ class FrozenBackbone(BaseModule):
 
     def _log_summary(self, what: str) -> None:
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        total = sum(p.numel() for p in self.trunk.parameters())
+        total = sum(t.numel() for t in stored_weights(self.trunk))
         print_log(
             f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,} in '
             f'{str(self.trunk_dtype).removeprefix("torch.")}.',

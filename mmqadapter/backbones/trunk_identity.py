@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.taskfile.fingerprint import fingerprint
-from mmqadapter.trunk import decoded
+from mmqadapter.trunk import code_names, decoded
 
 
 def identifying_weights(
@@ -26,11 +26,9 @@ def identifying_weights(
     """
     parameters = dict(trunk.named_parameters())
     weights = decoded({**parameters, **dict(trunk.named_buffers())})
-    return {
-        name: weights[name]
-        for name, parameter in parameters.items()
-        if not parameter.requires_grad and name not in chosen and name not in family.resized
-    }
+    frozen = {n for n, p in parameters.items() if not p.requires_grad and n not in chosen}
+    names = frozen.union(code_names(trunk)).difference(family.resized)
+    return {name: weights[name] for name in weights if name in names}
 
 
 def holds(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:

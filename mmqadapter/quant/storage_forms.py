@@ -66,11 +66,11 @@ def attached(model: nn.Module) -> Iterator[Attached]:
             yield Attached(name, module, parameter, form)
 
 
-def latent_of(holder: nn.Module, parameter: str) -> nn.Parameter:
-    """The parameter itself, behind a storage form where it has one."""
-    if parameter in holder._parameters:
-        return holder.get_parameter(parameter)
-    return holder.get_parameter(f'parametrizations.{parameter}.original')
+def latent_of(holder: nn.Module, parameter: str) -> Any:
+    """The parameter itself, behind a storage form where it has one; or a buffer of its name."""
+    if parametrize.is_parametrized(holder, parameter):
+        return holder.get_parameter(f'parametrizations.{parameter}.original')
+    return getattr(holder, parameter)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from mmqadapter.trunk.compiled import CompiledForward, compile_modules
 from mmqadapter.trunk.fused_packed import FusedPackedAttention
 from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, FusedWindowAttention
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
-from mmqadapter.trunk.int8_linear import Int8Linear, decoded
+from mmqadapter.trunk.int8_linear import Int8Linear, code_names, decoded
 from mmqadapter.trunk.kept import forget_kept
 from mmqadapter.trunk.piecewise import PiecewiseForward, run_in_pieces
 from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
@@ -22,6 +22,7 @@ __all__ = [
     'HalfBlock',
     'Int8Linear',
     'PiecewiseForward',
+    'code_names',
     'compile_modules',
     'compute_as',
     'decoded',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ SCALE = 'weight_scale'
 class Int8Linear(Way):
     """A frozen linear layer: int8 codes (C_out, C_in), a float32 scale for each output channel.
 
-    Codes and scales are plain tensors of the module, so that what moves, copies, saves or
-    broadcasts modules does it with these. A float weight in a checkpoint is encoded as it is
-    loaded.
+    Codes and scales are buffers, so that what moves, copies or saves modules does it with these,
+    while what takes the mean or the average of parameters, as mmengine's ``init_weights`` does,
+    meets none that has no mean. A float weight in a checkpoint is encoded as it is loaded.
     """
 
     weight: Tensor
@@ -51,9 +51,16 @@ def store_int8(layer: nn.Linear) -> None:
         ValueError: torchao is not installed.
     """
     codes, scale = _encode(layer.weight.detach())
-    layer.weight = nn.Parameter(codes, requires_grad=False)
+    del layer.weight
+    layer.register_buffer('weight', codes)
     layer.register_buffer(SCALE, scale)
     compute_as(layer, Int8Linear)
+
+
+def code_names(module: nn.Module) -> Iterator[str]:
+    """Names of the weights in a module that are codes."""
+    layers = ((n, m) for n, m in module.named_modules() if isinstance(m, Int8Linear))
+    return (f'{name}.weight' if name else 'weight' for name, _ in layers)
 
 
 def decoded(state: Mapping[str, Tensor], keep: Container[str] = ()) -> dict[str, Tensor]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.model import ExponentialMovingAverage
+from mmengine.model import ExponentialMovingAverage, Sequential
 from nets import ADAPTERS, backward, bare, images, randomize, segmentor
 from torch import Tensor, distributed, nn
 
 from mmqadapter import load_task, save_task
+from mmqadapter.accounting import part_counts, saved_for_backward
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
 
 Factory = Callable[..., dict]
@@ -77,7 +78,7 @@ def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, fused: boo
 def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
     """The fused projection and the MLP of each block; what trains is no code."""
     net, rest = (half(tiny_backbone(), trunk_dtype=d) for d in ('int8', 'bfloat16'))
-    codes = {n for n, p in net.named_parameters() if p.dtype == torch.int8}
+    codes = {n for n, b in net.named_buffers() if b.dtype == torch.int8}
     assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
     stored = {n: p.dtype for n, p in rest.named_parameters()}
     assert {stored[name] for name in codes} == {torch.bfloat16}
@@ -325,3 +326,23 @@ def test_attention_gets_its_inputs_in_a_row(
     monkeypatch.setattr(nn.functional, 'multi_head_attention_forward', noted)
     half(tiny_mmseg_vit(), trunk_dtype=trunk_dtype)(images())
     assert len(seen) >= 3 and all(seen)
+
+
+@pytest.mark.parametrize('trunk_dtype', [*ERROR, 'float32'])
+def test_a_model_of_mmengine_starts_with_it(tiny_backbone: Factory, trunk_dtype: str) -> None:
+    """Its ``init_weights`` takes the mean of every parameter, before a runner trains."""
+    net = half(tiny_backbone(), 'adapted', trunk_dtype=trunk_dtype)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    Sequential(net).init_weights()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_codes_count_as_weights(tiny_backbone: Factory) -> None:
+    codes, floats = (half(tiny_backbone(), 'adapted', trunk_dtype=d) for d in ('int8', 'bfloat16'))
+    assert part_counts(nn.ModuleDict({'a': codes})) == part_counts(nn.ModuleDict({'a': floats}))
+    kept = []
+    for net in (codes, floats):
+        with saved_for_backward(net) as saved:
+            net(images())
+        kept.append(saved.total)
+    assert kept[0] < 1.05 * kept[1]  # the codes themselves are no part of it
