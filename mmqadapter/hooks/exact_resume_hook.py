@@ -119,7 +119,9 @@ def _optimiser_obstacles(runner: Runner, checkpoint: dict) -> Iterator[str]:
     if checkpoint['meta']['iter'] % wrapper._accumulative_counts:
         yield 'the checkpoint was written while gradients were being accumulated'
     saved = (checkpoint.get('optimizer') or {}).get('param_groups', [])
-    rates = [[_rate(group) for group in groups] for groups in (saved, wrapper.param_groups)]
+    # Not the wrapper's groups: it adds one that is there for the log alone.
+    own = wrapper.optimizer.param_groups
+    rates = [[_rate(group) for group in groups] for groups in (saved, own)]
     if saved and rates[0] != rates[1]:
         yield (
             f'the learning rates of the checkpoint go on, such as {rates[0][0]:g}, not those of '

@@ -104,10 +104,15 @@ def test_checkpoint_loads_without_running_code(tiny, train, tmp_path):
 
 
 def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
-    train(tiny('whole'))
+    def config(name):
+        cfg = tiny(name)
+        cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'head': dict(lr_mult=0.5)})
+        return cfg
+
+    train(config('whole'))
     checkpoint = tmp_path / 'whole' / 'iter_3.pth'
     capfd.readouterr()
-    cfg = tiny('exact')
+    cfg = config('exact')
     cfg.log_level = 'INFO'
     train(cfg, resume=checkpoint)
     assert 'resumes exactly: random states of 1 rank' in ''.join(capfd.readouterr())
@@ -116,19 +121,19 @@ def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
     states = content.pop('random_states')
     torch.save(content, tmp_path / 'none.pth')
     torch.save(dict(content, random_states=states * 2), tmp_path / 'two.pth')
-    train(tiny('none'), resume=tmp_path / 'none.pth')
+    train(config('none'), resume=tmp_path / 'none.pth')
     assert 'no random states' in ''.join(capfd.readouterr())
-    train(tiny('two'), resume=tmp_path / 'two.pth')
+    train(config('two'), resume=tmp_path / 'two.pth')
     assert 'of 2 process(es), this run has 1' in ''.join(capfd.readouterr())
-    cfg = tiny('seed')
+    cfg = config('seed')
     cfg.randomness = dict(seed=7)
     train(cfg, resume=checkpoint)
     assert 'the seed was 0 and is 7' in ''.join(capfd.readouterr())
-    cfg = tiny('rate')
+    cfg = config('rate')
     cfg.optim_wrapper.optimizer.lr *= 2
     train(cfg, resume=checkpoint)
     assert 'the learning rates of the checkpoint go on' in ''.join(capfd.readouterr())
-    cfg = tiny('accumulated')
+    cfg = config('accumulated')
     cfg.optim_wrapper.accumulative_counts = 2
     train(cfg, resume=checkpoint)
     assert 'while gradients were being accumulated' in ''.join(capfd.readouterr())
