@@ -26,8 +26,11 @@ from backbone_cost import METHODS, NETS, Measured
 from rich.console import Console
 from rich.progress import track
 
+from mmqadapter.benchmark.drawing import COLOURS
+
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 COSTS = {'step_seconds': 'seconds a step', 'saved_bytes': 'bytes kept for backward'}
 
@@ -116,17 +119,30 @@ def markdown(rows: list[dict]) -> str:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Costs along the axes, on logarithmic scales."""
+    """Costs along the axes, on logarithmic scales; a method has one colour in all of them."""
     axes = list(dict.fromkeys(row['axis'] for row in rows))
+    methods = list(dict.fromkeys(row['method'] for row in rows))
     figure, panels = plt.subplots(len(COSTS), len(axes), figsize=(4 * len(axes), 6), squeeze=False)
     for row in rows:
         panel = panels[list(COSTS).index(row['cost'])][axes.index(row['axis'])]
         if min(row['y']) > 0:
-            panel.loglog(row['x'], row['y'], marker='o', label=row['method'])
+            colour = COLOURS[methods.index(row['method'])]
+            panel.loglog(row['x'], row['y'], marker='o', color=colour, label=row['method'])
         panel.set(xlabel=row['axis'], ylabel=COSTS[row['cost']])
+        panel.set_xticks(row['x'], [_short(x) for x in row['x']])
+        panel.minorticks_off()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _short(y)))
     panels[0][0].legend(frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
+
+
+def _short(number: float) -> str:
+    """Such as 590k or 27M."""
+    power = next((p for p in (9, 6, 3) if number >= 10**p), 0)
+    unit = {0: '', 3: 'k', 6: 'M', 9: 'G'}[power]
+    return f'{number / 10**power:.0f}{unit}' if number >= 10 else f'{number:.2g}'
 
 
 def main() -> None:

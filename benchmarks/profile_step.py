@@ -36,7 +36,7 @@ PARTS = {
     'attention': r'blocks\.\d+\.attn',
     'MLP': r'blocks\.\d+\.(ffn|mlp)',
     'merging': r'stages\.\d+\.downsample',
-    'highway: adapters': r'adapters\.highway\..*\.adapter',
+    'highway: cells with adapters': r'adapters\.highway\.stages\.\d+\.\d+',
     'highway: merging': r'adapters\.highway\.mergings?\.\d+',
     'highway: norms': r'adapters\.highway\.norms\.\d+',
     'in-path adapters': r'adapters\.(?!highway)\w+\.\w+',
