@@ -100,6 +100,13 @@ def test_decoded_adapters_give_the_same_output_bit_for_bit(bits: int, granularit
     assert all(torch.equal(again[name], blob) for name, blob in blobs.items())
 
 
+def test_decoded_weights_have_the_dtype_of_the_model() -> None:
+    blobs = encode_adapters(adapters(1))
+    fresh = adapters(1).double()
+    decode_adapters(fresh, blobs, trainable=False)
+    assert all(y.dtype == torch.float64 for y in run(fresh, torch.randn(7, 16).double()))
+
+
 def test_a_copy_of_folded_adapters_is_folded() -> None:
     module, x = adapters(1), torch.randn(7, 16)
     blobs = encode_adapters(module)

@@ -92,6 +92,15 @@ def test_further_training_starts_near_it(build_net: Build, path: Path) -> None:
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
 
 
+def test_1_bit_goes_on_from_the_same_weights(build_net: Build, path: Path) -> None:
+    trained, again = train(build_net(1)), build_net(1)
+    save_task(trained, path)
+    load_task(again, path, trainable=True)
+    for name in BITS_OF:
+        found, expected = (net.get_submodule(name).weight.detach() for net in (again, trained))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_float_task_starts_training_at_few_bits(build_net: Build, path: Path) -> None:
     trained, fresh = train(build_net()), build_net(4)
     save_task(trained, path)
