@@ -157,7 +157,7 @@ def peft(folder: Path) -> None:
 
 
 def predictions(folder: Path) -> None:
-    image = folder / 'a.jpg'
+    image = Path('elsewhere/a.jpg')
     found = Prediction(image, shape=(4, 4), labels=None, instances=[])
     ResultWriter(folder, [image], {'classes': ['one']}).finish([found])
 
