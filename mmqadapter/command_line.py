@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import DictAction
 
 SHOW_TRACEBACK = 'MMQADAPTER_TRACEBACK'
+INTERRUPTED = 130
 # The package, and the tools beside it in a checkout.
 OURS = (Path(__file__).parent, Path(__file__).parents[1] / 'tools')
 
@@ -22,13 +23,17 @@ def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     """Let ``main`` tell a ``ValueError`` or an ``OSError`` in one line and return 1.
 
     With the environment variable MMQADAPTER_TRACEBACK set the error passes through; a line that
-    comes from another library says so.
+    comes from another library says so. An interruption (Ctrl-C) is told as well and returns 130,
+    as of any program.
     """
 
     @functools.wraps(main)
     def guarded(*args: Any, **kwargs: Any) -> int:
         try:
             return main(*args, **kwargs) or 0
+        except KeyboardInterrupt:
+            print('Interrupted.', file=sys.stderr)
+            return INTERRUPTED
         except BrokenPipeError:  # who read our lines, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0

@@ -11,7 +11,7 @@ from mmqadapter.quant import GaussianQuantizer
 
 
 @user_errors
-def main(error: Exception | None = None, status: int | None = None) -> int | None:
+def main(error: BaseException | None = None, status: int | None = None) -> int | None:
     if error is not None:
         raise error
     return status
@@ -59,3 +59,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path) -> None:
     )
     done = subprocess.run(['bash', '-c', command], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == '0' and (tmp_path / 'errors').read_text() == ''
+
+
+def test_an_interruption_is_one_line(capsys) -> None:
+    assert main(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == 'Interrupted.\n'
