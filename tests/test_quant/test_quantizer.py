@@ -180,8 +180,12 @@ BROKEN = {
 def test_a_weight_without_a_spread_is_refused(kind: str, granularity: str) -> None:
     quantizer = GaussianQuantizer(1, granularity=granularity)
     for use in (quantizer, quantizer.encode):
-        with pytest.raises(ValueError, match='cannot be quantised: .* constant, NaN or inf'):
+        with pytest.raises(
+            ValueError, match='cannot be quantised: .* constant, NaN or inf'
+        ) as told:
             use(BROKEN[kind])
+        assert 'Initialise it with random values; if it broke during training,' in str(told.value)
+        assert "granularity='channel' needs two weights or more for each output." in str(told.value)
 
 
 def test_one_constant_channel_is_refused() -> None:
@@ -218,3 +222,36 @@ def test_training_after_a_first_use_in_inference_mode() -> None:
         quantizer(weight)
     quantizer(weight).square().sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize('bits', BITS)
+def test_small_weights_are_stored_as_training_has_them(bits: int) -> None:
+    """Where what guards the division counts."""
+    quantizer, weight = GaussianQuantizer(bits), torch.randn(64, 64) * 3e-5
+    assert torch.equal(quantizer.decode(quantizer.encode(weight)), quantizer(weight))
+
+
+def test_backward_keeps_a_byte_a_weight_besides_the_weights() -> None:
+    kept: list[Tensor] = []
+    weight = nn.Parameter(torch.randn(8, 6))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        GaussianQuantizer(4)(weight)
+    large = [tensor for tensor in kept if tensor.numel() >= weight.numel()]
+    assert sorted(str(tensor.dtype) for tensor in large) == ['torch.float32', 'torch.uint8']
+
+
+def test_a_folded_quantizer_adds_nothing_to_checkpoints() -> None:
+    quantizer, weight = GaussianQuantizer(1), torch.randn(4, 3)
+    quantizer.fold(quantizer.encode(weight), weight)
+    assert quantizer.state_dict() == {} and torch.equal(quantizer(weight), quantizer(weight + 1))
+
+
+def test_what_no_weight_is_encoded_to_is_refused() -> None:
+    quantizer = GaussianQuantizer(2, granularity='channel')
+    sound = quantizer.encode(torch.randn(3, 8))
+    quantizer.check(sound)
+    flat, still = sound.codes.clone(), sound.std.clone()
+    flat[1], still[2] = 2, 0
+    for bad in (Encoded(flat, sound.mean, sound.std), Encoded(sound.codes, sound.mean, still)):
+        with pytest.raises(ValueError, match='^a quantised weight that does not vary was never'):
+            quantizer.check(bad)
