@@ -120,13 +120,9 @@ def _optimiser_obstacles(runner: Runner, checkpoint: dict) -> Iterator[str]:
         yield 'the checkpoint was written while gradients were being accumulated'
     saved = (checkpoint.get('optimizer') or {}).get('param_groups', [])
     # Not the wrapper's groups: it adds one that is there for the log alone.
-    own = wrapper.optimizer.param_groups
-    rates = [[_rate(group) for group in groups] for groups in (saved, own)]
-    if saved and rates[0] != rates[1]:
-        yield (
-            f'the learning rates of the checkpoint go on, such as {rates[0][0]:g}, not those of '
-            f'the config, such as {rates[1][0]:g}'
-        )
+    pairs = zip(map(_rate, saved), map(_rate, wrapper.optimizer.param_groups), strict=False)
+    for before, now in [pair for pair in pairs if pair[0] != pair[1]][:1]:
+        yield f'the learning rates of the checkpoint go on, such as {before:g} where {now:g} is set'
 
 
 def _rate(group: dict) -> float:
