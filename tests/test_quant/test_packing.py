@@ -69,7 +69,9 @@ def test_no_codes_take_no_bytes() -> None:
 
 @pytest.mark.parametrize(('bits', 'code'), [(1, 2), (2, 4), (4, 16), (8, 256), (2, -1)])
 def test_codes_that_do_not_fit_are_refused(bits: int, code: int) -> None:
-    with pytest.raises(ValueError, match=rf'codes span .*{code}.*; {bits} bits hold 0\.\.'):
+    with pytest.raises(
+        ValueError, match=rf'codes span .*{code}.*; {bits} bits hold 0\.\.{2**bits - 1}\.'
+    ):
         pack(torch.tensor([0, code]), bits)
 
 

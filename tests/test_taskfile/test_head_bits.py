@@ -40,6 +40,9 @@ class TestPatterns:
         assert layer_bits(net, {'neck.*': 1})['head.bottleneck'] == 16
         assert layer_bits(net, {'.*neck.*': 1})['head.bottleneck'] == 1
 
+    def test_16_bits_are_no_codes(self, net: Net) -> None:
+        assert layer_bits(net, {'head.*': 16}) == dict.fromkeys(BITS_OF, 16)
+
     def test_one_number_is_for_all(self, net: Net) -> None:
         assert layer_bits(net, 2) == dict.fromkeys(BITS_OF, 2)
 
@@ -61,6 +64,7 @@ class TestPatterns:
             ({'backbone.*': 4}, 'matches no linear or convolutional layer'),
             ({'head.*': 3}, r"'head\.\*': 3 bits are not supported; use 1, 2, 4, 8 or 16"),
             ({'head.*': 32}, 'use 1, 2, 4, 8 or 16'),
+            ({'head.*': 17}, 'use 1, 2, 4, 8 or 16'),
             ({'head.(': 4}, r"'head\.\(' is no regular expression"),
             ({}, 'no layer is named; give patterns'),
             (5, 'head_bits=5 is not supported; use 32 or 16, or 8, 4, 2 or 1'),

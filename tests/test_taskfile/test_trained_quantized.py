@@ -92,6 +92,12 @@ def test_further_training_starts_near_it(build_net: Build, path: Path) -> None:
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
 
 
+def test_what_trained_at_16_bits_is_stored_so(build_net: Build, path: Path) -> None:
+    save_task(train(build_net({'head.*': 16})), path)
+    info = inspect_task(path)
+    assert info['head_bits'] == 16 and info['tensors']['head.level'][0] == 'torch.float16'
+
+
 def test_1_bit_goes_on_from_the_same_weights(build_net: Build, path: Path) -> None:
     trained, again = train(build_net(1)), build_net(1)
     save_task(trained, path)
