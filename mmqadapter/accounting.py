@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,14 @@ def tuned_backbone(model: nn.Module) -> nn.Module | None:
     return next((m for m in model.modules() if isinstance(m, Tuned)), None)
 
 
-def trained_in_trunk(backbone: Any) -> dict[str, Tensor]:
-    """What of the trunk tasks change, by its name there.
+def trained_in_trunk(trunk: nn.Module, chosen: Container[str]) -> dict[str, Tensor]:
+    """What of a trunk tasks change, by its name there.
 
     What was chosen to train when the wrapper was built, even if it was frozen since, and all that
     trains now.
     """
-    state = backbone.trunk.state_dict(keep_vars=True)
-    return {n: t for n, t in state.items() if n in backbone.chosen or t.requires_grad}
+    state = trunk.state_dict(keep_vars=True)
+    return {n: t for n, t in state.items() if n in chosen or t.requires_grad}
 
 
 def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:

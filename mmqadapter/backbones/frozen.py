@@ -12,7 +12,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
-from mmqadapter.accounting import stored_weights
+from mmqadapter.accounting import stored_weights, trained_in_trunk
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
 from mmqadapter.backbones.presets import chosen_parameters
@@ -181,7 +181,7 @@ class FrozenBackbone(BaseModule):
         """What of the trunk does not train, by its names in checkpoints."""
         with as_built(self.trunk) as trunk:
             state = trunk.state_dict(keep_vars=True)
-        trained = {name for name, t in state.items() if name in self.chosen or t.requires_grad}
+            trained = trained_in_trunk(trunk, self.chosen)
         return {f'{prefix}{name}': t for name, t in state.items() if name not in trained}
 
     def _insert_trunk_level(self, state_dict: dict, prefix: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from mmqadapter.accounting import trained_in_trunk, tuned_backbone
@@ -35,13 +37,13 @@ def frozen_keys(model: nn.Module) -> set[str]:
 
     Buffers count as frozen: the trunk stays in eval mode.
     """
-    backbone = tuned_backbone(model)
+    backbone: Any = tuned_backbone(model)
     if backbone is None:
         return set()
     name = next(name for name, module in model.named_modules() if module is backbone)
     prefix = f'{name}.trunk.' if name else 'trunk.'
-    frozen = backbone.get_submodule('trunk').state_dict().keys() - trained_in_trunk(backbone)
-    return {prefix + key for key in frozen}
+    trained = trained_in_trunk(backbone.trunk, backbone.chosen)
+    return {prefix + key for key in backbone.trunk.state_dict().keys() - trained}
 
 
 def check_fits(model: nn.Module, checkpoint: dict) -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from mmqadapter.accounting import trained_in_trunk, tuned_backbone
+from mmqadapter.accounting import Tuned, trained_in_trunk, tuned_backbone
 from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeight
 
 # A dictionary of a module, and a key there.
@@ -32,8 +32,9 @@ def trunk_of(model: nn.Module) -> nn.Module:
 
 def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
     """The trunk's tensors that no task changes."""
-    trunk = trunk_of(model)
-    trained = {id(t) for t in trained_in_trunk(tuned_backbone(model)).values()}
+    trunk, backbone = trunk_of(model), tuned_backbone(model)
+    assert isinstance(backbone, Tuned)
+    trained = {id(t) for t in trained_in_trunk(trunk, backbone.chosen).values()}
     return (t for t in chain(trunk.parameters(), trunk.buffers()) if id(t) not in trained)
 
 

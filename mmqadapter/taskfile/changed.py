@@ -46,7 +46,7 @@ def changed_state(model: nn.Module) -> dict[str, Tensor]:
     """
     backbone = find_backbone(model)
     left_out = {id(p) for p in backbone.adapters.parameters()}
-    trained = trained_in_trunk(backbone).keys()
+    trained = trained_in_trunk(backbone.trunk, backbone.chosen).keys()
     trunk = backbone.trunk.state_dict(keep_vars=True)
     left_out |= {id(tensor) for name, tensor in trunk.items() if name not in trained}
     state = model.state_dict(keep_vars=True)
