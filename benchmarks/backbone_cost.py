@@ -1,4 +1,4 @@
-"""Memory and time of a backbone alone: full, frozen, in-path adapters, highway.
+"""Memory and time of a backbone alone: full, frozen, in-path adapters, PEFT's LoRA, highway.
 
 python benchmarks/backbone_cost.py --out benchmarks/results/backbone_cost
 
@@ -15,11 +15,12 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 import mmdet.models.backbones  # noqa: F401  (registers the nets)
+import peft
 import torch
 from mmengine.registry import MODELS
 from rich.console import Console
@@ -40,12 +41,38 @@ DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='JoinedCell')
 
-FAST = dict(saved_taps='half', fused_attention=True, piecewise_mlp=True)
+ADAPTFORMER = dict(type='AdaptFormer', width=64)
+LORA = dict(type='LoRA', rank=8, targets='qkv')
+
+FAST = dict(fused_attention=True, piecewise_mlp=True, packed_weights=True)
 FASTER = dict(FAST, trunk_dtype='bfloat16')
+
+
+@MODELS.register_module()
+class PeftBackbone(nn.Module):
+    """A net with LoRA by Hugging Face PEFT on the fused projections of its attention.
+
+    Args:
+        backbone: Config of the net.
+        rank: Of the products.
+    """
+
+    def __init__(self, backbone: dict, rank: int) -> None:
+        super().__init__()
+        config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=['qkv'])
+        self.trunk = peft.inject_adapter_in_model(config, MODELS.build(backbone))
+
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        return self.trunk(x)
 
 
 def _wrapped(kind: str, **options: object) -> Callable[[dict], dict]:
     return lambda net: dict(type=f'mmqadapter.{kind}', backbone=net, **options)
+
+
+def _highway(**options: object) -> Callable[[dict], dict]:
+    return _wrapped('HighwayBackbone', **options)
 
 
 METHODS: dict[str, Callable[[dict], dict]] = {
@@ -53,19 +80,25 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'full, recomputed': lambda net: dict(net, with_cp=True),
     'frozen': _wrapped('FrozenBackbone'),
     'partial-1': _wrapped('FrozenBackbone', train='partial-1'),
-    'adaptformer-64': _wrapped('AdaptedBackbone', adapter=dict(type='AdaptFormer', width=64)),
-    'highway, float': _wrapped('HighwayBackbone', adapter=DUAL),
-    'highway, half': _wrapped('HighwayBackbone', adapter=DUAL, saved_taps='half'),
-    'highway, int8': _wrapped('HighwayBackbone', adapter=DUAL, saved_taps='int8'),
-    'highway, 1 bit': _wrapped('HighwayBackbone', adapter=DUAL, quantizer=ONE_BIT),
-    'joined cell, float': _wrapped('HighwayBackbone', **JOINED),
-    'joined cell, half': _wrapped('HighwayBackbone', **JOINED, saved_taps='half'),
-    'joined cell, 1 bit': _wrapped('HighwayBackbone', **JOINED, quantizer=ONE_BIT),
-    'joined cell, stem': _wrapped('HighwayBackbone', **JOINED, stem='ConvStem'),
-    'highway, half, fast trunk': _wrapped('HighwayBackbone', adapter=DUAL, **FAST),
-    'highway, half, fast trunk, bfloat16': _wrapped('HighwayBackbone', adapter=DUAL, **FASTER),
-    'joined cell, half, fast trunk': _wrapped('HighwayBackbone', **JOINED, **FAST),
-    'joined cell, half, fast trunk, bfloat16': _wrapped('HighwayBackbone', **JOINED, **FASTER),
+    'lora-8 of PEFT': lambda net: dict(type='PeftBackbone', backbone=net, rank=8),
+    'lora-8': _wrapped('AdaptedBackbone', adapter=LORA),
+    'lora-8, fast trunk': _wrapped('AdaptedBackbone', adapter=LORA, **FAST),
+    'adaptformer-64': _wrapped('AdaptedBackbone', adapter=ADAPTFORMER),
+    'adaptformer-64, fast trunk': _wrapped('AdaptedBackbone', adapter=ADAPTFORMER, **FAST),
+    'highway, float': _highway(adapter=DUAL),
+    'highway, half': _highway(adapter=DUAL, saved_taps='half'),
+    'highway, int8': _highway(adapter=DUAL, saved_taps='int8'),
+    'highway, 1 bit': _highway(adapter=DUAL, quantizer=ONE_BIT),
+    'joined cell, float': _highway(**JOINED),
+    'joined cell, half': _highway(**JOINED, saved_taps='half'),
+    'joined cell, 1 bit': _highway(**JOINED, quantizer=ONE_BIT),
+    'joined cell, stem': _highway(**JOINED, stem='ConvStem'),
+    'frozen, fast trunk': _wrapped('FrozenBackbone', **FAST),
+    'frozen, fast trunk, bfloat16': _wrapped('FrozenBackbone', **FASTER),
+    'highway, half, fast trunk': _highway(adapter=DUAL, saved_taps='half', **FAST),
+    'highway, half, fast trunk, bfloat16': _highway(adapter=DUAL, saved_taps='half', **FASTER),
+    'joined cell, half, fast trunk': _highway(**JOINED, saved_taps='half', **FAST),
+    'joined cell, half, fast trunk, bfloat16': _highway(**JOINED, saved_taps='half', **FASTER),
 }
 
 

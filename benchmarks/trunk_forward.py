@@ -53,6 +53,8 @@ WAYS: dict[str, dict] = {
     'fused': dict(fused_attention=True),
     'fused, compiled': dict(fused_attention=True, compiled_mlp=True),
     'fused, in pieces': dict(fused_attention=True, piecewise_mlp=True),
+    'fused, in pieces, packed': dict(fused_attention=True, piecewise_mlp=True, packed_weights=True),
+    'packed': dict(packed_weights=True),
     'bfloat16 trunk': dict(trunk_dtype='bfloat16'),
     'bfloat16 trunk, fused': dict(trunk_dtype='bfloat16', fused_attention=True),
     'bfloat16 trunk, fused, compiled': dict(
@@ -60,6 +62,9 @@ WAYS: dict[str, dict] = {
     ),
     'bfloat16 trunk, fused, in pieces': dict(
         trunk_dtype='bfloat16', fused_attention=True, piecewise_mlp=True
+    ),
+    'bfloat16 trunk, fused, in pieces, packed': dict(
+        trunk_dtype='bfloat16', fused_attention=True, piecewise_mlp=True, packed_weights=True
     ),
     'int8 trunk': dict(trunk_dtype='int8'),
     'int8 trunk, fused': dict(trunk_dtype='int8', fused_attention=True),

@@ -30,6 +30,7 @@ class AdaptedBackbone(FrozenBackbone):
         fused_attention: See :class:`FrozenBackbone`.
         compiled_mlp: See :class:`FrozenBackbone`.
         piecewise_mlp: See :class:`FrozenBackbone`.
+        packed_weights: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter or quantiser, or ``blocks`` that match nothing.
@@ -46,8 +47,9 @@ class AdaptedBackbone(FrozenBackbone):
         fused_attention: bool = False,
         compiled_mlp: bool = False,
         piecewise_mlp: bool = False,
+        packed_weights: bool = False,
     ) -> None:
-        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp
+        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp, packed_weights
         super().__init__(backbone, (), trunk_drop_path, *faster)
         chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
         # A neck and head built later then start the same with and without adapters.

@@ -20,7 +20,7 @@ def quantize_adapters(wrapper: Any, args: tuple) -> None:
     does not survive; then those on the highway alone, if there is one.
     """
     adapters = wrapper.adapters
-    if not adapters:
+    if next(quantized_weights(adapters), None) is None:
         return
     if not recomputes(wrapper.trunk):
         quantize_together(adapters)

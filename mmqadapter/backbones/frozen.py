@@ -26,6 +26,7 @@ from mmqadapter.trunk import (
     decoded,
     forget_kept,
     fuse_attention,
+    pack_weights,
     parse_dtype,
     run_in_pieces,
     store_blocks,
@@ -69,6 +70,7 @@ class FrozenBackbone(BaseModule):
         fused_attention: bool = False,
         compiled_mlp: bool = False,
         piecewise_mlp: bool = False,
+        packed_weights: bool = False,
     ) -> None:
         super().__init__()
         self.trunk_dtype = parse_dtype(trunk_dtype)
@@ -91,6 +93,8 @@ class FrozenBackbone(BaseModule):
             compile_modules(mlps)
         if piecewise_mlp:
             run_in_pieces(mlps)
+        if packed_weights:
+            pack_weights(self.trunk)
         self.register_forward_pre_hook(quantize_adapters)
         self.train()  # a new module trains: this puts the trunk in eval mode
 

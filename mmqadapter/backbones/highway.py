@@ -56,6 +56,7 @@ class HighwayBackbone(FrozenBackbone):
         fused_attention: See :class:`FrozenBackbone`.
         compiled_mlp: See :class:`FrozenBackbone`.
         piecewise_mlp: See :class:`FrozenBackbone`.
+        packed_weights: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
@@ -78,12 +79,13 @@ class HighwayBackbone(FrozenBackbone):
         fused_attention: bool = False,
         compiled_mlp: bool = False,
         piecewise_mlp: bool = False,
+        packed_weights: bool = False,
     ) -> None:
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
-        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp
+        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp, packed_weights
         super().__init__(backbone, (), trunk_drop_path, *faster)
         plan = plan_blocks(self.trunk, self.family)
         in_path = _last(plan, inpath_blocks)

@@ -38,12 +38,14 @@ class TrunkRun:
         self._gradients = False
         self._autocast = Autocast()
         self._in_path = False
+        self._dtype: torch.dtype | None = None
         self._waiting: list[tuple[Event, tuple]] = []
 
     def __call__(self, trunk: nn.Module, images: Tensor) -> Sequence[Any]:
         """Maps (B, C_i, H_i, W_i) of images (B, 3, H, W); of several highways a list of maps."""
         self._gradients, self._in_path = torch.is_grad_enabled(), False
         self._autocast = Autocast.now(images.device.type)
+        self._dtype = next((p.dtype for p in self.highway.parameters()), None)
         self._stream = stream = self.highway.start(images)
         try:
             with torch.no_grad():
@@ -69,9 +71,7 @@ class TrunkRun:
 
     def _as_read(self, tokens: Tensor) -> Tensor:
         """In the highway's dtype, which a block in half precision may not have, or autocast's."""
-        if self._autocast.enabled:
-            return tokens
-        return tokens.to(next(self.highway.parameters(), tokens).dtype)
+        return tokens if self._autocast.enabled else tokens.to(self._dtype)
 
     def start_in_path(self, module: nn.Module, args: tuple) -> None:
         """Pre-hook of the first in-path block; the mode ends with the trunk's."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mmqadapter.adapters import TokenAdapter
 from mmqadapter.adapters.grid import Grid
-from mmqadapter.highway.residual import Residual
+from mmqadapter.highway.residual import Change, Residual
 from mmqadapter.registry import MODELS, build_own
 
 
@@ -33,12 +33,21 @@ class Cell(nn.Module):
         ``h`` is the stream before, whose memory the new one takes in training, or of shape
         (1, 1, 1).
         """
-        place = (grid,) if self.adapter.spatial else ()
-        return self.residual(h, self.adapter, self.read(h, tap), *place)
+        return self.residual(h, self.adapter, self.read(h, tap), *self._place(grid))
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
         """Input of the adapter, shape and dtype of ``tap``; it alone is kept for backward."""
         raise NotImplementedError
+
+    def change(self, tap: Tensor, grid: Grid) -> Change | None:
+        """What is added after the tap, for :func:`add_changes`, if that does not depend on ``h``.
+
+        None if it does, and where no gradients are wanted: call the cell.
+        """
+        return None
+
+    def _place(self, grid: Grid) -> tuple[Grid, ...]:
+        return (grid,) if self.adapter.spatial else ()
 
 
 @MODELS.register_module()
@@ -48,6 +57,10 @@ class ParallelCell(Cell):
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
         """The tap."""
         return tap
+
+    def change(self, tap: Tensor, grid: Grid) -> Change | None:
+        """A(tap), to be added with others."""
+        return self.residual.change(self.adapter, tap, *self._place(grid))
 
 
 @MODELS.register_module()

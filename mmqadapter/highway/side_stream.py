@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from mmqadapter.adapters.grid import Grid, grid_tokens, to_map
+from mmqadapter.highway.residual import Change, add_changes
 
 
 class Highway(nn.Module):
@@ -45,7 +47,8 @@ class SideStream:
 
     Each call takes the stage, tokens (B, L, C) and the grid (H, W); class and register tokens,
     which come first, are skipped. Tokens are used at once and not kept (but by an adapter, for
-    backward). A tap's tokens carry no graph.
+    backward). A tap's tokens carry no graph. What cells add that do not read the stream is added
+    where the stream is needed next, all in one.
     """
 
     def __init__(self, highway: Highway, start: Tensor) -> None:
@@ -54,6 +57,7 @@ class SideStream:
         self._mergings = highway.mergings
         self._norms = iter(highway.norms)
         self._maps: list[Tensor] = []
+        self._changes: list[Change] = []
 
     def tap(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Let the next cell of the stage read a tap."""
@@ -63,16 +67,27 @@ class SideStream:
                 f'the side stream has {self._h.shape[1]} tokens, the trunk {tap.shape[1]} in stage '
                 f'{stage}: only merging of 2 x 2 tokens is known; use strides of 2 between stages.'
             )
-        self._h = next(self._cells[stage])(self._h, tap, grid)
+        cell: Any = next(self._cells[stage])
+        change = cell.change(tap, grid)
+        if change is None:
+            self._h = cell(self._settled(), tap, grid)
+        else:
+            self._changes.append(change)
 
     def merge(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Go to the next stage; ``tokens`` are the trunk's stream at the end of this one."""
-        self._h = self._mergings[stage](self._h, grid_tokens(tokens, grid), grid)
+        self._h = self._mergings[stage](self._settled(), grid_tokens(tokens, grid), grid)
 
     def output(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Join the trunk's stream where it gives a map, before its own norm."""
+        self._h = self._settled()
         joined = grid_tokens(tokens, grid) + self._h.to(tokens.dtype)
         self._maps.append(to_map(next(self._norms)(joined), grid))
+
+    def _settled(self) -> Tensor:
+        """The stream with what cells have given to be added together."""
+        changes, self._changes = self._changes, []
+        return add_changes(self._h, changes) if changes else self._h
 
     def finish(self) -> Sequence[Tensor]:
         """One map (B, C, H, W) per output."""

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from mmqadapter.quant import settle
 
 WRAPPERS = ('FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone')
+FASTER = ('fused_attention', 'compiled_mlp', 'piecewise_mlp', 'packed_weights')
 
 
 class PlainSegmentor(nn.Module):
@@ -56,7 +57,7 @@ def fold_weights(model: nn.Module) -> None:
 def stock_trunk(cfg: Config) -> Config:
     """A copy of ``cfg`` whose trunks compute as the stock nets do, in float32.
 
-    Fused attention gives the same within rounding. A task fits a trunk whatever its dtype is.
+    Faster ways give the same within rounding. A task fits a trunk whatever its dtype is.
     """
     content = cfg.to_dict()
     content['model'] = _stock(content['model'])
@@ -70,5 +71,5 @@ def _stock(value: Any) -> Any:
         return value
     changed = {name: _stock(item) for name, item in value.items()}
     if str(value.get('type')).rpartition('.')[2] in WRAPPERS:
-        changed.update(fused_attention=False, trunk_dtype='float32')
+        changed.update(dict.fromkeys(FASTER, False), trunk_dtype='float32')
     return changed

@@ -7,6 +7,7 @@ from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, 
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
 from mmqadapter.trunk.int8_linear import Int8Linear, code_names, decoded
 from mmqadapter.trunk.kept import forget_kept
+from mmqadapter.trunk.packed_linear import PackedLinear, pack_weights
 from mmqadapter.trunk.piecewise import PiecewiseForward, run_in_pieces
 from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
 
@@ -21,6 +22,7 @@ __all__ = [
     'FusedWindowAttention',
     'HalfBlock',
     'Int8Linear',
+    'PackedLinear',
     'PiecewiseForward',
     'code_names',
     'compile_modules',
@@ -28,6 +30,7 @@ __all__ = [
     'decoded',
     'forget_kept',
     'fuse_attention',
+    'pack_weights',
     'parse_dtype',
     'run_in_pieces',
     'store_blocks',

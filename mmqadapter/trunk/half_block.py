@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mmqadapter.trunk.fused_packed import ContiguousAttention
-from mmqadapter.trunk.int8_linear import store_int8
+from mmqadapter.trunk.int8_linear import is_float_linear, store_int8
 from mmqadapter.trunk.ways import Way, compute_as
 
 SINGLE = torch.float32
@@ -66,7 +65,7 @@ def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
     half = COMPUTED_IN.get(dtype, dtype)
     for block in blocks if dtype != SINGLE else ():
         for module in block.modules():
-            if dtype == torch.int8 and _is_plain(module) and not module.weight.requires_grad:
+            if dtype == torch.int8 and is_float_linear(module) and not module.weight.requires_grad:
                 store_int8(module)
             if isinstance(module, MATRICES):
                 _cast_frozen(module, half)
@@ -76,12 +75,6 @@ def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
                 compute_as(module, ContiguousAttention)
         block.half_dtype = half
         compute_as(block, HalfBlock)
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Whether it is a linear layer that is called, and not one whose weight others read."""
-    packed = isinstance(module, NonDynamicallyQuantizableLinear)
-    return isinstance(module, nn.Linear) and not packed
 
 
 def _cast_frozen(module: nn.Module, dtype: torch.dtype) -> None:

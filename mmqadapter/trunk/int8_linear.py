@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mmqadapter.trunk.autocast import Autocast
 from mmqadapter.trunk.ways import Way, compute_as
@@ -55,6 +56,13 @@ def store_int8(layer: nn.Linear) -> None:
     layer.register_buffer('weight', codes)
     layer.register_buffer(SCALE, scale)
     compute_as(layer, Int8Linear)
+
+
+def is_float_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is a linear layer that is called, with a weight of numbers."""
+    # PyTorch's packed attention reads the weight of its output layer and never calls it.
+    other = (NonDynamicallyQuantizableLinear, Int8Linear)
+    return isinstance(module, nn.Linear) and not isinstance(module, other)
 
 
 def code_names(module: nn.Module) -> Iterator[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Kept:
     """A tensor made from another one, kept until that changes, moves or is cast.
 
-    A deep copy starts empty. What is written through ``.data`` goes unnoticed, see
+    A copy, pickled or deep, starts empty. What is written through ``.data`` goes unnoticed, see
     :func:`forget_kept`.
     """
 
@@ -20,8 +20,8 @@ class Kept:
         self._key: tuple | None = None
         self._value = torch.empty(0)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
-        return Kept()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Kept, ()
 
     def forget(self) -> None:
         """Make it anew when it is next asked for."""

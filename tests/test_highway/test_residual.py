@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmqadapter.accounting import saved_for_backward
 from mmqadapter.adapters import TokenAdapter, build_adapter
-from mmqadapter.highway import SAVED_TAPS, Residual
+from mmqadapter.highway import SAVED_TAPS, Residual, add_changes
 from mmqadapter.quant import quantize_together
 
 GRID = (5, 6)
@@ -73,6 +73,55 @@ def test_weights_quantised_beforehand_get_their_gradients(bits: int) -> None:
     added = Residual(SAVED_TAPS['float'])(h, module, x)
     for one, other in zip(gradients(module, added, []), expected, strict=True):
         assert (one - other).norm() <= 1e-5 * other.norm()
+
+
+CONFIGS = [mark for mark in ADAPTERS.args[1] if mark['type'] not in ('ConvAdapter', 'Mona')]
+
+
+@pytest.mark.parametrize('bits', [1, 32])
+@pytest.mark.parametrize('start', [(2, 30, 32), (1, 1, 1)], ids=str)
+def test_changes_together_are_those_one_after_another(bits: int, start: tuple[int, ...]) -> None:
+    modules = nn.ModuleList(adapter(config, bits) for config in CONFIGS)
+    h, taps = torch.randn(start, requires_grad=True), tokens(len(modules))
+    taps[1].requires_grad_()
+    plain = h + sum(module(x) for module, x in zip(modules, taps, strict=True))
+    expected = gradients(modules, plain, [h, taps[1]])
+    residual = Residual(SAVED_TAPS['float'])
+    changes = [residual.change(module, x) for module, x in zip(modules, taps, strict=True)]
+    added = add_changes(h.clone(), changes)
+    torch.testing.assert_close(added, plain, rtol=1e-4, atol=1e-4)
+    for one, other in zip(gradients(modules, added, [h, taps[1]]), expected, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm()
+
+
+@pytest.mark.parametrize('name', SAVED_TAPS)
+def test_of_changes_together_the_inputs_alone_are_kept(name: str) -> None:
+    modules = nn.ModuleList(adapter(dict(type='DualLowRankAdapter')) for _ in range(3))
+    h, *taps = tokens(4)
+    residual = Residual(SAVED_TAPS[name])
+    with saved_for_backward(modules) as saved:
+        changes = [residual.change(module, x) for module, x in zip(modules, taps, strict=True)]
+        add_changes(h, changes)
+    assert saved.total == 3 * 60 * {'float': 4 * 32, 'half': 2 * 32, 'int8': 32 + 4}[name]
+
+
+def test_equal_gradients_of_biases_do_not_share_memory() -> None:
+    modules = [adapter(dict(type='SequentialAdapter', width=8)) for _ in range(2)]
+    residual, (h, *taps) = Residual(SAVED_TAPS['float']), tokens(3)
+    changes = [residual.change(module, x) for module, x in zip(modules, taps, strict=True)]
+    add_changes(h, changes).sum().backward()
+    first, second = (module.up.bias.grad for module in modules)
+    assert torch.equal(first, second)
+    first.zero_()
+    assert second.any()
+
+
+def test_a_frozen_projection_takes_no_gradient() -> None:
+    module, (h, x) = adapter(dict(type='SequentialAdapter', width=8)), tokens()
+    module.up.requires_grad_(False)
+    Residual(SAVED_TAPS['float'])(h, module, x).sum().backward()
+    assert module.up.bias.grad is None and module.up.weight.grad is None
+    assert module.down.weight.grad.any()
 
 
 def test_the_stream_is_changed_where_it_lies() -> None:

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from mmqadapter.adapters import SequentialAdapter
 from mmqadapter.highway import (
     SAVED_TAPS,
+    Cell,
     Highway,
+    JoinedCell,
     LowRankMerging,
     NoStem,
     ParallelCell,
@@ -101,15 +103,36 @@ def test_no_tap_is_held_but_by_its_adapter(saved: str, alive: bool) -> None:
 
 
 def test_float16_changes_add_up_in_float32() -> None:
-    class Small(nn.Module):
+    class Small(Cell):
         def forward(self, h: Tensor, tap: Tensor, grid: tuple[int, int]) -> Tensor:
             return h + tap
 
-    stream = Highway([[Small() for _ in range(1001)]], [], [nn.Identity()], NO_STEM).start(IMAGES)
+    cells = [Small(cell(1).adapter, cell(1).residual) for _ in range(1001)]
+    stream = Highway([cells], [], [nn.Identity()], NO_STEM).start(IMAGES)
     for value in [1000.0] + 1000 * [0.1]:
         stream.tap(0, torch.full((1, 1, 1), value).half(), (1, 1))
     stream.output(0, torch.zeros(1, 1, 1), (1, 1))
     assert stream.finish()[0].item() == pytest.approx(1100, abs=0.1)
+
+
+@pytest.mark.parametrize('kinds', [(ParallelCell, JoinedCell, ParallelCell), 2 * (ParallelCell,)])
+def test_cells_that_wait_and_cells_that_read_the_stream(kinds: tuple[type[Cell], ...]) -> None:
+    cells = [kind(cell(4).adapter, cell(4).residual) for kind in kinds]
+    stream = Highway([cells], [], 2 * [nn.Identity()], NO_STEM).start(IMAGES)
+    h, taps = torch.zeros(1, 1, 1), torch.randn(len(cells), 2, 12, 4)
+    for one, tap in zip(cells, taps, strict=True):
+        stream.tap(0, tap, GRID)
+        h = h + one.adapter(one.read(h, tap))
+    stream.output(0, torch.zeros(2, 12, 4), GRID)
+    stream.output(0, torch.zeros(2, 12, 4), GRID)
+    expected = h.transpose(1, 2).unflatten(2, GRID)
+    for found in stream.finish():
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    wanted = [p for one in cells for p in one.parameters()]
+    weights = torch.randn(expected.shape)
+    exact = torch.autograd.grad((2 * expected * weights).sum(), wanted)
+    found = torch.autograd.grad(sum((m * weights).sum() for m in stream.finish()), wanted)
+    torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-4)
 
 
 def test_maps_have_the_trunks_dtype() -> None:

@@ -1,0 +1,85 @@
+"""packed_weights: every linear layer, maps and gradients as the stock net's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from nets import backward, bare, images, randomize, trained, wrap
+from torch import nn
+
+from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
+from mmqadapter.trunk import PackedLinear
+from mmqadapter.trunk.packed_linear import packs
+
+Factory = Callable[..., dict]
+HIGHWAY = dict(adapter=dict(type='ConvAdapter', width=4), taps='stream', cell='JoinedCell')
+pytestmark = pytest.mark.skipif(not packs(), reason='this PyTorch comes without oneDNN')
+
+
+def layers(net: nn.Module) -> set[str]:
+    return {name for name, m in net.named_modules() if isinstance(m, PackedLinear)}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('others', [{}, dict(fused_attention=True, piecewise_mlp=True)], ids=len)
+def test_equals_the_stock_net(tiny_backbone: Factory, others: dict) -> None:
+    net = FrozenBackbone(tiny_backbone(), packed_weights=True, **others)
+    stock = bare(tiny_backbone())
+    net.load_state_dict(stock.state_dict())
+    for size in ((64, 64), (48, 80)):
+        for one, other in zip(net(images(*size)), stock(images(*size)), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
+    net = FrozenBackbone(tiny_backbone(), packed_weights=True)
+    plain = FrozenBackbone(tiny_backbone())
+    linear = {name for name, m in plain.named_modules() if isinstance(m, nn.Linear)}
+    called = {name for name in linear if not name.endswith('attn.out_proj')}
+    assert layers(net) == called != set()
+    assert net.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_what_trains_and_codes_are_left_out(tiny_mmdet_swin: Factory) -> None:
+    net = FrozenBackbone(tiny_mmdet_swin(), train=['qkv.bias'], packed_weights=True)
+    assert layers(net) and not any(name.endswith('qkv') for name in layers(net))
+    pytest.importorskip('torchao', reason='torchao is not installed; `make env` brings it')
+    net = FrozenBackbone(tiny_mmdet_swin(), trunk_dtype='int8', packed_weights=True)
+    assert not any('blocks' in name for name in layers(net))
+
+
+@pytest.mark.parametrize('adapter', ['adaptformer', 'sequential', 'lora-qkv'])
+def test_gradients_in_path(tiny_backbone: Factory, adapter: str) -> None:
+    found = backward(trained(tiny_backbone(), adapter, packed_weights=True))
+    expected = backward(trained(tiny_backbone(), adapter))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('options', [{}, dict(trunk_dtype='bfloat16')], ids=str)
+def test_gradients_of_a_highway(tiny_backbone: Factory, options: dict[str, Any]) -> None:
+    gradients = []
+    for packed in (False, True):
+        torch.manual_seed(0)
+        net = HighwayBackbone(tiny_backbone(), **HIGHWAY, **options, packed_weights=packed)
+        net.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
+        randomize(net.adapters)
+        gradients.append(backward(net))
+    for name, gradient in gradients[0].items():
+        tolerance = 5e-2 if options else 1e-4
+        size = 1 if gradient is None else float(gradient.abs().max())
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=0, atol=tolerance * size)
+
+
+def test_a_task_from_one_loads_into_the_other(tiny_mmdet_swin: Factory) -> None:
+    one = trained(tiny_mmdet_swin(), packed_weights=True).eval()
+    other = wrap(tiny_mmdet_swin()).eval()
+    assert one.fingerprint == other.fingerprint
+    one(images())
+    other.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        for a, b in zip(one(images()), other(images()), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
