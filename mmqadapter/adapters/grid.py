@@ -27,23 +27,34 @@ def grid_tokens(tokens: Tensor, grid: Grid) -> Tensor:
     return tokens[:, leading:] if leading else tokens
 
 
-def to_patches(tokens: Tensor, grid: Grid, order: str) -> Tensor:
+def to_patches(tokens: Tensor, grid: Grid) -> Tensor:
     """Neighbours side by side in each token: (B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), 4 C).
 
-    Odd grids are padded with zeros at the bottom and right.
+    The 4 C values lie as row, column, channel, from slow to fast. Odd grids are padded with zeros
+    at the bottom and right.
 
     Args:
         tokens: Tokens of the grid alone.
         grid: Height and width.
-        order: How the 4 C values lie, from slow to fast: ``'row column channel'`` in any order.
     """
     (batch, _, channels), (height, width) = tokens.shape, grid
     x = tokens.reshape(batch, height, width, channels)
     x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
     x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # B, H/2, row, W/2, column, C
-    axes = {'row': 2, 'column': 4, 'channel': 5}
-    x = x.permute(0, 1, 3, *(axes[name] for name in order.split()))
-    return x.reshape(batch, -1, 4 * channels)
+    return x.transpose(2, 3).reshape(batch, -1, 4 * channels)
+
+
+def patch_weights(weight: Tensor, order: str) -> Tensor:
+    """Weights (..., 4 C) for :func:`to_patches`, of those for patches that lie in another order.
+
+    Args:
+        weight: The last axis belongs to the values of a patch.
+        order: How these lie, from slow to fast: ``'row column channel'`` in any order.
+    """
+    names, sizes = order.split(), {'row': 2, 'column': 2, 'channel': weight.shape[-1] // 4}
+    axes = [names.index(name) - 3 for name in ('row', 'column', 'channel')]
+    leading = range(weight.ndim - 1)
+    return weight.unflatten(-1, [sizes[n] for n in names]).permute(*leading, *axes).flatten(-3)
 
 
 def as_map(tokens: Tensor, grid: Grid) -> Tensor:

@@ -17,6 +17,7 @@ from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
 from mmqadapter.backbones.presets import chosen_parameters
 from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
+from mmqadapter.kept import forget_kept
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS, require_config
 from mmqadapter.sharding import as_built, is_sharded
@@ -24,7 +25,6 @@ from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.trunk import (
     compile_modules,
     decoded,
-    forget_kept,
     fuse_attention,
     pack_weights,
     parse_dtype,
@@ -119,7 +119,7 @@ class FrozenBackbone(BaseModule):
         """Set the mode of what trains; the trunk stays in eval mode."""
         super().train(mode)
         self.trunk.eval()
-        forget_kept(self.trunk)
+        forget_kept(self)
         for module in self.trunk.modules():
             if self.trunk_drop_path and type(module).__name__ == 'DropPath':
                 module.train(mode)

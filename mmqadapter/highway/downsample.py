@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import quantize_matrices
-from mmqadapter.adapters.grid import Grid, to_patches
+from mmqadapter.adapters.grid import Grid, patch_weights, to_patches
+from mmqadapter.kept import Kept
 
 
 class InheritedMerging(nn.Module):
@@ -23,7 +25,7 @@ class InheritedMerging(nn.Module):
     Args:
         norm: The trunk's norm over 4 C channels; None where it has none.
         reduction: The trunk's projection 4 C -> C'; a bias of it is left out.
-        order: How the trunk lays out 2 x 2 tokens in 4 C channels; see :func:`to_patches`.
+        order: How the trunk lays out 2 x 2 tokens in 4 C channels; see :func:`patch_weights`.
     """
 
     def __init__(self, norm: nn.LayerNorm | None, reduction: nn.Linear, order: str) -> None:
@@ -31,6 +33,7 @@ class InheritedMerging(nn.Module):
         # In a tuple, where PyTorch does not look: they belong to the trunk, which saves them.
         self._inherited = (norm, reduction)
         self._order = order
+        self._kept = Kept()
 
     def forward(self, h: Tensor, trunk: Tensor, grid: Grid) -> Tensor:
         """(B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C').
@@ -41,13 +44,32 @@ class InheritedMerging(nn.Module):
             grid: Its height and width.
         """
         norm, reduction = self._inherited
-        patches, weight = to_patches(h, grid, self._order), reduction.weight
+        factors = [reduction.weight] if norm is None else [reduction.weight, norm.weight]
+        weight = self._kept.get(self._weight, *factors)
+        merged = _Constant.apply(to_patches(h, grid).to(weight.dtype), weight)
         if norm is None:
-            return F.linear(patches.to(weight.dtype), weight).to(h.dtype)
-        # The norm's weight on the patches: a product of both weights would be kept for backward.
+            return merged.to(h.dtype)
         # The deviation is one for each token: behind the projection fewer channels are divided.
-        merged = F.linear((patches * norm.weight).to(weight.dtype), weight)
         return (merged / patch_std(trunk, grid, norm.eps)).to(h.dtype)
+
+    def _weight(self) -> Tensor:
+        """Of norm and projection, (C', 4 C), for patches as they are cheapest to make."""
+        norm, reduction = self._inherited
+        weight = reduction.weight if norm is None else reduction.weight * norm.weight
+        return patch_weights(weight, self._order)
+
+
+class _Constant(torch.autograd.Function):
+    """x W^T for a W that does not train and is held elsewhere: nothing is kept for backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.weight = weight
+        return F.linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad @ ctx.weight.to(grad.dtype), None
 
 
 class LowRankMerging(nn.Module):
@@ -72,7 +94,7 @@ class LowRankMerging(nn.Module):
 
     def forward(self, h: Tensor, trunk: Tensor, grid: Grid) -> Tensor:
         """(B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C'); ``trunk`` is not looked at."""
-        patches = to_patches(h, grid, 'row column channel')
+        patches = to_patches(h, grid)
         return self.up(self.down(patches.to(self.down.weight.dtype))).to(h.dtype)
 
 
@@ -93,6 +115,6 @@ def patch_std(tokens: Tensor, grid: Grid, eps: float) -> Tensor:
     dtype = torch.promote_types(tokens.dtype, torch.float32)
     mean = tokens.mean(-1, keepdim=True, dtype=dtype)
     var = torch.linalg.vector_norm(tokens - mean, dim=-1, keepdim=True).square() / tokens.shape[-1]
-    within, between = (to_patches(x, grid, 'row column channel') for x in (var, mean))
+    within, between = (to_patches(x, grid) for x in (var, mean))
     var = within.mean(-1, keepdim=True) + between.var(-1, correction=0, keepdim=True)
     return (var + eps).sqrt()

@@ -6,7 +6,6 @@ from mmqadapter.trunk.fused_packed import FusedPackedAttention
 from mmqadapter.trunk.fused_windows import FusedShiftedWindows, FusedSwinBlock, FusedWindowAttention
 from mmqadapter.trunk.half_block import TRUNK_DTYPES, HalfBlock, parse_dtype, store_blocks
 from mmqadapter.trunk.int8_linear import Int8Linear, code_names, decoded
-from mmqadapter.trunk.kept import forget_kept
 from mmqadapter.trunk.packed_linear import PackedLinear, pack_weights
 from mmqadapter.trunk.piecewise import PiecewiseForward, run_in_pieces
 from mmqadapter.trunk.ways import FusedModules, compute_as, fuse_attention
@@ -28,7 +27,6 @@ __all__ = [
     'compile_modules',
     'compute_as',
     'decoded',
-    'forget_kept',
     'fuse_attention',
     'pack_weights',
     'parse_dtype',

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from mmqadapter.trunk.kept import Kept
+from mmqadapter.kept import Kept
 from mmqadapter.trunk.pieces import fits_pieces
 from mmqadapter.trunk.ways import Way
 from mmqadapter.trunk.window_layout import LayoutCache, WindowLayout, WindowPiece, Windows
@@ -76,7 +76,7 @@ class FusedWindowAttention(Way):
     def _bias(self) -> Tensor:
         """(heads, N, N)."""
         table, kept = self.relative_position_bias_table, self._kept
-        return self._gather() if kept is None else kept.get(table, self._gather)
+        return self._gather() if kept is None else kept.get(self._gather, table)
 
     def _gather(self) -> Tensor:
         index = self.relative_position_index

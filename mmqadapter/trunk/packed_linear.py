@@ -13,9 +13,9 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmqadapter.kept import Kept, is_traced
 from mmqadapter.trunk.autocast import Autocast
 from mmqadapter.trunk.int8_linear import is_float_linear
-from mmqadapter.trunk.kept import Kept
 from mmqadapter.trunk.pieces import PIECE
 from mmqadapter.trunk.ways import Way, compute_as
 
@@ -37,13 +37,13 @@ class PackedLinear(Way):
         """(..., C_in) to (..., C_out), in the dtype of autocast or of ``x``."""
         if not self._takes(x):
             return super().forward(x)
-        x, packed = x.to(self.weight.dtype), self._kept.get(self.weight, self._pack)
+        x, packed = x.to(self.weight.dtype), self._kept.get(self._pack, self.weight)
         if x.requires_grad and torch.is_grad_enabled():
             return _Packed.apply(x, packed, self.weight, self.bias)
         return _multiply(x, packed, self.bias)
 
     def _takes(self, x: Tensor) -> bool:
-        if x.device.type != 'cpu' or self.weight.device.type != 'cpu' or _is_traced():
+        if x.device.type != 'cpu' or self.weight.device.type != 'cpu' or is_traced():
             return False
         trained = any(p.requires_grad for p in self.parameters(recurse=False))
         return not (trained and torch.is_grad_enabled()) and self._computed_in(x)
@@ -99,7 +99,3 @@ def packs() -> bool:
 
 def _multiply(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, 'none', [], '')
-
-
-def _is_traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmqadapter.adapters.grid import grid_tokens, to_map, to_patches
+from mmqadapter.adapters.grid import grid_tokens, patch_weights, to_map, to_patches
 
 
 @pytest.mark.parametrize('leading', [0, 1, 5])
@@ -32,11 +32,19 @@ def test_patches_are_those_of_unfold(grid: tuple[int, int]) -> None:
     tokens = torch.randn(2, height * width, 3)
     padded = F.pad(to_map(tokens, grid), (0, width % 2, 0, height % 2))
     expected = F.unfold(padded, 2, stride=2).transpose(1, 2)
-    assert torch.equal(to_patches(tokens, grid, 'channel row column'), expected)
     by_token = expected.unflatten(2, (3, 4)).transpose(2, 3).flatten(2)
-    assert torch.equal(to_patches(tokens, grid, 'row column channel'), by_token)
+    assert torch.equal(to_patches(tokens, grid), by_token)
 
 
-def test_patches_column_by_column() -> None:
-    tokens = torch.arange(4.0).view(1, 4, 1)
-    assert to_patches(tokens, (2, 2), 'column row channel').flatten().tolist() == [0, 2, 1, 3]
+@pytest.mark.parametrize(
+    ('order', 'axes'),
+    [
+        ('row column channel', (0, 1, 2, 3)),
+        ('column row channel', (0, 2, 1, 3)),
+        ('channel row column', (0, 3, 1, 2)),
+    ],
+)
+def test_weights_of_patches_in_another_order(order: str, axes: tuple[int, ...]) -> None:
+    patches, weight = torch.randn(7, 2, 2, 3), torch.randn(5, 12)  # row, column, channel
+    expected = patches.permute(axes).flatten(1) @ weight.T
+    torch.testing.assert_close(patches.flatten(1) @ patch_weights(weight, order).T, expected)

@@ -1,4 +1,4 @@
-"""What is computed from a frozen tensor once."""
+"""What is computed from frozen tensors once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Kept:
-    """A tensor made from another one, kept until that changes, moves or is cast.
+    """A tensor made from others, kept until one of them changes, moves or is cast.
 
     A copy, pickled or deep, starts empty. What is written through ``.data`` goes unnoticed, see
     :func:`forget_kept`.
@@ -27,20 +27,31 @@ class Kept:
         """Make it anew when it is next asked for."""
         self._key = None
 
-    def get(self, source: Tensor, make: Callable[[], Tensor]) -> Tensor:
-        """``make()``, without a graph, for the present content of ``source``."""
-        # PyTorch counts changes in place, but not of tensors that inference mode made.
-        version = 0 if source.is_inference() else source._version
-        key = (source.data_ptr(), version, source.dtype, source.device)
+    def get(self, make: Callable[[], Tensor], *sources: Tensor) -> Tensor:
+        """``make()``, without a graph, for the present content of ``sources``."""
+        if is_traced():
+            return make()
+        key = tuple(_state(source) for source in sources)
         if key != self._key:
             with torch.inference_mode(False), torch.no_grad():
                 self._key, self._value = key, make()
         return self._value
 
 
-def forget_kept(trunk: nn.Module) -> None:
+def is_traced() -> bool:
+    """Whether calls are recorded as a graph, for a compiler or a file, and tensors hold nothing."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _state(source: Tensor) -> tuple:
+    # PyTorch counts changes in place, but not of tensors that inference mode made.
+    version = 0 if source.is_inference() else source._version
+    return source.data_ptr(), version, source.dtype, source.device
+
+
+def forget_kept(net: nn.Module) -> None:
     """Make all that modules keep anew: hooks and loaders may have written through ``.data``."""
-    for module in trunk.modules():
+    for module in net.modules():
         kept = vars(module).get('_kept')
         if isinstance(kept, Kept):
             kept.forget()

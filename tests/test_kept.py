@@ -8,7 +8,7 @@ from copy import copy, deepcopy
 import torch
 from torch import Tensor
 
-from mmqadapter.trunk.kept import Kept
+from mmqadapter.kept import Kept
 
 
 class Doubled:
@@ -24,32 +24,32 @@ class Doubled:
 
 def test_computed_once() -> None:
     twice, kept = Doubled(torch.randn(3)), Kept()
-    assert kept.get(twice.source, twice) is kept.get(twice.source, twice)
+    assert kept.get(twice, twice.source) is kept.get(twice, twice.source)
     assert twice.calls == 1
 
 
 def test_renewed_after_a_change() -> None:
     twice, kept = Doubled(torch.nn.Parameter(torch.randn(3))), Kept()
-    assert not kept.get(twice.source, twice).requires_grad
+    assert not kept.get(twice, twice.source).requires_grad
     with torch.no_grad():
         twice.source.add_(1)
-    assert torch.equal(kept.get(twice.source, twice), 2 * twice.source)
+    assert torch.equal(kept.get(twice, twice.source), 2 * twice.source)
     for dtype in (torch.float16, torch.float32):  # rounded, at the same place in the module
         twice.source.data = twice.source.data.to(dtype)
-        assert torch.equal(kept.get(twice.source, twice), 2 * twice.source)
+        assert torch.equal(kept.get(twice, twice.source), 2 * twice.source)
     assert twice.calls == 4
 
 
 def test_of_a_tensor_of_inference_mode() -> None:
     with torch.inference_mode():
         twice = Doubled(torch.randn(3))
-        value = Kept().get(twice.source, twice)
+        value = Kept().get(twice, twice.source)
     assert torch.equal(value, 2 * twice.source)
 
 
 def test_copy_starts_anew() -> None:
     twice, kept = Doubled(torch.randn(3)), Kept()
-    kept.get(twice.source, twice)
+    kept.get(twice, twice.source)
     for other in (deepcopy(kept), copy(kept), pickle.loads(pickle.dumps(kept))):
-        other.get(twice.source, twice)
+        other.get(twice, twice.source)
     assert twice.calls == 4
