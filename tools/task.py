@@ -81,7 +81,7 @@ def _add_onnx(commands: Any) -> None:
         description='Write a tuned segmentor as an ONNX graph of one image size, by '
         f'torch.onnx.export(dynamo=True) at opset {OPSET}: normalised pixels (1, 3, H, W) to '
         'logits (1, classes, H, W). Quantised weights become float32 constants. Needs '
-        'mmqadapter[onnx].',
+        "onnx, onnxscript and onnxruntime: pip install '.[onnx]'.",
     )
     give.add_argument('config', help='the config of the training, of a segmentor')
     give.add_argument('task', help='a *.task.safetensors or a *.pth of it')

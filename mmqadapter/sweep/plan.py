@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from mmengine.config import Config
 
 from mmqadapter.running import load_config
 from mmqadapter.sweep.fields import check_keys, rate_list, several, text, whole, yes_or_no
 from mmqadapter.sweep.length import Length, read_length
 from mmqadapter.sweep.methods import GROUPS, SweepMethod, parse_method, plain_backbone
+from mmqadapter.sweep.yaml_file import load_yaml
 
 REQUIRED = ('config', 'metric', 'seeds', 'tuning_seed', 'head_rates', 'rates', 'methods')
 # With what each means where it is left out; of the first two a file has one.
@@ -90,7 +90,7 @@ def read_sweep(path: str | os.PathLike) -> Sweep:
         ValueError: It is no YAML, or something in it is missing, unknown or wrong.
     """
     path = Path(path)
-    content = _parse(path)
+    content = load_yaml(path)
     check_keys(path.name, content, REQUIRED, OPTIONAL)
     cfg = _config(path.parent / text('config', content['config']), content.get('overrides') or {})
     more = {name: content.get(name, default) for name, default in OPTIONAL.items()}
@@ -111,18 +111,6 @@ def read_sweep(path: str | os.PathLike) -> Sweep:
     )
     _check_consistency(sweep)
     return sweep
-
-
-def _parse(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'there is no sweep file {str(path)!r}; configs/sweeps/ holds those we ship.'
-        )
-    try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = ' '.join(str(error).split())[:200]
-        raise ValueError(f'{str(path)!r} is no YAML ({reason}).') from error
 
 
 def _config(path: Path, overrides: Any) -> Config:
