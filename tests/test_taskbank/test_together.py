@@ -113,6 +113,7 @@ def test_names_are_checked(build: Build, make: Callable) -> None:
         TasksTogether(bank_of(build, make(HIGHWAY), HIGHWAY), ['moss'])
 
 
+@torch.no_grad()
 def test_a_bare_backbone(tiny_timm_vit: Factory, tmp_path: Path) -> None:
     """Without neck and head each task still has its own maps."""
     torch.manual_seed(0)
