@@ -26,7 +26,7 @@ def load_yaml(path: Path) -> Any:
         raise ValueError(f'{str(path)!r} is no YAML ({reason}).') from error
 
 
-class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]
+class _UniqueKeys(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: list[Any] = []
