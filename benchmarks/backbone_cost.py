@@ -20,7 +20,6 @@ from datetime import date
 from pathlib import Path
 
 import mmdet.models.backbones  # noqa: F401  (registers the nets)
-import peft
 import torch
 from mmengine.registry import MODELS
 from rich.console import Console
@@ -59,6 +58,8 @@ class PeftBackbone(nn.Module):
 
     def __init__(self, backbone: dict, rank: int) -> None:
         super().__init__()
+        import peft  # other scripts take methods from here on machines that lack it
+
         config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=['qkv'])
         self.trunk = peft.inject_adapter_in_model(config, MODELS.build(backbone))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -28,6 +28,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
+
+from mmqadapter.highway import Cell
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # Parts by a regex over module names; what is inside another part counts there.
@@ -49,10 +51,13 @@ class Ranges:
     def __init__(self, model: nn.Module) -> None:
         self._open: list[Any] = []
         for name, module in model.named_modules():
-            part = next((p for p, regex in PARTS.items() if re.search(f'{regex}$', name)), None)
-            if part is not None:
-                module.register_forward_pre_hook(self._opener(part))
+            found = next((p for p, regex in PARTS.items() if re.search(f'{regex}$', name)), None)
+            if found is not None:
+                module.register_forward_pre_hook(self._opener(found))
                 module.register_forward_hook(self._close)
+            if isinstance(module, Cell):
+                # Not called where changes are added together.
+                module.change = ranged(str(found), module.change)
 
     def _opener(self, part: str) -> Any:
         def start(module: nn.Module, args: tuple) -> None:
@@ -75,6 +80,16 @@ def part(name: str) -> Iterator[None]:
     with record_function(f'part: {name}'):
         yield
         finish()
+
+
+def ranged(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call within a range of the profiler."""
+
+    def within(*args: Any) -> Any:
+        with part(name):
+            return call(*args)
+
+    return within
 
 
 def finish() -> None:
