@@ -17,7 +17,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmqadapter', 'mmqadapter.*']),
-    package_data={'mmqadapter.benchmark': ['templates/*']},
+    package_data={'mmqadapter': ['py.typed'], 'mmqadapter.studies.report': ['templates/*']},
     # No mm package here: the upstream and the onedl line share their import names, and either does.
     install_requires=[
         'torch>=2.6',

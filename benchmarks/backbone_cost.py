@@ -27,7 +27,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import mmqadapter  # noqa: F401
-from mmqadapter.accounting import saved_for_backward
+from mmqadapter.utils.accounting import saved_for_backward
 
 SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)
 NETS = {

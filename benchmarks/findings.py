@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mmqadapter.atomic import atomic_write
+from mmqadapter.utils.atomic import atomic_write
 
 ANALYZE = Path(__file__).resolve().parents[1] / 'tools' / 'analyze.py'
 KINDS = {'in_path': 'adaptformer-64', 'highway': 'highway-joined'}

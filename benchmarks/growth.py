@@ -26,7 +26,7 @@ from backbone_cost import METHODS, NETS, Measured
 from rich.console import Console
 from rich.progress import track
 
-from mmqadapter.benchmark.drawing import COLOURS
+from mmqadapter.studies.report.drawing import COLOURS
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt

@@ -24,12 +24,12 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from rich.console import Console
 from rich.progress import track
 
-from mmqadapter.analysis.evaluation import evaluation, score_of
-from mmqadapter.analysis.report import Row, Study, make_header, number, write_study
-from mmqadapter.analysis.sources import Source, adapted_source
-from mmqadapter.export import export_task, parse_head_bits
-from mmqadapter.running import load_config
-from mmqadapter.sweep.outcome import unit_of
+from mmqadapter.engine.runner import load_config
+from mmqadapter.interop.export import export_task, parse_head_bits
+from mmqadapter.studies.analysis.evaluation import evaluation, score_of
+from mmqadapter.studies.analysis.report import Row, Study, make_header, number, write_study
+from mmqadapter.studies.analysis.sources import Source, adapted_source
+from mmqadapter.studies.sweep.outcome import unit_of
 
 FLOAT_BYTES = 4
 AFTER, TRAINED = 'after training', 'in training'

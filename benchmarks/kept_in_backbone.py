@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from mmqadapter.accounting import saved_for_backward
-from mmqadapter.atomic import atomic_write
-from mmqadapter.benchmark.drawing import draw_files, series_of
-from mmqadapter.benchmark.pareto import draw_pareto
-from mmqadapter.sweep.plan import read_sweep
+from mmqadapter.studies.report.drawing import draw_files, series_of
+from mmqadapter.studies.report.pareto import draw_pareto
+from mmqadapter.studies.sweep.plan import read_sweep
+from mmqadapter.utils.accounting import saved_for_backward
+from mmqadapter.utils.atomic import atomic_write
 
 
 def kept(config: dict, images: torch.Tensor) -> int:

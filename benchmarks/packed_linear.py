@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.atomic import atomic_write
-from mmqadapter.trunk import pack_weights
+from mmqadapter.backbones.acceleration import pack_weights
+from mmqadapter.utils.atomic import atomic_write
 
 TOKENS = 1024
 SHAPES = tuple(

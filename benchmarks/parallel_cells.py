@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.adapters import DualLowRankAdapter
-from mmqadapter.atomic import atomic_write
 from mmqadapter.highway import SAVED_TAPS, ParallelCell, Residual, add_changes
+from mmqadapter.utils.atomic import atomic_write
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 STAGES = ((32768, 128, 4), (8192, 256, 4), (2048, 512, 36), (512, 1024, 4))

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.atomic import atomic_write
-from mmqadapter.trunk import piecewise, run_in_pieces
+from mmqadapter.backbones.acceleration import piecewise, run_in_pieces
+from mmqadapter.utils.atomic import atomic_write
 
 STAGES = ((32768, 128), (8192, 256), (2048, 512), (512, 1024))
 SIZES = (256, 512, 1024, 2048, 4096)

@@ -28,7 +28,7 @@ from rich.progress import track
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from mmqadapter.accounting import saved_for_backward
+from mmqadapter.utils.accounting import saved_for_backward
 
 
 class Case(NamedTuple):

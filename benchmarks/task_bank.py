@@ -29,10 +29,10 @@ from rich.console import Console
 from torch import nn
 
 from mmqadapter import load_task, save_task
-from mmqadapter.accounting import tuned_backbone
-from mmqadapter.atomic import atomic_write
-from mmqadapter.running import build_model, load_config
-from mmqadapter.taskbank import TaskBank, TasksTogether, runs_once
+from mmqadapter.engine.runner import build_model, load_config
+from mmqadapter.inference.bank import TaskBank, TasksTogether, runs_once
+from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.atomic import atomic_write
 
 CONFIG = 'configs/upernet_vit_qadapter_ade20k.py'
 NAMES = ('first', 'second')

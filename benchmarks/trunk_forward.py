@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from mmqadapter.accounting import stored_weights
-from mmqadapter.atomic import atomic_write
 from mmqadapter.backbones import FrozenBackbone
+from mmqadapter.utils.accounting import stored_weights
+from mmqadapter.utils.atomic import atomic_write
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)

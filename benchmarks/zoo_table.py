@@ -18,11 +18,17 @@ from typing import Any
 
 import torch
 
-from mmqadapter.benchmark.methods import KNOWN, RECOMPUTED, WITH_ADAPTERS, Method, parse_methods
-from mmqadapter.benchmark.model import ModelBuilder, plain_config
-from mmqadapter.benchmark.settings import Settings
-from mmqadapter.benchmark.sizes import count_sizes
-from mmqadapter.running import load_config
+from mmqadapter.engine.runner import load_config
+from mmqadapter.studies.benchmark.methods import (
+    KNOWN,
+    RECOMPUTED,
+    WITH_ADAPTERS,
+    Method,
+    parse_methods,
+)
+from mmqadapter.studies.benchmark.model import ModelBuilder, plain_config
+from mmqadapter.studies.benchmark.sizes import count_sizes
+from mmqadapter.studies.report.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ROOT / 'benchmarks/results/zoo/sizes.json'

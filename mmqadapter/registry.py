@@ -25,11 +25,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
     scope=SCOPE,
-    locations=['mmqadapter.optim'],
+    locations=['mmqadapter.engine'],
 )
-DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmqadapter.datasets'])
+DATASETS = Registry('dataset', parent=root.DATASETS, scope=SCOPE, locations=['mmqadapter.engine'])
 DATA_SAMPLERS = Registry(
-    'data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE, locations=['mmqadapter.datasets']
+    'data sampler', parent=root.DATA_SAMPLERS, scope=SCOPE, locations=['mmqadapter.engine']
 )
 
 

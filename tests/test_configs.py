@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from mmqadapter.accounting import tuned_backbone
+from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
-from mmqadapter.running import build_model, load_config
+from mmqadapter.utils.accounting import tuned_backbone
 
 ROOT = Path(__file__).resolve().parent.parent / 'configs'
 CONFIGS = sorted(path for where in ('', 'templates/', 'zoo/') for path in ROOT.glob(f'{where}*.py'))

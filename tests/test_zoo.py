@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from test_configs import ROOT, offline
 
-from mmqadapter.accounting import tuned_backbone
-from mmqadapter.benchmark.methods import KNOWN, RECOMPUTED, parse_methods
-from mmqadapter.running import build_model, load_config
+from mmqadapter.engine.runner import build_model, load_config
+from mmqadapter.studies.benchmark.methods import KNOWN, RECOMPUTED, parse_methods
+from mmqadapter.utils.accounting import tuned_backbone
 
 ZOO = sorted((ROOT / 'zoo').glob('*.py'))
 METHODS = {path.stem for path in (ROOT / '_base_/methods').glob('*.py')}

@@ -1,45 +1,8 @@
 """Check the data of a config before training: ``python tools/check_data.py CONFIG``."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
 
-from rich.console import Console
-
-from mmqadapter.checks.config import collect_problems, scan_config
-from mmqadapter.checks.problem import ERROR
-from mmqadapter.checks.report import print_report
-from mmqadapter.checks.source import set_data_root
-from mmqadapter.command_line import add_config_options, user_errors
-from mmqadapter.running import load_config
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Find missing files, wrong sizes, unknown labels and empty classes in the '
-        'train and val data of a config. Exit status: 0 sound or warnings only, 1 errors.'
-    )
-    parser.add_argument('config', help='an mmsegmentation or mmdetection config')
-    parser.add_argument('--data-root', help='take this root instead of those in the config')
-    add_config_options(parser)
-    return parser.parse_args(argv)
-
-
-@user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check, print the report, and return the exit status."""
-    args = parse_args(argv)
-    cfg = load_config(args.config, args.cfg_options)
-    if args.data_root:
-        set_data_root(cfg, args.data_root)
-    scans = scan_config(cfg)
-    problems = collect_problems(scans)
-    print_report(scans, problems, Console())
-    return int(any(problem.severity == ERROR for problem in problems))
-
+from mmqadapter.cli.check_data import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -1,67 +1,8 @@
 """Predict with task files: python tools/predict.py CONFIG TASK_FILE... IMAGES... --out DIR."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from rich.console import Console
-
-from mmqadapter.command_line import add_config_options, add_trust, user_errors
-from mmqadapter.inference import predict, predict_tasks
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description='Write overlays, and label maps (8-bit PNG) or instances (COCO JSON).'
-    )
-    parser.add_argument('config', help='the config that the task was trained with')
-    parser.add_argument('task', help='a *.task.safetensors, or a checkpoint (*.pth)')
-    parser.add_argument(
-        'images',
-        nargs='+',
-        help='files, folders or quoted globs; further *.safetensors are further tasks',
-    )
-    parser.add_argument(
-        '--out',
-        required=True,
-        help='folder for the results; with several tasks for a folder of each, by its file name',
-    )
-    parser.add_argument('--device', help='such as cpu or cuda:0 (default: a GPU if there is one)')
-    parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='leave out instances below this score'
-    )
-    add_config_options(parser)
-    add_trust(parser)
-    return parser.parse_args(argv)
-
-
-@user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Predict, with a progress bar, and say where the results are."""
-    args = parse_args(argv)
-    tasks, images = _tasks_and_images(args)
-    options = dict(
-        score_thr=args.score_thr, device=args.device, cfg_options=args.cfg_options, progress=True
-    )
-    if len(tasks) > 1:
-        results = predict_tasks(args.config, tasks, images, args.out, **options)
-    else:
-        trust = args.trust_checkpoint
-        results = {'': predict(args.config, args.task, images, args.out, trust=trust, **options)}
-    for name, predictions in results.items():
-        told = f'{len(predictions)} images predicted; results in {Path(args.out, name)}'
-        Console().print(told, markup=False)
-
-
-def _tasks_and_images(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    more = [name for name in args.images if Path(name).suffix == '.safetensors']
-    images = [name for name in args.images if name not in more]
-    return [args.task, *more], images
-
+from mmqadapter.cli.predict import main
 
 if __name__ == '__main__':
     sys.exit(main())

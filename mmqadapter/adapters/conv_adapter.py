@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.adapters.base import TokenAdapter
-from mmqadapter.adapters.grid import Grid, as_map, grid_tokens
 from mmqadapter.registry import MODELS
+from mmqadapter.utils.token_grid import Grid, as_map, grid_tokens
 
 
 class GridConvolution(nn.Module):

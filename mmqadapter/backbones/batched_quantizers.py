@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from mmqadapter.quant import quantize_together, quantized_weights
-from mmqadapter.taskfile.changed import find_backbone
+from mmqadapter.taskfile.task_state import find_backbone
 
 # What nets call it that a block computes its forward pass again for backward.
 RECOMPUTING = ('with_cp', 'grad_checkpointing')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmqadapter.trunk import FusedModules
+from mmqadapter.backbones.acceleration import FusedModules
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from mmqadapter.backbones.block_family import BlockFamily
-from mmqadapter.trunk import (
+from mmqadapter.backbones.acceleration import (
     FusedPackedAttention,
     FusedShiftedWindows,
     FusedSwinBlock,
     FusedWindowAttention,
 )
+from mmqadapter.backbones.block_family import BlockFamily
 
 FAMILIES = (
     BlockFamily(

@@ -12,17 +12,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
-from mmqadapter.accounting import stored_weights, trained_in_trunk
-from mmqadapter.backbones.batched_quantizers import quantize_adapters
-from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
-from mmqadapter.backbones.presets import chosen_parameters
-from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
-from mmqadapter.kept import forget_kept
-from mmqadapter.quant import quantized_weights
-from mmqadapter.registry import MODELS, require_config
-from mmqadapter.sharding import as_built, is_sharded
-from mmqadapter.taskfile.fingerprint import fingerprint
-from mmqadapter.trunk import (
+from mmqadapter.backbones.acceleration import (
     compile_modules,
     decoded,
     fuse_attention,
@@ -31,6 +21,16 @@ from mmqadapter.trunk import (
     run_in_pieces,
     store_blocks,
 )
+from mmqadapter.backbones.batched_quantizers import quantize_adapters
+from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
+from mmqadapter.backbones.presets import chosen_parameters
+from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
+from mmqadapter.quant import quantized_weights
+from mmqadapter.registry import MODELS, require_config
+from mmqadapter.taskfile.fingerprint import fingerprint
+from mmqadapter.utils.accounting import stored_weights, trained_in_trunk
+from mmqadapter.utils.sharding import as_built, is_sharded
+from mmqadapter.utils.tensor_cache import forget_kept
 
 
 @MODELS.register_module()

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.adapters.grid import Grid
+from mmqadapter.backbones.acceleration import Autocast
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.backbones.token_grid import TokenGrid
 from mmqadapter.backbones.trunk_plan import PlannedBlock
 from mmqadapter.highway import Highway, Highways, SideStream, SideStreams
-from mmqadapter.trunk import Autocast
+from mmqadapter.utils.token_grid import Grid
 
 Event = Callable[[int, Tensor, Grid], None]
 

@@ -7,9 +7,9 @@ from collections.abc import Container, Mapping
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.backbones.acceleration import code_names, decoded
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.taskfile.fingerprint import fingerprint
-from mmqadapter.trunk import code_names, decoded
 
 
 def identifying_weights(

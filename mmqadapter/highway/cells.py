@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import TokenAdapter
-from mmqadapter.adapters.grid import Grid
 from mmqadapter.highway.residual import Change, Residual
 from mmqadapter.registry import MODELS, build_own
+from mmqadapter.utils.token_grid import Grid
 
 
 class Cell(nn.Module):

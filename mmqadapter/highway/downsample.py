@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import quantize_matrices
-from mmqadapter.adapters.grid import Grid, patch_weights, to_patches
-from mmqadapter.kept import Kept
+from mmqadapter.utils.tensor_cache import Kept
+from mmqadapter.utils.token_grid import Grid, patch_weights, to_patches
 
 
 class InheritedMerging(nn.Module):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor, nn
 
-from mmqadapter.adapters.grid import Grid
 from mmqadapter.highway.side_stream import Highway, SideStream
+from mmqadapter.utils.token_grid import Grid
 
 
 class Highways(nn.Module):

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmqadapter.adapters.grid import Grid, grid_tokens, to_map
 from mmqadapter.highway.residual import Change, add_changes
+from mmqadapter.utils.token_grid import Grid, grid_tokens, to_map
 
 
 class Highway(nn.Module):

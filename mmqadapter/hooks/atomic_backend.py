@@ -6,14 +6,14 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from mmqadapter.atomic import atomic_write
+from mmqadapter.utils.atomic import atomic_write
 
 BACKEND = 'mmqadapter_atomic'
 
 
 @register_backend(BACKEND)
 class AtomicBackend(LocalBackend):
-    """Local files, written by :func:`mmqadapter.atomic.atomic_write`.
+    """Local files, written by :func:`mmqadapter.utils.atomic.atomic_write`.
 
     Chosen by ``backend_args=dict(backend='mmqadapter_atomic')``.
     """

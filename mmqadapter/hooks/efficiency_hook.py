@@ -9,12 +9,12 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmqadapter.accounting import tuned_backbone
-from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.registry import HOOKS
-from mmqadapter.sharding import as_built, whole_counts
 from mmqadapter.taskfile import inspect_task
+from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.sharding import as_built, whole_counts
 
 PREFIX = 'efficiency/'
 

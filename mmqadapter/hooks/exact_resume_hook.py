@@ -11,9 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmqadapter.datasets import SeededDataset, StampedSampler
-from mmqadapter.random_state import get_random_state, set_random_state
+from mmqadapter.engine import SeededDataset, StampedSampler
 from mmqadapter.registry import HOOKS
+from mmqadapter.utils.random_state import get_random_state, set_random_state
 
 KEY = 'random_states'
 
@@ -24,7 +24,7 @@ class ExactResumeHook(Hook):
 
     Validation leaves no trace in them either, as a resumed run does not repeat it. Needs
     ``TaskCheckpointHook``, which asks every rank for its state before rank 0 writes the file, and
-    data as :func:`mmqadapter.datasets.exactly_resumable` configures it. Where a run cannot
+    data as :func:`mmqadapter.engine.exactly_resumable` configures it. Where a run cannot
     continue exactly the log says why.
     """
 
@@ -103,7 +103,7 @@ def _obstacles(runner: Runner, meta: dict, saved: int, world_size: int) -> Itera
     sampler = getattr(loader.batch_sampler, 'sampler', None)
     dataset = getattr(loader.dataset, '_dataset', loader.dataset)  # under num_batch_per_epoch
     if not (isinstance(sampler, StampedSampler) and isinstance(dataset, SeededDataset)):
-        yield 'the training data is not wrapped (mmqadapter.datasets.exactly_resumable does it)'
+        yield 'the training data is not wrapped (mmqadapter.engine.exactly_resumable does it)'
     if getattr(loop, 'fast_forward_on_resume', False):
         yield 'fast_forward_on_resume=True starts the data from the beginning'
     by_epoch = not isinstance(loop, IterBasedTrainLoop)

@@ -6,8 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmqadapter.registry import HOOKS
-from mmqadapter.sharding import trained_whole
 from mmqadapter.taskfile import load_task
+from mmqadapter.utils.sharding import trained_whole
 
 
 @HOOKS.register_module()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmqadapter.accounting import tuned_backbone
 from mmqadapter.registry import HOOKS
+from mmqadapter.utils.accounting import tuned_backbone
 
 
 @HOOKS.register_module()

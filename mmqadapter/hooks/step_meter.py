@@ -16,8 +16,8 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
-from mmqadapter.accounting import SavedBytes, saved_for_backward
 from mmqadapter.hooks.peak_memory import PeakMemory
+from mmqadapter.utils.accounting import SavedBytes, saved_for_backward
 
 WARM_UP = 5
 UNREAD = 500  # steps whose moments may wait to be read: events of a GPU are not for free

@@ -13,21 +13,21 @@ from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
 from torch import nn
 
-from mmqadapter.accounting import tuned_backbone
-from mmqadapter.atomic import atomic_write
-from mmqadapter.hooks.atomic_backend import BACKEND
-from mmqadapter.hooks.checkpoint_content import (
+from mmqadapter.checkpoints.content import (
     check_bits,
     check_fits,
     check_tuning,
     drop_frozen,
     mark_checkpoint,
 )
+from mmqadapter.hooks.atomic_backend import BACKEND
 from mmqadapter.hooks.missed_validation import validation_is_due
 from mmqadapter.registry import HOOKS
-from mmqadapter.sharding import as_built, trained_whole
 from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.task import HEAD_DTYPES
+from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.sharding import as_built, trained_whole
 
 
 @HOOKS.register_module()

@@ -11,12 +11,12 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks.efficiency_hook import written_bytes
 from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.hooks.step_meter import StepMeter
 from mmqadapter.registry import HOOKS
-from mmqadapter.sharding import whole_counts
+from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.sharding import whole_counts
 
 
 @HOOKS.register_module()

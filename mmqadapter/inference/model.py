@@ -12,9 +12,9 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
-from mmqadapter.checks.source import leaf_configs
-from mmqadapter.running import build_model, load_config
-from mmqadapter.weights import dataset_meta, load_weights
+from mmqadapter.checkpoints.load import dataset_meta, load_weights
+from mmqadapter.engine.data_configs import leaf_configs
+from mmqadapter.engine.runner import build_model, load_config
 
 
 def load_model(

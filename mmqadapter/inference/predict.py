@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from rich.progress import track
 from torch import nn
 
-from mmqadapter.checks.source import leaf_configs
+from mmqadapter.engine.data_configs import leaf_configs
 from mmqadapter.inference.images import find_images, read_image
 from mmqadapter.inference.model import load_model, switch_task
 from mmqadapter.inference.prediction import Prediction, plain_prediction

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from mmengine.config import Config
 
+from mmqadapter.checkpoints.load import dataset_meta
+from mmqadapter.inference.bank import TaskBank, TasksTogether, runs_once
 from mmqadapter.inference.images import find_images
 from mmqadapter.inference.model import load_model, name_classes
 from mmqadapter.inference.predict import check_score, predict_images
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.inference.writers import ResultWriter
-from mmqadapter.taskbank import TaskBank, TasksTogether, runs_once
-from mmqadapter.weights import dataset_meta
 
 SUFFIXES = ('.safetensors', '.task')
 

@@ -15,9 +15,9 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from mmqadapter.atomic import atomic_write
 from mmqadapter.inference.images import relative_files, result_names
 from mmqadapter.inference.prediction import Prediction
+from mmqadapter.utils.atomic import atomic_write
 
 RESULTS = ('labels', 'overlays', 'instances.json')
 READABLE = 800  # pixels of the shorter side of an overlay with boxes and names

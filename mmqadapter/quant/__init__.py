@@ -1,5 +1,11 @@
 """Quantisation of weights: codebook, quantisers, packing (torch only, plus the registry)."""
 
+from mmqadapter.quant.batched import (
+    GivenWeights,
+    QuantizedWeight,
+    quantize_together,
+    quantized_weights,
+)
 from mmqadapter.quant.codebook import BITS, CRITERIA, gaussian_codebook
 from mmqadapter.quant.entropy import code_entropy
 from mmqadapter.quant.half import HalfRounding, round_to_half
@@ -15,8 +21,7 @@ from mmqadapter.quant.layer_quantizer import (
     stored_sizes,
 )
 from mmqadapter.quant.packing import pack, packed_bytes, unpack
-from mmqadapter.quant.quantizer import Encoded, GaussianQuantizer
-from mmqadapter.quant.storage_forms import (
+from mmqadapter.quant.parametrizations import (
     attach,
     attached,
     detach_all,
@@ -24,12 +29,7 @@ from mmqadapter.quant.storage_forms import (
     settle,
     settled_state,
 )
-from mmqadapter.quant.together import (
-    GivenWeights,
-    QuantizedWeight,
-    quantize_together,
-    quantized_weights,
-)
+from mmqadapter.quant.quantizer import Encoded, GaussianQuantizer
 
 __all__ = [
     'BITS',

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from mmqadapter.quant import BITS, PackedWeight, code_entropy, unpack
-from mmqadapter.taskfile.blobs import CODES
+from mmqadapter.taskfile.adapter_codec import CODES
 from mmqadapter.taskfile.fingerprint import tensor_bytes
 from mmqadapter.taskfile.format import TaskContent
 from mmqadapter.taskfile.head import Entry
-from mmqadapter.taskfile.head_layout import take_apart
+from mmqadapter.taskfile.head_serialization import take_apart
 
 BLOB_PREFIX = 'adapters:'
 

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mmqadapter.atomic import atomic_write
-from mmqadapter.error_text import one_line
 from mmqadapter.taskfile.fields import check_fields
 from mmqadapter.taskfile.fingerprint import tensor_bytes
+from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.text import one_line
 
 # The newest version that this package reads; a file has the oldest one that can say what it holds.
 VERSION = 2

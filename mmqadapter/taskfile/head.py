@@ -22,8 +22,8 @@ from mmqadapter.quant import (
     latent_of,
     output_dim,
 )
-from mmqadapter.taskfile.changed import changed_layers, changed_state, find_backbone
 from mmqadapter.taskfile.head_bits import HeadBits, layer_bits, naming
+from mmqadapter.taskfile.task_state import changed_layers, changed_state, find_backbone
 
 Entry = Tensor | PackedWeight
 

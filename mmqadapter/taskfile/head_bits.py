@@ -21,7 +21,7 @@ from mmqadapter.quant import (
     forget_codes,
     output_dim,
 )
-from mmqadapter.taskfile.changed import changed_layers, changed_state
+from mmqadapter.taskfile.task_state import changed_layers, changed_state
 
 FLOAT_BITS = (16, 32)
 # Where a training checkpoint keeps the bits of each layer.

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.quant import PackedWeight
-from mmqadapter.taskfile.blobs import check_blobs, decode_adapters, encode_adapters
-from mmqadapter.taskfile.changed import find_backbone, unwrapped
+from mmqadapter.taskfile.adapter_codec import check_blobs, decode_adapters, encode_adapters
 from mmqadapter.taskfile.contents import BLOB_PREFIX, described, groups, split
 from mmqadapter.taskfile.fields import check_fields
 from mmqadapter.taskfile.format import TaskContent, read_task, write_content
 from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
 from mmqadapter.taskfile.head_bits import HeadBits
-from mmqadapter.taskfile.head_layout import lay_out
+from mmqadapter.taskfile.head_serialization import lay_out
+from mmqadapter.taskfile.task_state import find_backbone, unwrapped
 
 # Widths of neck and head without a quantiser.
 HEAD_DTYPES = {32: torch.float32, 16: torch.float16}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mmqadapter.adapters import Adapter, LoRand, build_adapter
 from mmqadapter.quant import quantized_weights
-from mmqadapter.taskfile.blobs import decode_adapters, encode_adapters
+from mmqadapter.taskfile.adapter_codec import decode_adapters, encode_adapters
 
 
 def build(bits: int = 32, **settings: object) -> Adapter:

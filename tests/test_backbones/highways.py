@@ -9,8 +9,8 @@ import torch
 from nets import bare, images, randomize
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.backbones import HighwayBackbone
+from mmqadapter.utils.accounting import saved_for_backward
 
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
 CONV = dict(type='ConvAdapter', width=4, kernel_size=(3, 5))

@@ -12,9 +12,9 @@ from mmengine.registry import MODELS, DefaultScope
 from nets import ADAPTERS, ONE_BIT, backward, bare, equal, images, randomize, trained, wrap
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
 from mmqadapter.quant import quantized_weights
+from mmqadapter.utils.accounting import saved_for_backward
 
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 Factory = Callable[..., dict]

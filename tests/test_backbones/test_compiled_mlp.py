@@ -12,7 +12,7 @@ from nets import backward, bare, equal, images, trained
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone
-from mmqadapter.trunk import CompiledForward, compile_modules, compiled
+from mmqadapter.backbones.acceleration import CompiledForward, compile_modules, compiled
 
 Factory = Callable[..., dict]
 COMPILES = pytest.mark.slow  # each shape takes seconds of C++

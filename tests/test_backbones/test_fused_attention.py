@@ -12,9 +12,9 @@ from mmengine.model import ExponentialMovingAverage
 from nets import ADAPTERS, bare, images, randomize
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.backbones import FAMILIES, AdaptedBackbone, FrozenBackbone, HighwayBackbone
-from mmqadapter.trunk import fuse_attention
+from mmqadapter.backbones.acceleration import fuse_attention
+from mmqadapter.utils.accounting import saved_for_backward
 
 Factory = Callable[..., dict]
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)

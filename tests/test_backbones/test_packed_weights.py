@@ -11,8 +11,8 @@ from nets import backward, bare, images, randomize, trained, wrap
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
-from mmqadapter.trunk import PackedLinear
-from mmqadapter.trunk.packed_linear import packs
+from mmqadapter.backbones.acceleration import PackedLinear
+from mmqadapter.backbones.acceleration.prepacked_linear import packs
 
 Factory = Callable[..., dict]
 HIGHWAY = dict(adapter=dict(type='ConvAdapter', width=4), taps='stream', cell='JoinedCell')

@@ -9,7 +9,7 @@ import torch
 from nets import backward, bare, images, trained
 
 from mmqadapter.backbones import FrozenBackbone
-from mmqadapter.trunk import PiecewiseForward, piecewise
+from mmqadapter.backbones.acceleration import PiecewiseForward, piecewise
 
 Factory = Callable[..., dict]
 

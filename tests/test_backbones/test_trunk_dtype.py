@@ -14,8 +14,8 @@ from nets import ADAPTERS, backward, bare, images, randomize, segmentor
 from torch import Tensor, distributed, nn
 
 from mmqadapter import load_task, save_task
-from mmqadapter.accounting import part_counts, saved_for_backward
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
+from mmqadapter.utils.accounting import part_counts, saved_for_backward
 
 Factory = Callable[..., dict]
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)

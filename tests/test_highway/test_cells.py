@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.adapters import build_adapter
 from mmqadapter.highway import (
     SAVED_TAPS,
@@ -17,6 +16,7 @@ from mmqadapter.highway import (
     build_cell,
 )
 from mmqadapter.registry import config_of
+from mmqadapter.utils.accounting import saved_for_backward
 
 GRID = (5, 10)
 KINDS = pytest.mark.parametrize('kind', [ParallelCell, JoinedCell])

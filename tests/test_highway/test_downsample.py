@@ -11,10 +11,10 @@ from mmseg.models.utils.embed import PatchMerging as MMPatchMerging
 from timm.models.swin_transformer import PatchMerging as TimmPatchMerging
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.highway import InheritedMerging, LowRankMerging
 from mmqadapter.highway.downsample import patch_std
 from mmqadapter.quant import quantized_weights
+from mmqadapter.utils.accounting import saved_for_backward
 
 GRIDS = pytest.mark.parametrize('grid', [(4, 6), (5, 3)])
 KINDS = pytest.mark.parametrize('kind', ['mm', 'timm'])

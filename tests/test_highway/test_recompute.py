@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.adapters import build_adapter
 from mmqadapter.highway import SAVED_TAPS, Recompute
+from mmqadapter.utils.accounting import saved_for_backward
 
 FORMATS = pytest.mark.parametrize('name', SAVED_TAPS)
 # Relative error of a gradient through GELU, for normal taps of 64 channels.

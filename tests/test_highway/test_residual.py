@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.adapters import TokenAdapter, build_adapter
 from mmqadapter.highway import SAVED_TAPS, Residual, add_changes
 from mmqadapter.quant import quantize_together
+from mmqadapter.utils.accounting import saved_for_backward
 
 GRID = (5, 6)
 ADAPTERS = pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmqadapter.accounting import saved_for_backward
 from mmqadapter.highway import ConvStem, NoStem
+from mmqadapter.utils.accounting import saved_for_backward
 
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
-from mmqadapter.datasets import exactly_resumable
+from mmqadapter.engine import exactly_resumable
 
 
 class TinyTuned(nn.Module):

@@ -7,8 +7,8 @@ import os
 import pytest
 from mmengine.fileio import get_file_backend, put_text
 
-from mmqadapter.atomic import atomic_write
 from mmqadapter.hooks import AtomicBackend
+from mmqadapter.utils.atomic import atomic_write
 
 ARGS = dict(backend='mmqadapter_atomic')
 

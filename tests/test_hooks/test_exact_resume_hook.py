@@ -11,7 +11,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from mmqadapter.hooks import ExactResumeHook
-from mmqadapter.random_state import get_random_state, seeded, set_random_state
+from mmqadapter.utils.random_state import get_random_state, seeded, set_random_state
 
 pytestmark = pytest.mark.usefixtures('saved_tasks')
 

@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from mmqadapter.checkpoint_file import read_pickle
+from mmqadapter.checkpoints.safe_load import read_pickle
 
 SCORES = {3: 0.5, 6: 0.4}
 

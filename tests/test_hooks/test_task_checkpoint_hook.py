@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmqadapter.checkpoints.content import frozen_keys
 from mmqadapter.hooks import TaskCheckpointHook
-from mmqadapter.hooks.checkpoint_content import frozen_keys
 
 
 def load(path):

@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 RUNS = 35_000
 TOLD = 5_000  # inputs between two accounts of what became of them
-READERS = ('mmqadapter.taskfile', 'mmqadapter.petl_vit', 'mmqadapter.peft_lora')
+READERS = ('mmqadapter.taskfile', 'mmqadapter.interop.petl_vit', 'mmqadapter.interop.peft')
 with atheris.instrument_imports(include=[*READERS], enable_loader_override=False):
     import hostile
     import test_hostile_files as properties

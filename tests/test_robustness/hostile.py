@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mmqadapter import save_task
-from mmqadapter.peft_lora import PeftLora, PeftSettings, Product, write_peft
-from mmqadapter.petl_vit.settings import METHODS, NETS, Net, PetlSettings
+from mmqadapter.interop.peft import PeftLora, PeftSettings, Product, write_peft
+from mmqadapter.interop.petl_vit.settings import METHODS, NETS, Net, PetlSettings
 from mmqadapter.taskfile.format import KEY
 
 Draw = Callable[[st.SearchStrategy], Any]
@@ -267,7 +267,7 @@ def petl_files(draw: Draw) -> tuple[bytes, bytes]:
 
 def petl_bytes(settings: dict[str, Any]) -> bytes:
     """A .bin file of the right length."""
-    from mmqadapter.petl_vit.layout import adapter_bytes, file_bytes, matrix_bytes
+    from mmqadapter.interop.petl_vit.layout import adapter_bytes, file_bytes, matrix_bytes
 
     NETS['tiny'] = TINY_NET
     known = PetlSettings(**settings)

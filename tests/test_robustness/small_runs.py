@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from tiny_runs import SWIN, forget
 from torch import Tensor, nn
 
-from mmqadapter.datasets import exactly_resumable
+from mmqadapter.engine import exactly_resumable
 
 
 @MODELS.register_module(force=True)

@@ -15,14 +15,14 @@ import pytest
 import torch
 from small_runs import quick_start, small_config, train
 
-import mmqadapter.atomic
-from mmqadapter.atomic import atomic_write
-from mmqadapter.benchmark.report import write_json
+import mmqadapter.utils.atomic
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.inference.writers import ResultWriter
-from mmqadapter.peft_lora import PeftLora, PeftSettings, Product, write_peft
+from mmqadapter.interop.peft import PeftLora, PeftSettings, Product, write_peft
+from mmqadapter.studies.benchmark.report import write_json
 from mmqadapter.taskfile import inspect_task
 from mmqadapter.taskfile.format import TaskContent, write_content
+from mmqadapter.utils.atomic import atomic_write
 
 __all__ = ['quick_start']
 
@@ -43,9 +43,9 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Break:
                 failed.append(str(path))
                 raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(mmqadapter.atomic, 'open', _opener(perhaps), raising=False)
-        monkeypatch.setattr(mmqadapter.atomic, 'os', _Os(perhaps))
-        monkeypatch.setattr(mmqadapter.atomic, 'Path', _path_kind(perhaps))
+        monkeypatch.setattr(mmqadapter.utils.atomic, 'open', _opener(perhaps), raising=False)
+        monkeypatch.setattr(mmqadapter.utils.atomic, 'os', _Os(perhaps))
+        monkeypatch.setattr(mmqadapter.utils.atomic, 'Path', _path_kind(perhaps))
         return failed
 
     return install
@@ -129,7 +129,7 @@ def test_a_disk_that_fails_again_when_the_rest_is_removed(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     failing('write', errno.EIO)
-    monkeypatch.setattr(mmqadapter.atomic.Path, 'unlink', broken)
+    monkeypatch.setattr(mmqadapter.utils.atomic.Path, 'unlink', broken)
     with pytest.raises(OSError, match='Input/output error') as caught:
         atomic_write(tmp_path / 'a', b'data')
     assert caught.value.errno == errno.EIO

@@ -28,8 +28,8 @@ from hostile import (
 from hypothesis import given, settings
 
 from mmqadapter import inspect_task, load_task
-from mmqadapter.peft_lora import import_peft
-from mmqadapter.petl_vit import load_petl
+from mmqadapter.interop.peft import import_peft
+from mmqadapter.interop.petl_vit import load_petl
 
 FOLDER = Path(mkdtemp(dir='/dev/shm' if Path('/dev/shm').is_dir() else None))
 SECONDS = 10

@@ -12,7 +12,7 @@ import mmseg.models  # noqa: F401  (loaded once, in the server that the processe
 import torch
 from tiny_runs import tool
 
-import mmqadapter.atomic
+import mmqadapter.utils.atomic
 
 # Where a process may die while it writes a file: bytes half written, all written, name changed.
 MOMENTS = ('write', 'fsync', 'replace')
@@ -69,4 +69,4 @@ def _die_at(moment: str, at: int) -> None:
             os.replace(old, new)
             die_in_time('replace')
 
-    vars(mmqadapter.atomic).update(open=Writer, os=Os())
+    vars(mmqadapter.utils.atomic).update(open=Writer, os=Os())

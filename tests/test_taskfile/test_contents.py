@@ -12,7 +12,7 @@ from torch import Tensor
 from mmqadapter.quant import LayerQuantizer, pack
 from mmqadapter.taskfile.contents import described, groups, split
 from mmqadapter.taskfile.format import TaskContent
-from mmqadapter.taskfile.head_layout import lay_out
+from mmqadapter.taskfile.head_serialization import lay_out
 
 UNEVEN = torch.arange(1000) // 750
 

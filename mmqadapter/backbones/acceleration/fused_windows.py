@@ -1,0 +1,130 @@
+"""Window attention of Swin through PyTorch's fused kernel, in mmdet's, mmseg's and timm's form.
+
+Ways (see :mod:`mmqadapter.backbones.acceleration.class_swap`): what they read of ``self`` are the
+stock names. They act in eval mode, in which a wrapped trunk is; in training mode the stock code
+computes, dropout included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from mmqadapter.backbones.acceleration.chunks import fits_pieces
+from mmqadapter.backbones.acceleration.class_swap import Way
+from mmqadapter.backbones.acceleration.window_layout import (
+    LayoutCache,
+    WindowLayout,
+    WindowPiece,
+    Windows,
+)
+from mmqadapter.utils.tensor_cache import Kept
+
+
+class FusedWindowAttention(Way):
+    """Attention within windows; the relative position bias is gathered once if it is frozen.
+
+    q, k and v are projected before tokens go to their windows, and the outputs after they have
+    come back, so that padding (a fifth of a grid of 32 x 32 in windows of 7 x 7) costs nothing.
+    Ahead of ``WindowMSA`` (mmdet, mmseg) and ``WindowAttention`` (timm).
+    """
+
+    relative_position_bias_table: Tensor
+    relative_position_index: Tensor
+    num_heads: int
+    scale: float
+    qkv: nn.Module
+    proj: nn.Module
+    proj_drop: nn.Module
+
+    def prepare(self, layouts: LayoutCache) -> None:
+        """Keep the bias if it does not train."""
+        self._kept = None if self.relative_position_bias_table.requires_grad else Kept()
+
+    def forward(self, x: Tensor, mask: Tensor | WindowLayout | None = None) -> Tensor:
+        """Tokens (B, L, C) to the same, given a layout; else as the stock module."""
+        if not isinstance(mask, WindowLayout):
+            return super().forward(x, mask)
+        if fits_pieces(self, x) and len(mask.pieces) > 1:
+            return self._in_pieces(x, mask.pieces)
+        qkv, bias = self._heads(mask.split(self.qkv(mask.rows(x)))), self._bias()
+        groups = [self._attend(part, bias + edge) for part, edge in mask.groups(qkv)]
+        windows = torch.cat(groups) if len(groups) > 1 else groups[0]
+        return self.proj_drop(self.proj(mask.join(windows)))
+
+    def _in_pieces(self, x: Tensor, pieces: Sequence[WindowPiece]) -> Tensor:
+        """The same, from tokens to tokens for one piece after another."""
+        rows, bias, output = x.flatten(0, 1), self._bias(), None
+        for piece in pieces:
+            qkv = self._heads(piece.split(self.qkv(piece.take(rows))))
+            tokens = self.proj(piece.join(self._attend(qkv, bias + piece.mask)))
+            output = tokens.new_empty(rows.shape) if output is None else output
+            output.index_copy_(0, piece.rows, tokens)
+        assert output is not None, 'a grid has windows'
+        return self.proj_drop(output.view_as(x))
+
+    def _heads(self, qkv: Tensor) -> Tensor:
+        """Windows (n, N, 3 C) as (3, n, heads, N, d)."""
+        return qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Of q, k, v (3, windows, heads, N, d) and a bias (heads, N, N)."""
+        q, k, v = qkv.unbind(0)
+        bias = bias.to(q.dtype)[None]
+        heads = scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
+        return heads.transpose(1, 2).flatten(2)
+
+    def _bias(self) -> Tensor:
+        """(heads, N, N)."""
+        table, kept = self.relative_position_bias_table, self._kept
+        return self._gather() if kept is None else kept.get(self._gather, table)
+
+    def _gather(self) -> Tensor:
+        index = self.relative_position_index
+        bias = self.relative_position_bias_table[index.flatten()]
+        return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
+
+
+class FusedShiftedWindows(Way):
+    """A grid in shifted windows; ahead of ``ShiftWindowMSA`` (mmdet, mmseg)."""
+
+    window_size: int
+    shift_size: int
+    w_msa: nn.Module
+    drop: nn.Module
+
+    def prepare(self, layouts: LayoutCache) -> None:
+        """Share the layouts."""
+        self._layouts = layouts
+
+    def forward(self, query: Tensor, hw_shape: Any) -> Tensor:
+        """Tokens (B, H * W, C) to the same, given (H, W)."""
+        if self.training:
+            return super().forward(query, hw_shape)
+        (height, width), (size, shift) = hw_shape, (self.window_size, self.shift_size)
+        windows = Windows((int(height), int(width)), (size, size), (shift, shift), pad_first=True)
+        return self.drop(self.w_msa(query, mask=self._layouts.get(windows, query)))
+
+
+class FusedSwinBlock(Way):
+    """A grid in shifted windows; ahead of ``SwinTransformerBlock`` (timm)."""
+
+    window_size: tuple[int, int]
+    shift_size: tuple[int, int]
+    attn: nn.Module
+
+    def prepare(self, layouts: LayoutCache) -> None:
+        """Share the layouts."""
+        self._layouts = layouts
+
+    def _attn(self, x: Tensor) -> Tensor:
+        """Tokens (B, H, W, C) to the same."""
+        if self.training:
+            return super()._attn(x)  # type: ignore[misc]
+        grid, tokens = (x.shape[1], x.shape[2]), x.flatten(1, 2)
+        windows = Windows(grid, self.window_size, self.shift_size, pad_first=False)
+        return self.attn(tokens, mask=self._layouts.get(windows, x)).view_as(x)

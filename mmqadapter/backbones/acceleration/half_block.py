@@ -1,0 +1,83 @@
+"""Blocks of a frozen trunk in half precision, or with linear layers of 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmqadapter.backbones.acceleration.class_swap import Way, compute_as
+from mmqadapter.backbones.acceleration.fused_multihead import ContiguousAttention
+from mmqadapter.backbones.acceleration.int8_linear import is_float_linear, store_int8
+
+SINGLE = torch.float32
+TRUNK_DTYPES = {
+    'float32': SINGLE,
+    'bfloat16': torch.bfloat16,
+    'float16': torch.float16,
+    'int8': torch.int8,
+}
+# Codes are no numbers to compute with: what is stored in the key is computed in the value.
+COMPUTED_IN = {torch.int8: torch.bfloat16}
+MATRICES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
+
+
+def parse_dtype(trunk_dtype: str) -> torch.dtype:
+    """Dtype of a name in a config.
+
+    Raises:
+        ValueError: It is none that a trunk can be stored in.
+    """
+    if not isinstance(trunk_dtype, str) or trunk_dtype not in TRUNK_DTYPES:
+        raise ValueError(
+            f'trunk_dtype={trunk_dtype!r} is unknown; use one of {sorted(TRUNK_DTYPES)}.'
+        )
+    return TRUNK_DTYPES[trunk_dtype]
+
+
+class HalfBlock(Way):
+    """A block under autocast, whose weights need no cast any more.
+
+    What autocast leaves alone stays in single precision: the residual stream, norms, scales.
+    """
+
+    half_dtype: torch.dtype
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the stock block; its first argument is a tensor."""
+        with torch.autocast(args[0].device.type, self.half_dtype):
+            return super().forward(*args, **kwargs)
+
+
+def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
+    """Store the frozen matrices and biases of blocks in a dtype, and compute with them in it.
+
+    Parameters that train, norms, scales and position biases stay as they are. Single precision
+    leaves the blocks alone. With ``int8`` the weights of linear layers are codes; convolutions,
+    packed projections (``nn.MultiheadAttention``) and biases are bfloat16, and so is the
+    computation.
+
+    Raises:
+        ValueError: ``int8`` without torchao.
+    """
+    half = COMPUTED_IN.get(dtype, dtype)
+    for block in blocks if dtype != SINGLE else ():
+        for module in block.modules():
+            if dtype == torch.int8 and is_float_linear(module) and not module.weight.requires_grad:
+                store_int8(module)
+            if isinstance(module, MATRICES):
+                _cast_frozen(module, half)
+            if isinstance(module, nn.MultiheadAttention) and not isinstance(
+                module, ContiguousAttention
+            ):
+                compute_as(module, ContiguousAttention)
+        block.half_dtype = half
+        compute_as(block, HalfBlock)
+
+
+def _cast_frozen(module: nn.Module, dtype: torch.dtype) -> None:
+    for parameter in module.parameters(recurse=False):
+        if parameter.is_floating_point() and not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)

@@ -1,0 +1,1 @@
+"""How a ``.pth`` is read, in one place."""

@@ -1,0 +1,122 @@
+"""Weights for a model, from a task file or a checkpoint; reading runs no code of the file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import nn
+
+from mmqadapter.checkpoints.content import check_fits, check_tuning
+from mmqadapter.checkpoints.safe_load import read_pickle
+from mmqadapter.taskfile import load_task
+from mmqadapter.taskfile.format import SUFFIX
+from mmqadapter.taskfile.head_bits import KEY, train_quantized
+
+EMA = 'ema_state_dict'
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False) -> dict[str, list]:
+    """Put a task file (``*.safetensors``) or a checkpoint (anything else) into ``model``.
+
+    Args:
+        model: A detector or segmentor. A task file needs a wrapped backbone with its own trunk.
+        path: Where the weights are.
+        trust: Read a checkpoint even if that may run code of it.
+
+    Returns:
+        ``classes`` and ``palette``, as far as the file names them.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is damaged, not safe to read, or does not fit the model.
+    """
+    if Path(path).suffix == SUFFIX:
+        return dataset_meta(load_task(model, path)['dataset'])
+    checkpoint = read_checkpoint(path, trust)
+    load_state(model, checkpoint, path)
+    return dataset_meta(checkpoint.get('meta', {}).get('dataset_meta'))
+
+
+def read_checkpoint(path: str | os.PathLike, trust: bool = False) -> dict[str, Any]:
+    """A checkpoint on the CPU, with ``state_dict``.
+
+    Only tensors, plain values and what mmengine logs are read, unless ``trust`` is set.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: It is damaged, holds no weights, or other objects, which may run code.
+    """
+    checkpoint = read_pickle(path, trust)
+    if isinstance(checkpoint, dict) and 'state_dict' not in checkpoint:
+        checkpoint = {'state_dict': checkpoint}
+    _require_names(checkpoint, 'its content', path)
+    for name in ('state_dict', 'meta', EMA):
+        _require_names(checkpoint.get(name, {}), name, path)
+    return checkpoint
+
+
+def _require_names(value: Any, what: str, path: str | os.PathLike) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(
+            f'{str(path)!r} is no checkpoint: {what} is a {type(value).__name__} that begins as '
+            f'{short(value)}, not values by name.'
+        )
+
+
+def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.PathLike) -> None:
+    """Put ``checkpoint['state_dict']`` into ``model``; what trains and is missing is logged.
+
+    The model computes with few bits where the checkpoint was trained so, and nowhere else.
+
+    Raises:
+        ValueError: Another trunk, other settings of the adapters, another shape, or nothing of what
+            trains is in the checkpoint.
+    """
+    state = {name.removeprefix('module.'): t for name, t in checkpoint['state_dict'].items()}
+    check_fits(model, {**checkpoint, 'state_dict': state})
+    check_tuning(model, checkpoint)
+    train_quantized(model, checkpoint.get(KEY) or {})
+    try:
+        missing = set(model.load_state_dict(state, strict=False).missing_keys)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{str(source)!r} does not fit: {reason}') from error
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    if trained and trained <= missing:
+        raise ValueError(f'{str(source)!r} has nothing of what trains in this model: check CONFIG.')
+    if lost := sorted(trained & missing):
+        print_log(
+            f'{source} lacks {len(lost)} trainable parameters, such as {lost[0]}; they stay as '
+            'they were initialised.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def averaged(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:
+    """The checkpoint with the averaged weights, or without averaging, as its ``state_dict``.
+
+    mmengine's EMA hook saves the average as ``state_dict`` and the weights that the optimiser
+    steps on as ``ema_state_dict``. Without an EMA hook there is one set of weights.
+    """
+    if ema or EMA not in checkpoint:
+        return dict(checkpoint)
+    stepped = {k: v for k, v in checkpoint[EMA].items() if k.startswith('module.')}
+    return {**checkpoint, 'state_dict': stepped}
+
+
+def dataset_meta(meta: Mapping[str, Any] | None) -> dict[str, list]:
+    """``classes`` and ``palette`` of a data set's meta information, as plain lists."""
+    meta = meta or {}
+    plain: dict[str, list] = {}
+    if isinstance(meta.get('classes'), (list, tuple)):
+        plain['classes'] = [str(name) for name in meta['classes']]
+    if isinstance(meta.get('palette'), (list, tuple)):
+        plain['palette'] = [[int(value) for value in colour] for colour in meta['palette']]
+    return plain

@@ -1,0 +1,101 @@
+"""Check the lists of a COCO file against each other and against the class names of the config."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import mmengine
+
+from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
+
+ID, NUMBER = (int, str), (int, float)
+# What mmdet reads without asking whether it is there.
+REQUIRED: dict[str, dict[str, Any]] = {
+    'images': dict(id=ID, file_name=str, width=NUMBER, height=NUMBER),
+    'annotations': dict(id=ID, image_id=ID, category_id=ID, bbox=list, area=NUMBER),
+    'categories': dict(id=ID, name=str),
+}
+
+
+def load_coco(path: str, backend_args: dict | None = None) -> dict[str, list[dict]]:
+    """Read a COCO file.
+
+    Raises:
+        ValueError: it does not exist, is no JSON, or lacks one of its three lists.
+    """
+    try:
+        content = mmengine.load(path, file_format='json', backend_args=backend_args)
+    except OSError as error:
+        raise ValueError(f'ann_file {path!r} cannot be read: {error}') from error
+    except ValueError as error:
+        raise ValueError(f'ann_file {path!r} is not valid JSON: {error}') from error
+    for name in REQUIRED:
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            raise ValueError(f'ann_file {path!r} has no list {name!r}; a COCO file needs it')
+    return {name: content[name] for name in REQUIRED}
+
+
+def drop_incomplete(coco: dict[str, list[dict]], split: str) -> list[Problem]:
+    """Report entries without a required key, and take them out of ``coco``, in place."""
+    problems = []
+    for name, keys in REQUIRED.items():
+        lacks = [_unusable_keys(entry, keys) for entry in coco[name]]
+        for number, missing in enumerate(lacks):
+            if missing:
+                where, message = f'{split}: {name}[{number}]', f'lacks {", ".join(missing)}'
+                message += ", or has it in another type than COCO's"
+                problems.append(Problem(ERROR, 'incomplete entry', where, message))
+        coco[name] = [
+            entry for entry, missing in zip(coco[name], lacks, strict=True) if not missing
+        ]
+    return problems
+
+
+def _unusable_keys(entry: Any, keys: dict[str, Any]) -> list[str]:
+    if not isinstance(entry, dict):
+        return list(keys)
+    return [key for key, kind in keys.items() if not _is_a(entry.get(key), kind)]
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether ``value`` is of a kind; 1.0 names the same entry as 1."""
+    return isinstance(value, kind) or (kind is ID and isinstance(value, float) and value % 1 == 0)
+
+
+def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
+    """Ids that occur twice among the images, annotations or categories."""
+    for name, entries in coco.items():
+        for key, times in Counter(entry['id'] for entry in entries).items():
+            if times > 1:
+                where, message = f'{split}: {name}', f'id {key!r} occurs {times} times'
+                yield Problem(ERROR, 'duplicate id', where, message)
+
+
+def category_problems(
+    categories: list[dict[str, Any]], classes: Sequence[str], split: str
+) -> Iterator[Problem]:
+    """Compare the categories of the file with ``metainfo.classes`` of the config."""
+    names = [category['name'] for category in categories]
+    for name in classes:
+        if name not in names:
+            message = f'class {name!r} is not a category of the file, which has {names}'
+            yield Problem(ERROR, 'class without category', split, message)
+    for name, times in Counter(names).items():
+        if name not in classes:
+            message = f'category {name!r} is not in metainfo.classes; its instances are not used'
+            yield Problem(WARNING, 'category without class', split, message)
+        elif times > 1:
+            message = f'{times} categories are called {name!r}'
+            yield Problem(ERROR, 'duplicate category', split, message)
+    yield from _order_problem(names, classes, split)
+
+
+def _order_problem(names: list[str], classes: Sequence[str], split: str) -> Iterator[Problem]:
+    """A different order: mmdet numbers labels as the file does, whatever the classes' order."""
+    used = [name for name in names if name in classes]
+    if sorted(used) == sorted(classes) and used != list(classes):
+        message = f'the file orders its categories {used}, the config {list(classes)}: mmdet would '
+        message += 'give predictions the wrong names; write the classes in the order of the file'
+        yield Problem(ERROR, 'class order', split, message)

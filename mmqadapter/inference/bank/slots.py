@@ -1,0 +1,72 @@
+"""Where a model keeps what belongs to a task, and what it keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from itertools import chain
+from typing import Any, get_args
+
+from torch import Tensor, nn
+
+from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeight
+from mmqadapter.utils.accounting import Tuned, trained_in_trunk, tuned_backbone
+
+# A dictionary of a module, and a key there.
+Place = tuple[MutableMapping[str, Any], str]
+
+
+def trunk_of(model: nn.Module) -> nn.Module:
+    """The frozen trunk in a model.
+
+    Raises:
+        ValueError: There is none.
+    """
+    backbone: Any = tuned_backbone(model)
+    if backbone is None:
+        raise ValueError(
+            f'{type(model).__name__} has no wrapped backbone, so no trunk that tasks could share; '
+            'wrap the backbone (type="mmqadapter.AdaptedBackbone").'
+        )
+    return backbone.trunk
+
+
+def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
+    """The trunk's tensors that no task changes."""
+    trunk, backbone = trunk_of(model), tuned_backbone(model)
+    assert isinstance(backbone, Tuned)
+    trained = {id(t) for t in trained_in_trunk(trunk, backbone.chosen).values()}
+    return (t for t in chain(trunk.parameters(), trunk.buffers()) if id(t) not in trained)
+
+
+def find_places(model: nn.Module) -> Iterator[Place]:
+    """All places of tensors but those of the trunk, and those of stored codes."""
+    frozen = {id(t) for t in frozen_tensors(model)}
+    for module in model.modules():
+        if isinstance(module, GaussianQuantizer):
+            yield module.__dict__, 'folded'
+        if isinstance(module, get_args(Layer)):
+            module.__dict__.setdefault(KEPT, None)
+            yield module.__dict__, KEPT
+        for owner in (module._parameters, module._buffers):
+            yield from ((owner, key) for key, tensor in owner.items() if id(tensor) not in frozen)
+
+
+def tensors_in(contents: list[Any]) -> Iterator[Tensor]:
+    """The tensors among what places hold, one by one."""
+    for content in contents:
+        if isinstance(content, (Encoded, PackedWeight)):
+            yield from (content.codes, content.mean, content.std)
+        elif content is not None:
+            yield content
+
+
+def versions_of(contents: list[Any]) -> list[int]:
+    """PyTorch's count of changes in place, of each tensor."""
+    return [tensor._version for tensor in tensors_in(contents)]
+
+
+def kind_of(content: Any) -> tuple | None:
+    """Device, dtype and shape of a tensor; None of anything else."""
+    if isinstance(content, Tensor):
+        return content.device, content.dtype, content.shape
+    return None

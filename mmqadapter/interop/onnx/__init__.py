@@ -1,0 +1,6 @@
+"""A tuned segmentor as an ONNX graph, which runs without this package and without PyTorch."""
+
+from mmqadapter.interop.onnx.export import Exported, export_onnx
+from mmqadapter.interop.onnx.graph import OPSET
+
+__all__ = ['OPSET', 'Exported', 'export_onnx']

@@ -1,0 +1,16 @@
+"""LoRA folders of Hugging Face's PEFT for timm's ViT and Swin: from them to ours, and back."""
+
+from mmqadapter.interop.peft.convert import export_peft, import_peft
+from mmqadapter.interop.peft.folder import PeftLora, read_peft, write_peft
+from mmqadapter.interop.peft.products import Product
+from mmqadapter.interop.peft.settings import PeftSettings
+
+__all__ = [
+    'PeftLora',
+    'PeftSettings',
+    'Product',
+    'export_peft',
+    'import_peft',
+    'read_peft',
+    'write_peft',
+]

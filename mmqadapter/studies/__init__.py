@@ -1,0 +1,1 @@
+"""Measure, compare and plan: benchmark, sweep, analysis, planner, demo and their reports."""

@@ -1,0 +1,131 @@
+"""Training steps of one model on one device, taken apart into forward, backward and optimiser."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIMIZERS
+from torch import Tensor, nn
+
+from mmqadapter.hooks.step_meter import StepSeconds
+from mmqadapter.studies.benchmark.batches import Batch
+from mmqadapter.studies.benchmark.memory import synchronize
+from mmqadapter.utils.accounting import saved_for_backward
+
+ADAMW = dict(type='AdamW', weight_decay=0.05)
+MOMENTS = 2  # of AdamW
+FIRST_LOSS_SCALE = 1024.0  # low enough that no step is left out because its gradients overflow
+
+
+class Training:
+    """A model on a device with its optimiser, which steps at a rate of zero: all steps are alike.
+
+    The optimiser (over what trains, in one group) and the clipping of gradients are those of the
+    config. Mixed precision is mmengine's on a GPU (float16 unless the config says otherwise) and
+    bfloat16 on a CPU.
+
+    Args:
+        model: A detector or segmentor; it is moved to ``device``.
+        batches: What to train on, in turn; they stay where they are.
+        cfg: The config that the model came from.
+        device: Where to train.
+        amp: Mixed precision.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Sequence[Batch],
+        cfg: Config,
+        device: torch.device,
+        amp: bool,
+    ) -> None:
+        self.model: Any = model.to(device).train()
+        self.device = device
+        self.optimizer = _build_optimizer(model, cfg, device, amp)
+        self._cpu_amp = amp and device.type == 'cpu'
+        self._batches: Iterator[Batch] = cycle(batches)
+
+    def step(self) -> StepSeconds:
+        """Take one step."""
+        batch = self._next_batch()
+        marks = [self._now()]
+        loss = self._loss(batch)
+        marks.append(self._now())
+        self.optimizer.backward(loss)
+        marks.append(self._now())
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        marks.append(self._now())
+        return StepSeconds(
+            *(after - before for before, after in zip(marks, marks[1:], strict=False))
+        )
+
+    def saved_bytes(self) -> int:
+        """Bytes that autograd keeps for backward of one step, parameters excluded."""
+        batch = self._next_batch()
+        with saved_for_backward(self.model) as saved:
+            self._loss(batch)
+        return saved.total
+
+    def resident_bytes(self) -> int:
+        """Bytes of parameters and buffers, of gradients, and of an optimiser with two moments."""
+        weights = [*self.model.parameters(), *self.model.buffers()]
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return sum(t.nbytes for t in weights) + (1 + MOMENTS) * sum(p.nbytes for p in trained)
+
+    def _next_batch(self) -> Batch:
+        # A copy: preprocessing pads the ground truth in place.
+        return self.model.data_preprocessor(copy.deepcopy(next(self._batches)), True)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with self._precision(), non_reentrant_checkpoints():
+            losses = self.model(**batch, mode='loss')
+        return self.model.parse_losses(losses)[0]
+
+    def _precision(self) -> AbstractContextManager:
+        if self._cpu_amp:  # mmengine's wrapper for mixed precision refuses a CPU
+            return torch.autocast('cpu', torch.bfloat16)
+        return self.optimizer.optim_context(self.model)
+
+    def _now(self) -> float:
+        synchronize(self.device)
+        return time.perf_counter()
+
+
+def _build_optimizer(
+    model: nn.Module, cfg: Config, device: torch.device, amp: bool
+) -> OptimWrapper:
+    own = cfg.get('optim_wrapper') or {}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    config = {**(own.get('optimizer') or ADAMW), 'params': trained, 'lr': 0.0}
+    optimizer, clip_grad = OPTIMIZERS.build(config), own.get('clip_grad')
+    if not amp or device.type == 'cpu':
+        return OptimWrapper(optimizer, clip_grad=clip_grad)
+    scale = dict(init_scale=FIRST_LOSS_SCALE)
+    dtype = own.get('dtype')
+    return AmpOptimWrapper(loss_scale=scale, dtype=dtype, optimizer=optimizer, clip_grad=clip_grad)
+
+
+@contextmanager
+def non_reentrant_checkpoints() -> Iterator[None]:
+    """Let activation checkpointing that leaves the choice to torch be the non-re-entrant kind.
+
+    The nets of mmdet and mmseg do not choose, and torch's old default is the re-entrant kind.
+    """
+    stock = torch.utils.checkpoint.checkpoint
+    torch.utils.checkpoint.checkpoint = partial(stock, use_reentrant=False)
+    try:
+        yield
+    finally:
+        torch.utils.checkpoint.checkpoint = stock

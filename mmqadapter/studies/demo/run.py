@@ -1,0 +1,151 @@
+"""The demo: pretrain on one domain, adapt to another, three ways."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from mmqadapter.checkpoints.safe_load import read_pickle
+from mmqadapter.engine.runner import load_config, training_runner
+from mmqadapter.studies.demo.domains import HUE
+from mmqadapter.studies.demo.progress import ProgressHook
+from mmqadapter.studies.demo.report import write_report
+from mmqadapter.studies.demo.scenes import Domain
+from mmqadapter.studies.demo.settings import COLOURS, TASKS, DemoTask
+
+COUNTS = {'train': 200, 'val': 60}
+METHODS = {
+    'frozen': 'frozen trunk',
+    'adapted': '1-bit adapters',
+    'full': 'full fine-tuning',
+}
+
+
+def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = None) -> list[dict]:
+    """Run a demo and write its data, runs, table and pictures below ``out / task_name``.
+
+    Args:
+        task_name: ``'seg'`` or ``'det'``.
+        out: Folder for everything; what an earlier demo of this task left there is removed.
+        configs: Folder of ``demo_seg.py`` and ``demo_det.py``.
+        iterations: Training steps of each of the four runs; by default those of the config.
+
+    Returns:
+        One row a method.
+    """
+    task, folder = TASKS[task_name], out / task_name
+    console = Console(file=sys.stdout)  # this one: training redirects what sys.stdout names
+    for own in ('data', 'pretrain', *METHODS, 'predictions'):
+        shutil.rmtree(folder / own, ignore_errors=True)
+    console.print(f'Drawing scenes of two domains into {folder / "data"} ...')
+    for name, domain in (('source', HUE), ('target', task.target)):
+        for split, count in COUNTS.items():
+            task.write(folder / 'data' / name, domain, split, count)
+    weights = _pretrain(task, folder, configs, iterations, console)
+    rows = []
+    for method, title in METHODS.items():
+        cfg = _configure(task, configs, folder, 'target', task.target, iterations)
+        _use(cfg, method, str(weights))
+        rows.append({'method': method, 'title': title, **_train(cfg, folder, method, console)})
+        console.print(f'  {task.metric[1]} {_score(rows[-1], task):.1f}')
+    write_report(task, folder, rows)
+    return rows
+
+
+def _pretrain(
+    task: DemoTask, folder: Path, configs: Path, iterations: int | None, console: Console
+) -> Path:
+    """Train everything on the first domain; saves the backbone's weights."""
+    cfg = _configure(task, configs, folder, 'source', HUE, iterations)
+    _use(cfg, 'full', None)
+    cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult = 1.0  # it starts from nothing
+    _train(cfg, folder, 'pretrain', console)
+    checkpoint = next((folder / 'pretrain').glob('iter_*.pth'))
+    state = read_pickle(checkpoint)['state_dict']
+    kept = {key: value for key, value in state.items() if key.startswith('backbone.')}
+    torch.save({'state_dict': kept}, folder / 'pretrained.pth')
+    return folder / 'pretrained.pth'
+
+
+def _configure(
+    task: DemoTask, configs: Path, folder: Path, data: str, domain: Domain, iterations: int | None
+) -> Config:
+    cfg = load_config(configs / task.config)
+    classes = task.classes(domain)
+    meta = dict(classes=classes, palette=COLOURS[-len(classes) :])
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        dataset.data_root, dataset.metainfo = str(folder / 'data' / data), meta
+    if 'ann_file' in cfg.val_dataloader.dataset:
+        cfg.val_evaluator.ann_file = str(folder / 'data' / data / 'instances_val.json')
+    if iterations:
+        cfg.train_cfg.max_iters = cfg.train_cfg.val_interval = iterations
+        cfg.param_scheduler[1].end = max(iterations, cfg.param_scheduler[1].begin + 1)
+        cfg.default_hooks.checkpoint.interval = iterations
+    return cfg
+
+
+def _use(cfg: Config, method: str, weights: str | None) -> None:
+    """Give the config the backbone of a method; the config's own is the adapted one."""
+    trunk = cfg.model.backbone.backbone
+    trunk.init_cfg = dict(type='Pretrained', checkpoint=weights) if weights else None
+    if method == 'full':
+        cfg.model.backbone = trunk
+    elif method == 'frozen':
+        cfg.model.backbone = dict(type='mmqadapter.FrozenBackbone', backbone=trunk)
+
+
+def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, Any]:
+    """Train with mmengine's words in a log file; returns score, costs and losses."""
+    cfg.work_dir = str(folder / name)
+    Path(cfg.work_dir).mkdir(parents=True)
+    # mmengine keeps loggers and curves by this name, for as long as the process lives.
+    cfg.experiment_name = f'demo_{name}_{time.time_ns()}'
+    log = folder / name / 'console.log'
+    console.print(f'Training: {name} (log: {log})')
+    with _bar(console) as bar, open(log, 'w') as file:
+        with redirect_stdout(file), redirect_stderr(file):
+            runner = training_runner(cfg)
+            runner.register_hook(ProgressHook(bar, name))
+            runner.train()
+        for handler in runner.logger.handlers[:]:  # mmengine keeps this logger as the current one
+            if getattr(handler, 'stream', None) is file:
+                runner.logger.removeHandler(handler)
+    cfg.dump(folder / name / 'config.py')
+    return _collect(runner, folder / name)
+
+
+def _bar(console: Console) -> Progress:
+    shown = (TextColumn('  {task.description}'), BarColumn(), MofNCompleteColumn())
+    return Progress(*shown, TimeRemainingColumn(), console=console, redirect_stdout=False)
+
+
+def _collect(runner: Runner, work_dir: Path) -> dict[str, Any]:
+    scalars = runner.message_hub.log_scalars
+    scores = {key: scalars[key].current() for key in scalars if key.startswith('val/')}
+    losses = scalars['train/loss'].data[0].tolist()
+    weights = sum(tensor.nbytes for tensor in runner.model.state_dict().values())
+    summary = json.loads((work_dir / 'summary.json').read_text())
+    return {**summary, **scores, 'losses': losses, 'model_bytes': weights}
+
+
+def _score(row: dict, task: DemoTask) -> float:
+    value = row[task.metric[0]]
+    return 100 * value if value <= 1 else value

@@ -1,0 +1,50 @@
+"""What adapters take in a task file at each width in bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from mmqadapter.quant import packed_bytes, quantized_weights
+from mmqadapter.studies.planner.blank_model import FLOAT_BITS
+from mmqadapter.studies.planner.container import Entries
+from mmqadapter.taskfile.adapter_codec import CODES, FLOATS, STATISTICS
+from mmqadapter.taskfile.contents import BLOB_PREFIX
+
+
+@dataclass(frozen=True)
+class AdapterSize:
+    """Counts of adapters from which their bytes follow.
+
+    Attributes:
+        matrices: Weights and statistics (means, as many deviations) of each quantised matrix.
+        floats: Parameters that stay float beside them.
+    """
+
+    matrices: tuple[tuple[int, int], ...]
+    floats: int
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        return self.floats + sum(weights for weights, _ in self.matrices)
+
+    def entries(self, bits: int) -> Entries:
+        """Tensors in a task file, by name; what is empty is left out there."""
+        codes = sum(packed_bytes(n, bits) for n, _ in self.matrices) if bits < FLOAT_BITS else 0
+        statistics = 2 * sum(count for _, count in self.matrices) if bits < FLOAT_BITS else 0
+        sizes = {
+            CODES: ('torch.uint8', codes),
+            STATISTICS: ('torch.float32', statistics),
+            FLOATS: ('torch.float32', self.floats if bits < FLOAT_BITS else self.parameters),
+        }
+        return {f'{BLOB_PREFIX}{n}': (dtype, (size,)) for n, (dtype, size) in sizes.items() if size}
+
+
+def adapter_size(adapters: nn.Module) -> AdapterSize:
+    """Size of adapters, quantised or float."""
+    found = list(quantized_weights(adapters))
+    matrices = tuple((w.numel(), q.statistics_count(w.shape)) for _, q, w in found)
+    total = sum(parameter.numel() for parameter in adapters.parameters())
+    return AdapterSize(matrices, total - sum(weights for weights, _ in matrices))

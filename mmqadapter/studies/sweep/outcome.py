@@ -1,0 +1,113 @@
+"""What a training gave: its score, loss curve, sizes and costs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmqadapter.checkpoints.safe_load import read_pickle
+from mmqadapter.studies.sweep.training import TIME, Training
+
+SUMMARY = 'summary.json'
+# Detectors are scored by shares, segmentors by points out of 100.
+SHARES = ('coco/', 'pascal_voc/')
+NO_METRICS = {'step', 'iter', 'loss', 'time', 'data_time'}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training that has ended.
+
+    Attributes:
+        training: Which.
+        result: Content of its result.json; None if it failed.
+        failure: Why it failed.
+        log: What it printed.
+    """
+
+    training: Training
+    result: dict[str, Any] | None
+    failure: str | None = None
+    log: Path | None = None
+
+    @property
+    def score(self) -> float:
+        """Points out of 100; minus infinity where there is no score, or one that is no number."""
+        score = None if self.result is None else self.result['score']
+        return -math.inf if score is None or math.isnan(score) else score
+
+
+def is_finished(work: Path) -> bool:
+    """Whether a work dir is that of a training that came to its end."""
+    return (work / SUMMARY).is_file()
+
+
+def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
+    """Result of a training that came to its end, for result.json.
+
+    Raises:
+        ValueError: Its validation gave no ``metric``, but others.
+    """
+    lines = [_with_none_found(line, metric) for line in _scalars(work)]
+    summary = json.loads((work / SUMMARY).read_text())
+    if summary['task_bytes_file'] is None:
+        summary['task_bytes_file'] = _weight_bytes(work)
+    return {
+        **summary,
+        'score': None if training.purpose == TIME else _score(lines, metric),
+        'losses': _curve(lines, 'loss'),
+        'validations': _curve(lines, metric, unit_of(metric)),
+        'seed': training.seed,
+        training.length.unit: training.length.count,
+        'head_rate': training.head_rate,
+        'rate': training.rate,
+    }
+
+
+def _scalars(work: Path) -> Iterator[dict[str, Any]]:
+    """Lines of all logs, the oldest first: a resumed training has several."""
+    for path in sorted(work.glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            with suppress(json.JSONDecodeError):  # a kill may have cut the last line short
+                yield json.loads(line)
+
+
+def _curve(lines: list[dict[str, Any]], name: str, unit: float = 1) -> list[list[float]]:
+    """Pairs of step and value; a step repeated after a kill stands here once."""
+    by_step = {line['step']: line[name] * unit for line in lines if name in line}
+    return [[step, by_step[step]] for step in sorted(by_step)]
+
+
+def unit_of(metric: str) -> int:
+    """What a metric is multiplied by to be points out of 100."""
+    return 100 if metric.startswith(SHARES) else 1
+
+
+def _with_none_found(line: dict[str, Any], metric: str) -> dict[str, Any]:
+    """A share of 0 where a detector found nothing at all: its metrics say nothing then."""
+    validation = 'data_time' in line and 'loss' not in line
+    mute = validation and not any(name.startswith(SHARES) for name in line)
+    return {**line, metric: 0.0} if mute and metric.startswith(SHARES) else line
+
+
+def _score(lines: list[dict[str, Any]], metric: str) -> float:
+    scores = [line[metric] for line in lines if metric in line]
+    names = sorted({name for line in lines for name in line} - NO_METRICS)
+    if not scores:
+        raise ValueError(f'the validation gave no {metric!r}; logged are {", ".join(names)}.')
+    return scores[-1] * unit_of(metric)
+
+
+def _weight_bytes(work: Path) -> int | None:
+    """Bytes of the whole model, which is what a task costs where nothing is frozen."""
+    checkpoints = [*work.glob('iter_*.pth'), *work.glob('epoch_*.pth')]
+    if not checkpoints:
+        return None
+    latest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    state = read_pickle(latest)['state_dict']
+    return sum(tensor.nbytes for tensor in state.values())

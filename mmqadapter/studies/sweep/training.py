@@ -1,0 +1,117 @@
+"""One training of a sweep: what it is called, and its complete config."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from mmqadapter.studies.sweep.length import Length, set_length
+from mmqadapter.studies.sweep.methods import GROUPS
+from mmqadapter.studies.sweep.plan import Sweep
+
+TUNE, SEED, TIME = 'tune', 'seed', 'time'
+HOOKS = ('mmqadapter.ExactResumeHook', 'mmqadapter.TuningSummaryHook')
+MOST_LOST = 1000  # iterations that a kill costs at most
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training is given.
+
+    Attributes:
+        purpose: ``TUNE`` to choose rates, ``SEED`` to be reported, ``TIME`` to be timed.
+        method: Name of a method.
+        seed: Of data order, augmentation and the start of the head.
+        length: How long it trains.
+        head_rate: Learning rate of neck and head.
+        rate: Learning rate of the method's group; None where it has none.
+    """
+
+    purpose: str
+    method: str
+    seed: int
+    length: Length
+    head_rate: float
+    rate: float | None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder, another one for each training of a sweep."""
+        words = [self.purpose, self.method, str(self.length), f'seed{self.seed}']
+        words.append(f'head{self.head_rate:g}')
+        return '_'.join(words if self.rate is None else [*words, f'rate{self.rate:g}'])
+
+
+def training_config(sweep: Sweep, training: Training) -> Config:
+    """Complete config of a training.
+
+    Nothing is selected on the validation's images but the rates; by default it comes once, at the
+    end.
+    """
+    cfg = copy.deepcopy(sweep.config)
+    cfg.pop('work_dir', None)
+    cfg.model.backbone = ConfigDict(copy.deepcopy(sweep.methods[training.method].backbone))
+    cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': training.seed}
+    _set_rates(cfg, training, sweep.methods[training.method].group)
+    validations = sweep.validations if training.purpose == SEED else 1
+    set_length(cfg, training.length, sweep.length, validations)
+    _set_hooks(cfg, training.length)
+    _set_head_bits(cfg, sweep.methods[training.method].head_bits)
+    if validations > 1:
+        logger = cfg.default_hooks.get('logger') or dict(type='LoggerHook')
+        cfg.default_hooks.logger = {**logger, 'log_metric_by_epoch': False}
+    if training.purpose == TIME:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    return cfg
+
+
+def _set_rates(cfg: Config, training: Training, group: str | None) -> None:
+    wrapper = cfg.optim_wrapper
+    wrapper.optimizer.lr = training.head_rate
+    if not wrapper.get('constructor'):
+        wrapper.constructor = 'mmqadapter.TrainableOptimWrapperConstructor'
+    options = dict(wrapper.get('paramwise_cfg') or {})
+    given = options.get('custom_keys') or {}
+    keys: dict[str, Any] = {name: value for name, value in given.items() if name not in GROUPS}
+    if group is not None and training.rate is not None:
+        factor = training.rate / training.head_rate
+        keys[group] = {**given.get(group, {}), 'lr_mult': factor}
+    wrapper.paramwise_cfg = {**options, 'custom_keys': keys}
+
+
+def _set_hooks(cfg: Config, length: Length) -> None:
+    """Have checkpoints to go on from, and the summary that the report takes its figures from."""
+    hooks = dict(cfg.get('default_hooks') or {})
+    hooks['checkpoint'] = {
+        **(hooks.get('checkpoint') or {}),
+        'type': 'mmqadapter.TaskCheckpointHook',
+        'by_epoch': length.by_epoch,
+        'interval': 1 if length.by_epoch else max(1, min(MOST_LOST, length.count // 4)),
+        'max_keep_ckpts': 1,
+        'save_best': None,  # what counts is the end
+    }
+    cfg.default_hooks = hooks
+    cfg.log_processor = {**(cfg.get('log_processor') or {}), 'by_epoch': length.by_epoch}
+    _log_into_files(cfg)
+    custom = list(cfg.get('custom_hooks') or [])
+    present = {hook.get('type') for hook in custom}
+    cfg.custom_hooks = [*custom, *(dict(type=kind) for kind in HOOKS if kind not in present)]
+    imports = cfg.get('custom_imports') or {}
+    names = [*imports.get('imports', ()), 'mmqadapter']
+    cfg.custom_imports = {**imports, 'imports': list(dict.fromkeys(names))}
+
+
+def _log_into_files(cfg: Config) -> None:
+    """Have the log that scores and curves are read from, beside any other."""
+    if cfg.get('visualizer'):
+        backends = list(cfg.visualizer.get('vis_backends') or [])
+        if not any(str(one.get('type')).endswith('LocalVisBackend') for one in backends):
+            cfg.visualizer.vis_backends = [*backends, dict(type='LocalVisBackend')]
+
+
+def _set_head_bits(cfg: Config, bits: int | dict[str, int] | None) -> None:
+    if bits not in (None, 32):
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type='mmqadapter.QuantizeTaskHook', bits=bits)]

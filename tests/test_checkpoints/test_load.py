@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+from mmqadapter.backbones import AdaptedBackbone
+from mmqadapter.checkpoints.content import mark_checkpoint
+from mmqadapter.checkpoints.load import averaged, dataset_meta, load_state, read_checkpoint
+
+
+class Runs:
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+def test_what_mmengine_logs_can_be_read(tmp_path: Path) -> None:
+    buffer = HistoryBuffer([1.0, 2.0], [1, 1])
+    scalars = {'f4': np.float32(1), 'f8': np.float64(2), 'i8': np.int64(3), 'b': np.bool_(True)}
+    torch.save({'state_dict': {}, 'message_hub': {'loss': buffer, **scalars}}, tmp_path / 'x.pth')
+    hub = read_checkpoint(tmp_path / 'x.pth')['message_hub']
+    assert hub['loss'].mean() == 1.5 and {k: hub[k] for k in scalars} == scalars
+
+
+def test_code_in_a_checkpoint_runs_only_with_consent(tmp_path: Path) -> None:
+    proof = tmp_path / 'proof'
+    torch.save({'state_dict': {}, 'more': Runs(proof)}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='may run code.*--trust-checkpoint'):
+        read_checkpoint(tmp_path / 'x.pth')
+    assert not proof.exists()
+    read_checkpoint(tmp_path / 'x.pth', trust=True)
+    assert proof.exists()
+
+
+class Reaches:
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, '__init__')
+
+
+def test_a_checkpoint_cannot_reach_beyond_a_buffer(tmp_path: Path) -> None:
+    torch.save({'state_dict': {}, 'more': Reaches()}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='may run code'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('content', [b'', b'text', b'PK\x03\x04'])
+def test_no_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / 'x.pth').write_bytes(content)
+    with pytest.raises(ValueError, match='x.pth.*damaged'):
+        read_checkpoint(tmp_path / 'x.pth')
+    torch.save([1], tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='x.pth.*list'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'what'),
+    [
+        ({3: torch.ones(1)}, 'state_dict is a dict'),
+        ({3: {}, 'state_dict': {}}, 'its content is a dict'),
+        ({'state_dict': None}, 'state_dict is a NoneType'),
+        ({'state_dict': [1]}, 'state_dict is a list'),
+        ({'state_dict': {}, 'meta': None}, 'meta is a NoneType'),
+        ({'state_dict': {}, 'ema_state_dict': 3}, 'ema_state_dict is a int'),
+    ],
+    ids=str,
+)
+def test_values_without_names_are_told(tmp_path: Path, content: dict, what: str) -> None:
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=f"x.pth' is no checkpoint: {what}"):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_checkpoint_of_other_bits_is_refused(tiny_timm_vit) -> None:
+    """It would load, and predict something else."""
+    one, two = (
+        AdaptedBackbone(
+            tiny_timm_vit(), dict(type='LoRA', rank=2), dict(type='GaussianQuantizer', bits=bits)
+        )
+        for bits in (1, 2)
+    )
+    two.load_state_dict(one.state_dict())
+    checkpoint = {'state_dict': one.state_dict()}
+    mark_checkpoint(one, checkpoint)
+    load_state(one, checkpoint, 'x.pth')
+    with pytest.raises(ValueError, match=r"tuning config \{.*'bits': 1.*has \{.*'bits': 2"):
+        load_state(two, checkpoint, 'x.pth')
+
+
+def test_bare_weights_count_as_a_checkpoint(tmp_path: Path) -> None:
+    torch.save({'weight': torch.ones(1)}, tmp_path / 'x.pth')
+    assert set(read_checkpoint(tmp_path / 'x.pth')['state_dict']) == {'weight'}
+
+
+def test_missing_weights_are_logged_or_refused(caplog) -> None:
+    model = nn.Linear(2, 2)
+    load_state(model, {'state_dict': {'module.weight': torch.ones(2, 2)}}, 'x.pth')
+    assert bool((model.weight == 1).all())
+    with pytest.raises(ValueError, match='nothing of what trains'):
+        load_state(model, {'state_dict': {'other': torch.ones(1)}}, 'x.pth')
+    with pytest.raises(ValueError, match='x.pth.*does not fit.*size mismatch'):
+        load_state(model, {'state_dict': {'weight': torch.ones(3)}}, 'x.pth')
+
+
+def test_two_sets_of_weights() -> None:
+    both = {'state_dict': {'a': 1}, 'ema_state_dict': {'module.a': 2, 'steps': 7}}
+    assert averaged(both, ema=True)['state_dict'] == {'a': 1}
+    assert averaged(both, ema=False)['state_dict'] == {'module.a': 2}
+    assert averaged({'state_dict': {'a': 1}}, ema=False)['state_dict'] == {'a': 1}
+
+
+def test_meta_becomes_plain() -> None:
+    meta = dict(classes=('a',), palette=[(np.int64(1), 2, 3)], label_map=None)
+    assert dataset_meta(meta) == {'classes': ['a'], 'palette': [[1, 2, 3]]}
+    assert dataset_meta(None) == {}

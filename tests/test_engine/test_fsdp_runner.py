@@ -1,0 +1,53 @@
+"""What a config that cuts the model into shards may not say."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+
+from mmqadapter.engine.fsdp_runner import check_strategy
+
+
+def config(**changes: object) -> Config:
+    strategy = dict(type='FSDPStrategy', state_dict_cfg='full')
+    cfg = dict(
+        runner_type='FlexibleRunner',
+        strategy=strategy,
+        launcher='pytorch',
+        optim_wrapper=dict(clip_grad=dict(type='value', clip_value=1.0)),
+        custom_hooks=[dict(type='mmqadapter.ExactResumeHook')],
+    )
+    return Config({**cfg, **changes})
+
+
+def test_what_goes_with_shards_passes() -> None:
+    check_strategy(config())
+    by_hand = dict(type='FSDPStrategy', state_dict_cfg=dict(state_dict_type='FULL_STATE_DICT'))
+    check_strategy(config(strategy=by_hand))
+
+
+@pytest.mark.parametrize('other', [dict(runner_type='Runner'), dict(strategy=None)])
+def test_without_shards_everything_passes(other: dict) -> None:
+    hooks = [dict(type='EMAHook')]
+    check_strategy(config(custom_hooks=hooks, launcher='none', **other))
+
+
+@pytest.mark.parametrize(
+    'changes, told',
+    [
+        (dict(launcher='none'), r'dist_train\.sh'),
+        (dict(strategy=dict(type='FSDPStrategy')), "state_dict_cfg='local' writes shards"),
+        (
+            dict(strategy=dict(
+                type='FSDPStrategy', state_dict_cfg='full',
+                model_wrapper=dict(use_orig_params=False))),
+            'use_orig_params=False',
+        ),
+        (dict(optim_wrapper=dict(clip_grad=dict(max_norm=1.0))), 'clip_grad=None'),
+        (dict(custom_hooks=[dict(type='EMAHook')]), 'EMAHook needs the whole model'),
+        (dict(custom_hooks=[dict(type='mmqadapter.QuantizeTaskHook')]), 'QuantizeTaskHook needs'),
+    ],
+)  # fmt: skip
+def test_the_obstacle_and_the_remedy_are_named(changes: dict, told: str) -> None:
+    with pytest.raises(ValueError, match=f"strategy type='FSDPStrategy': .*{told}"):
+        check_strategy(config(**changes))

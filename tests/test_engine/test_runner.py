@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmqadapter.engine.runner import build_model, load_config, require_data, training_runner
+from mmqadapter.studies.planner.blank_model import BlankModel
+from mmqadapter.studies.report.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_config_gets_overrides_and_a_work_dir(tmp_path: Path) -> None:
+    (tmp_path / 'name.py').write_text('a = dict(b=1, c=2)\n')
+    cfg = load_config(tmp_path / 'name.py', {'a.b': 5})
+    assert cfg.a == dict(b=5, c=2) and cfg.work_dir == 'work_dirs/name'
+    with pytest.raises(FileNotFoundError, match='no/such.py'):
+        load_config('no/such.py')
+
+
+@pytest.mark.parametrize('wrap', [False, True])
+def test_a_missing_data_root_is_found_through_wrappers(tmp_path: Path, wrap: bool) -> None:
+    dataset = dict(type='CocoDataset', data_root='no/data')
+    cfg = Config(dict(val_dataloader=dict(
+        dataset=dict(type='RepeatDataset', dataset=dataset) if wrap else dataset
+    )))  # fmt: skip
+    require_data(cfg, 'train')
+    with pytest.raises(FileNotFoundError, match='no/data.*val.*MMQADAPTER_DATA'):
+        require_data(cfg, 'train', 'val')
+    dataset['data_root'] = str(tmp_path)
+    require_data(Config(dict(val_dataloader=dict(dataset=dataset))), 'val')
+
+
+@pytest.mark.parametrize('amp', [False, True])
+def test_mixed_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, amp: bool) -> None:
+    monkeypatch.setattr('mmqadapter.engine.runner.get_device', lambda: 'cpu')
+    kind = 'OptimWrapper' if amp else 'mmengine.AmpOptimWrapper'
+    cfg = Config(dict(work_dir='none', optim_wrapper=dict(type=kind)))
+    with pytest.raises(ValueError, match='AmpOptimWrapper.* needs a GPU.*leave --amp out'):
+        training_runner(cfg, amp=amp)
+
+
+SNIPPETS = {'README.md': 'AdaptedBackbone', 'docs/zoo.md': 'AdaptedBackbone'}
+
+
+@pytest.mark.parametrize('page', SNIPPETS)
+def test_the_config_that_a_page_shows(page: str, tmp_path: Path) -> None:
+    """It wraps the inherited net, trains what the page says, and saves task files."""
+    text = (ROOT / page).read_text()
+    snippet = text.partition('```python\n')[2].partition('```')[0]
+    for folder in ('../_base_', './_base_'):
+        snippet = snippet.replace(folder, str(ROOT / 'configs/_base_'))
+    (tmp_path / 'own.py').write_text(snippet)
+    cfg = Config.fromfile(tmp_path / 'own.py')
+    assert cfg.default_hooks.checkpoint.type == 'mmqadapter.TaskCheckpointHook'
+    assert cfg.default_hooks.checkpoint.save_best == 'mIoU'
+    assert cfg.model.backbone.type.endswith(SNIPPETS[page])
+    assert cfg.model.backbone.backbone.type == 'SwinTransformer'
+    assert 'mmqadapter.ExactResumeHook' in [hook.type for hook in cfg.custom_hooks]
+
+
+def test_a_config_without_a_model_is_told() -> None:
+    for ask in (build_model, Settings(torch.device('cpu')).completed, BlankModel):
+        with pytest.raises(ValueError, match='the config has no model'):
+            ask(Config(dict(work_dir='none')))
+
+
+def test_a_model_is_built_in_the_scope_of_its_config() -> None:
+    head = dict(type='FCNHead', in_channels=4, channels=4, num_classes=2, num_convs=0)
+    model = dict(type='EncoderDecoder', backbone=dict(type='ResNetV1c', depth=18), decode_head=head)
+    for scope, names in (('mmseg', model), ('mmdet', {**model, '_scope_': 'mmseg'})):
+        built = build_model(Config(dict(default_scope=scope, model=names)))
+        assert type(built).__module__.startswith('mmseg.')
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
+    """``started(resume, asked, **settings)``: the config that a run begins with, and no run."""
+    begun: list[Config] = []
+
+    def begin(cfg: Config) -> Any:
+        begun.append(cfg)
+        return SimpleNamespace(logger=logging.getLogger('tests'), model=torch.nn.Identity())
+
+    monkeypatch.setattr('mmqadapter.engine.runner.Runner.from_cfg', begin)
+    monkeypatch.setattr('mmqadapter.engine.runner.load_checkpoint', lambda *args, **kwargs: None)
+    (tmp_path / 'work').mkdir()
+
+    def start(resume: bool | str = False, asked: dict | None = None, **settings: Any) -> Config:
+        cfg = Config(dict(work_dir=str(tmp_path / 'work'), **settings, **(asked or {})))
+        training_runner(cfg, resume)
+        return begun[-1]
+
+    return start
+
+
+def checkpoint(folder: Path, pointer: str | None = None) -> str:
+    """One in ``folder``, which ``last_checkpoint`` names, under ``pointer`` if that is given."""
+    folder.mkdir(exist_ok=True)
+    path = folder / 'iter_3.pth'
+    path.touch()
+    (folder / 'last_checkpoint').write_text(pointer or str(path))
+    return str(path)
+
+
+def test_the_option_resumes_the_last_checkpoint(started, tmp_path: Path) -> None:
+    last = checkpoint(tmp_path / 'work')
+    assert started(load_from='trunk.pth').resume is False
+    cfg = started(True, load_from='trunk.pth')
+    assert (cfg.resume, cfg.load_from) == (True, last)
+
+
+def test_a_config_may_ask_for_it_as_mmengine_has_it(started, tmp_path: Path) -> None:
+    last = checkpoint(tmp_path / 'work')
+    assert started(asked=dict(resume=True)).load_from == last
+    cfg = started(asked=dict(resume=True, load_from='other.pth'))
+    assert (cfg.resume, cfg.load_from) == (True, 'other.pth')
+
+
+def test_nothing_to_resume_is_told(started, caplog) -> None:
+    cfg = started(True)
+    assert cfg.resume is False and cfg.get('load_from') is None
+    assert 'No checkpoint in' in caplog.text and 'starts anew' in caplog.text
+
+
+def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:
+    elsewhere = checkpoint(tmp_path / 'first')
+    here = checkpoint(tmp_path / 'work', pointer=elsewhere)
+    assert started(True).load_from == here
+    Path(here).unlink()
+    assert started(True).load_from == elsewhere  # as with `out_dir` of the checkpoint hook
+    Path(elsewhere).unlink()
+    with pytest.raises(FileNotFoundError, match='last_checkpoint.*iter_3.pth.*which is gone'):
+        started(True)
+
+
+@pytest.mark.parametrize('place', ['resume', 'load_from'])
+def test_a_task_file_is_no_checkpoint(started, tmp_path: Path, place: str) -> None:
+    file = tmp_path / 'a.task.safetensors'
+    file.touch()
+    with pytest.raises(ValueError, match=f'{place}=.*a.task.safetensors.*--init-task'):
+        started(str(file)) if place == 'resume' else started(load_from=str(file))
+
+
+def test_settings_that_are_none(started) -> None:
+    assert started(randomness=None, custom_hooks=None).randomness == dict(seed=0)

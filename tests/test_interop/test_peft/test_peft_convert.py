@@ -1,0 +1,161 @@
+"""Between task files and folders, without PEFT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loras import BITS, NETS, adapted, images, matrices, net_of, task_of, trunk_file
+from torch import nn
+
+from mmqadapter import inspect_task, load_task, save_task
+from mmqadapter.backbones import AdaptedBackbone
+from mmqadapter.interop.peft import (
+    PeftLora,
+    Product,
+    export_peft,
+    import_peft,
+    read_peft,
+    write_peft,
+)
+from mmqadapter.taskfile.format import read_content, write_content
+
+
+def there_and_back(wrapped: AdaptedBackbone, family: str, trunk: str, folder: Path) -> Path:
+    """A task file of ``wrapped``, made of the folder that its own task file gave."""
+    assert export_peft(task_of(wrapped, folder), folder / 'peft', net_of(family)) == []
+    out = folder / 'back.task.safetensors'
+    import_peft(folder / 'peft', out, {**net_of(family), 'checkpoint': trunk})
+    return out
+
+
+@pytest.mark.parametrize('family', NETS)
+@pytest.mark.parametrize('targets', [['q', 'v'], 'qkv'], ids=str)
+def test_a_float_lora_comes_back_as_it_was(family: str, targets: Any, tmp_path: Path) -> None:
+    trunk = trunk_file(family, tmp_path)
+    wrapped = adapted(family, trunk, targets=targets)
+    out = there_and_back(wrapped, family, trunk, tmp_path)
+    assert out.read_bytes() == (tmp_path / 'lora.task.safetensors').read_bytes()
+
+
+@torch.no_grad()
+def test_one_bit_leaves_decoded(tmp_path: Path) -> None:
+    trunk = trunk_file('timm_vit', tmp_path)
+    wrapped = adapted('timm_vit', trunk, quantizer=BITS['1 bit'])
+    out = there_and_back(wrapped, 'timm_vit', trunk, tmp_path)
+    fresh = adapted('timm_vit', trunk)
+    load_task(fresh, out)
+    assert all(map(torch.equal, matrices(fresh), matrices(wrapped)))
+    for ours, theirs in zip(fresh(images()), wrapped(images()), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@torch.no_grad()
+def test_learned_scales_are_multiplied_into_b(tmp_path: Path) -> None:
+    trunk = trunk_file('timm_vit', tmp_path)
+    wrapped = adapted('timm_vit', trunk, scale='learned', targets=['k'])
+    out = there_and_back(wrapped, 'timm_vit', trunk, tmp_path)
+    assert inspect_task(out)['tuning']['adapter']['scale'] == 1.0
+    fresh = adapted('timm_vit', trunk, scale=1.0, targets=['k'])
+    load_task(fresh, out)
+    torch.testing.assert_close(fresh(images()), wrapped(images()), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('blocks', ['last-2', r'^(model\.blocks\.0|model\.blocks\.2)$'])
+def test_some_blocks(blocks: str, tmp_path: Path) -> None:
+    trunk = trunk_file('timm_vit', tmp_path)
+    out = there_and_back(adapted('timm_vit', trunk, blocks=blocks), 'timm_vit', trunk, tmp_path)
+    assert out.read_bytes() == (tmp_path / 'lora.task.safetensors').read_bytes()
+    assert len(read_peft(tmp_path / 'peft').products) == 2
+
+
+def test_neck_and_head_are_named_as_left_out(tmp_path: Path) -> None:
+    model = nn.Module()
+    model.backbone, model.head = adapted('timm_vit'), nn.Linear(16, 3)
+    save_task(model, tmp_path / 'task')
+    left = export_peft(tmp_path / 'task', tmp_path / 'peft', net_of('timm_vit'))
+    assert left == ['head.bias', 'head.weight']
+
+
+@pytest.fixture
+def peft_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / 'peft'
+    export_peft(task_of(adapted('timm_vit'), tmp_path), folder, net_of('timm_vit'))
+    return folder
+
+
+def renamed(folder: Path, old: str, new: str, rows: int = 48) -> None:
+    content = read_peft(folder)
+    products = {
+        n.replace(old, new): Product(p.down, p.up[:rows]) for n, p in content.products.items()
+    }
+    write_peft(PeftLora(content.settings, products), folder)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'rows', 'text'),
+    [
+        ('attn.qkv', 'mlp.fc1', 48, "changes 'blocks.0.mlp.fc1'.*blocks.0.attn.qkv.*target_mod"),
+        ('blocks.2', 'blocks.7', 48, "changes 'blocks.7.attn.qkv'.*blocks.2.attn.qkv"),
+        ('', '', 32, r'blocks.0.attn.qkv is changed by a matrix of \(32, 16\).* has \(48, 16\)'),
+    ],
+)
+def test_other_layers_are_refused_by_name(
+    peft_folder: Path, old: str, new: str, rows: int, text: str, tmp_path: Path
+) -> None:
+    renamed(peft_folder, old, new, rows)
+    with pytest.raises(ValueError, match=f"peft' does not fit 'vit_tiny_patch16_224'.*{text}"):
+        import_peft(peft_folder, tmp_path / 'out.safetensors', net_of('timm_vit'))
+    assert not (tmp_path / 'out.safetensors').exists()
+
+
+def test_another_net_is_refused(peft_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not fit 'swin_tiny_.*layers.0.blocks.0.attn.qkv"):
+        import_peft(peft_folder, tmp_path / 'out.safetensors', net_of('timm_swin'))
+    with pytest.raises(ValueError, match="no model_name='vit_none'"):
+        import_peft(peft_folder, tmp_path / 'out.safetensors', dict(model_name='vit_none'))
+    wider = {**net_of('timm_vit'), 'embed_dim': 32}
+    with pytest.raises(ValueError, match='cannot leave as a PEFT folder: blob .*this model'):
+        export_peft(tmp_path / 'lora.task.safetensors', tmp_path / 'new', wider)
+    with pytest.raises(ValueError, match='last-9'):
+        task = task_of(adapted('timm_vit', blocks='last-3'), tmp_path)
+        export_peft(_with(task, blocks='last-9'), tmp_path / 'new', net_of('timm_vit'))
+    assert not (tmp_path / 'new').exists()
+
+
+def _with(task: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """A task file with another tuning config, and a digest that says it is well."""
+    content = read_content(task)
+    content.metadata['tuning'].update(changes)
+    content.metadata['tuning']['adapter'].update(adapter or {})
+    write_content(task, content)
+    return task
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        (dict(type='HighwayBackbone'), 'LoRA in the path alone can'),
+        (dict(adapter=dict(type='AdaptFormer')), 'LoRA in the path alone can'),
+        (dict(quantizer=dict(type='os.system', command='x')), 'LoRA in the path alone can'),
+        (dict(adapter=dict(rank=10**9)), 'its rank is 1000000000'),
+        (dict(adapter=dict(rank='a')), "its rank is 'a'"),
+        (dict(adapter=dict(targets='z')), "targets='z'"),
+        (dict(adapter=dict(scale=0)), 'scale=0'),
+        (dict(adapter=dict(more=0)), r"its LoRA has \['more'\]"),
+        (dict(adapter=dict(channels=10**10)), 'rank, targets and scale are expected'),
+        (dict(blocks=7), 'this model'),
+        (dict(blocks='(.+)+!'), 'its blocks are chosen by'),
+        (dict(blocks='.*.*.*!'), 'its blocks are chosen by'),
+        (dict(blocks='(.|.)(.|.)!'), 'its blocks are chosen by'),
+        (dict(blocks='.|' * 9999), 'its blocks are chosen by'),
+    ],
+    ids=str,
+)
+def test_other_tasks_stay(changes: dict[str, Any], text: str, tmp_path: Path) -> None:
+    task = _with(task_of(adapted('timm_vit'), tmp_path), **changes)
+    with pytest.raises(ValueError, match=f'cannot leave as a PEFT folder: .*{text}'):
+        export_peft(task, tmp_path / 'new', net_of('timm_vit'))
+    assert not (tmp_path / 'new').exists()

@@ -1,0 +1,177 @@
+"""The relations that a user relies on, on tiny nets; no time in seconds is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from mmqadapter.quant import quantized_weights
+from mmqadapter.studies.benchmark import candidate
+from mmqadapter.studies.benchmark import run as benchmark
+from mmqadapter.studies.benchmark.methods import parse_methods
+from mmqadapter.studies.benchmark.report import write_report
+from mmqadapter.studies.benchmark.run import run_benchmark
+from mmqadapter.studies.benchmark.training import Training
+from mmqadapter.studies.report.settings import Settings
+
+METHODS = 'full,full+checkpointing,frozen,norm,adaptformer,adaptformer@1,highway@1'
+KEYS = {
+    *('method', 'bits', 'trainable_backbone_params', 'trainable_params', 'adapter_bytes'),
+    *('task_bytes', 'full_model_bytes', 'saved_for_backward_bytes', 'peak_allocated_bytes'),
+    *('peak_reserved_bytes', 'step_seconds', 'forward_seconds', 'backward_seconds'),
+    *('optimizer_seconds', 'memory_saving', 'time_saving', 'backbone_cost_left_time'),
+    *('backbone_cost_left_memory', 'note', 'max_batch'),
+}
+QUICK = Settings(torch.device('cpu'), batch_size=1, steps=2, warm_up=0, image_size=(64, 64))
+
+
+def run(cfg, methods: str, settings: Settings = QUICK) -> dict:
+    return run_benchmark(cfg, parse_methods(methods), settings, lambda report: None)
+
+
+@pytest.fixture(params=['mmseg', 'mmdet'])
+def rows(request, tiny) -> dict[str, dict]:
+    return {row['method']: row for row in run(tiny(request.param), METHODS)['rows']}
+
+
+def test_each_method_has_its_row(rows: dict[str, dict]) -> None:
+    assert list(rows) == METHODS.split(',')
+    full, recomputed, frozen, norm, adapted, one_bit, highway = rows.values()
+    for row in rows.values():
+        assert row.keys() == KEYS
+        assert row['peak_allocated_bytes'] is row['peak_reserved_bytes'] is row['note'] is None
+        assert row['step_seconds'] > 0 and row['full_model_bytes'] == full['full_model_bytes']
+        saved = row['saved_for_backward_bytes']
+        share = 1 - saved / full['saved_for_backward_bytes']
+        assert row['memory_saving'] == pytest.approx(share)
+    assert [row['bits'] for row in rows.values()] == [None, None, None, None, 32, 1, 1]
+
+    saved = [row['saved_for_backward_bytes'] for row in rows.values()]
+    assert all(saved[2] < saved[place] < saved[0] for place in (1, 3, 6))
+    left = [row['backbone_cost_left_memory'] for row in rows.values()]
+    assert left[0] == 1 and left[2] == 0 and 0 < left[6] < 1
+    assert full['time_saving'] == 0 and full['backbone_cost_left_time'] == 1
+
+    assert full['adapter_bytes'] is None and full['task_bytes'] == full['full_model_bytes']
+    assert recomputed['trainable_params'] == full['trainable_params']
+    assert frozen['trainable_backbone_params'] == frozen['adapter_bytes'] == 0
+    assert 0 < norm['trainable_backbone_params'] < full['trainable_backbone_params']
+    assert (
+        adapted['trainable_params'] - frozen['trainable_params']
+        == (adapted['trainable_backbone_params'])
+    )
+    assert adapted['adapter_bytes'] == 4 * adapted['trainable_backbone_params']
+    assert one_bit['adapter_bytes'] < adapted['adapter_bytes'] / 4
+    assert frozen['task_bytes'] < one_bit['task_bytes'] < adapted['task_bytes']
+    assert highway['adapter_bytes'] > 0
+
+
+def test_a_method_out_of_memory_is_a_row_that_says_so(tiny, monkeypatch) -> None:
+    step = Training.step
+
+    def fail(self: Training):
+        if hasattr(self.model.backbone, 'adapters') and len(self.model.backbone.adapters):
+            raise torch.OutOfMemoryError('CUDA out of memory')
+        return step(self)
+
+    monkeypatch.setattr(candidate.Training, 'step', fail)
+    report = run(tiny('mmseg'), 'full,highway,frozen')
+    full, highway, frozen = report['rows']
+    assert highway['note'] == 'out of memory' and highway['trainable_backbone_params'] > 0
+    for key in ('step_seconds', 'saved_for_backward_bytes', 'memory_saving', 'time_saving'):
+        assert highway[key] is None
+        assert full[key] is not None and frozen[key] is not None
+    assert full['note'] is frozen['note'] is None
+
+
+def test_methods_that_leave_the_device_between_turns_are_measured_in_each(
+    tiny, monkeypatch
+) -> None:
+    turns = [candidate.Turn(warm_up=1, steps=2, leaves=True)] * 2
+    monkeypatch.setattr(benchmark, 'plan_turns', lambda *settings: turns)
+    order: list[tuple[str, int]] = []
+    take = candidate.Candidate.take_turn
+
+    def noted(self, *args) -> None:
+        take(self, *args)
+        order.append((self.method.name, len(self.seconds)))
+        assert self._training is None
+        given = [w.quantizer.given.get(w.latent) for w in quantized_weights(self.model)]
+        assert not any(value is not None for value in given)
+
+    monkeypatch.setattr(candidate.Candidate, 'take_turn', noted)
+    run(tiny('mmseg'), 'full,highway@1')
+    assert order == [('full', 2), ('highway@1', 2), ('highway@1', 4), ('full', 4)]
+
+
+def test_another_error_ends_the_run(tiny, monkeypatch) -> None:
+    def fail(self: Training):
+        raise RuntimeError('shapes do not fit')
+
+    monkeypatch.setattr(candidate.Training, 'step', fail)
+    with pytest.raises(RuntimeError, match='shapes'):
+        run(tiny('mmseg'), 'full')
+
+
+def test_bytes_are_the_same_each_time_and_those_of_a_rate_of_zero(tiny) -> None:
+    first, second = (run(tiny('mmdet'), 'highway')['rows'][0] for _ in range(2))
+    for key in ('saved_for_backward_bytes', 'task_bytes', 'trainable_params'):
+        assert first[key] == second[key]
+
+
+@pytest.mark.parametrize(('package', 'amp'), [('mmseg', True), ('mmdet', False)])
+def test_real_data_and_mixed_precision(tiny, package: str, amp: bool) -> None:
+    settings = Settings(torch.device('cpu'), steps=1, warm_up=0, real_data=True, amp=amp)
+    report = run(tiny(package), 'frozen', settings)
+    header = report['header']
+    assert header['data'].startswith('training data') and header['image_size'] is None
+    assert header['precision'].startswith('bfloat16' if amp else 'float32')
+    assert header['batch'] == 2 and report['rows'][0]['saved_for_backward_bytes'] > 0
+
+
+def test_mixed_precision_of_a_detector_needs_a_gpu(tiny) -> None:
+    with pytest.raises(ValueError, match='float32 alone; leave --amp out'):
+        run(tiny('mmdet'), 'full', Settings(torch.device('cpu'), amp=True))
+
+
+def test_what_cannot_be_generated_is_told(tiny) -> None:
+    cfg = tiny('mmseg')
+    cfg.default_scope = 'mmpretrain'
+    with pytest.raises(ValueError, match="'mmpretrain'.*--real-data"):
+        run(cfg, 'full')
+
+
+def test_the_largest_batch_grows_as_memory_falls(tiny) -> None:
+    settings = Settings(
+        torch.device('cpu'), 1, (64, 64), steps=1, warm_up=0, memory_limit=1_200_000
+    )
+    full, frozen = run(tiny('mmseg'), 'full,frozen', settings)['rows']
+    assert 0 < full['max_batch'] < frozen['max_batch']
+
+
+def test_the_report_is_five_kinds_of_file(tiny, tmp_path: Path) -> None:
+    report = run(tiny('mmseg'), 'full,frozen,highway@1')
+    report['rows'][0]['method'] = '<full>'
+    files = write_report(report, tmp_path / 'new' / 'out')
+    plots = ('memory_time', 'memory', 'time', 'task')
+    assert {path.name for path in files} == {
+        *('report.json', 'report.md', 'report.html'),
+        *(f'{name}.{kind}' for name in plots for kind in ('png', 'svg')),
+    }
+    folder = tmp_path / 'new' / 'out'
+    assert json.loads((folder / 'report.json').read_text()) == report
+    header = report['header']
+    assert header['seeds'] == [0] and header['image_size'] == [64, 64] and header['batch'] == 1
+    assert header['versions'].keys() >= {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'timm'}
+    assert header['versions']['mmqadapter'] and header['device'] and header['machine']
+    page = (folder / 'report.html').read_text()
+    assert page.count('<tr>') == 4 and page.count('<svg') == 4
+    assert 'data-value="&lt;full&gt;"' in page
+    assert 'src=' not in page and 'href="http' not in page
+    table = (folder / 'report.md').read_text()
+    assert '| highway@1 | 1 |' in table and 'torch' in table
+    assert min(Image.open(folder / 'memory.png').size) > 100

@@ -1,0 +1,44 @@
+"""A demo of a few steps: it runs through, and all that it promises is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_runs import ROOT, fresh_globals  # noqa: F401
+
+from mmqadapter import inspect_task
+from mmqadapter.studies.demo import run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['seg', 'det'])
+def test_demo(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(run, 'COUNTS', {'train': 8, 'val': 4})
+    stale = tmp_path / task / 'frozen' / 'old.txt'
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    rows = run.run_demo(task, tmp_path, ROOT / 'configs', iterations=2)
+    folder = tmp_path / task
+
+    frozen, adapted, full = rows
+    assert [row['method'] for row in rows] == ['frozen', 'adapted', 'full']
+    assert frozen['task_bytes_adapters'] == 0 < adapted['task_bytes_adapters'] < 8_000
+    assert adapted['task_bytes_file'] < full['model_bytes'] / 4
+    assert frozen['saved_for_backward_bytes'] < adapted['saved_for_backward_bytes']
+    assert adapted['saved_for_backward_bytes'] < full['saved_for_backward_bytes']
+    assert all(len(row['losses']) == 2 for row in rows)
+
+    assert not stale.exists()
+    assert json.loads((folder / 'report.json').read_text()) == rows
+    assert len((folder / 'report.md').read_text().splitlines()) == 5
+    for name in ('comparison.png', 'overlays.png'):
+        assert min(Image.open(folder / name).size) > 200
+    task_file = inspect_task(folder / 'adapted' / 'last.task.safetensors')
+    assert task_file['bytes']['file'] == adapted['task_bytes_file']
+    printed = capsys.readouterr().out
+    assert '1-bit adapters' in printed and 'overlays.png' in printed

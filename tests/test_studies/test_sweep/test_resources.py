@@ -1,0 +1,70 @@
+"""What trainings side by side take of a machine."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+import torch
+from sweeps import Silent
+
+from mmqadapter.studies.sweep.length import Length
+from mmqadapter.studies.sweep.local import LocalQueue
+from mmqadapter.studies.sweep.outcome import Outcome
+from mmqadapter.studies.sweep.resources import Share, machine_shares
+from mmqadapter.studies.sweep.training import SEED, Training
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """``machine(gpus, visible)``: with eight cores."""
+
+    def make(gpus: int, visible: str | None = None) -> None:
+        monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+        monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+        if visible is not None:
+            monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('gpus', 'visible', 'jobs', 'processes', 'shares'),
+    [
+        (0, None, 2, 1, [None, None]),
+        (4, None, 4, 1, ['0', '1', '2', '3']),
+        (4, None, 2, 2, ['0,1', '2,3']),
+        (2, None, 3, 1, ['0', '1', '0']),
+        (2, '5,GPU-a', 2, 1, ['5', 'GPU-a']),
+        (1, None, 2, 2, [None, None]),  # too few for one training: torch says so
+        (3, None, 1, 1, ['0']),
+        (0, '', 1, 1, [None]),
+    ],
+)
+def test_gpus_are_shared_out(machine, gpus, visible, jobs, processes, shares) -> None:
+    machine(gpus, visible)
+    assert machine_shares(jobs, processes) == [Share(8 // jobs, one) for one in shares]
+
+
+def test_what_a_process_is_told() -> None:
+    assert Share(6).variables(4) == {'OMP_NUM_THREADS': '1'}
+    told = Share(6, '2,3').variables(2)
+    assert told == {'OMP_NUM_THREADS': '3', 'CUDA_VISIBLE_DEVICES': '2,3'}
+
+
+def test_a_share_is_used_by_one_at_a_time() -> None:
+    busy: set[str | None] = set()
+
+    def train(training: Training, share: Share) -> Outcome:
+        assert share.gpus not in busy
+        busy.add(share.gpus)
+        time.sleep(0.01)
+        busy.remove(share.gpus)
+        return Outcome(training, {'gpus': share.gpus})
+
+    queue = LocalQueue(train, [Share(1, '0'), Share(1, '1')], Silent())
+    trainings = [Training(SEED, 'full', seed, Length(1), 0.1, 0.1) for seed in range(12)]
+    used = [outcome.result['gpus'] for outcome in queue('seeds', trainings) if outcome.result]
+    assert len(used) == 12 and set(used) == {'0', '1'}

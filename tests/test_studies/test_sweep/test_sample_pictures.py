@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from mmengine.config import Config
+from PIL import Image, ImageColor
+from tiny_runs import Run, instances, semantic
+
+from mmqadapter.studies.report.page import Samples
+from mmqadapter.studies.sweep.length import Length
+from mmqadapter.studies.sweep.outcome import Outcome
+from mmqadapter.studies.sweep.plan import read_sweep
+from mmqadapter.studies.sweep.sample_pictures import BLANK, WIDTH, draw_content, make_samples
+from mmqadapter.studies.sweep.schedule import Results
+from mmqadapter.studies.sweep.training import SEED, Training
+from mmqadapter.studies.sweep.tune import Tuned
+from mmqadapter.studies.sweep.validation_samples import Content, Thing, validation_scenes
+
+__all__ = ['instances', 'semantic']
+PALETTE = [(255, 0, 0), (0, 255, 0)]
+GROUND = np.full((20, 30, 3), 100, np.uint8)
+
+
+@pytest.fixture
+def samples_of(sweep_file: Callable[..., Path], tmp_path: Path) -> Callable[..., Samples | None]:
+    """Samples of a sweep of two methods: one left its weights, the other did not."""
+
+    def make(run: Run, **changes) -> Samples | None:
+        content = yaml.safe_load(sweep_file(**changes).read_text())
+        content.update(config=run.config, iterations=4, rates={'adapters': [1], 'backbone': [1]})
+        (tmp_path / 'sweep.yaml').write_text(yaml.safe_dump(content))
+        sweep = read_sweep(tmp_path / 'sweep.yaml')
+        outcomes = []
+        for name in ('full', 'adaptformer'):
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / 'config.py').write_text(Path(run.config).read_text())
+            training = Training(SEED, name, 0, Length(4), 0.1, 0.1)
+            outcomes.append(Outcome(training, {'score': 1}, log=folder / 'console.log'))
+        (tmp_path / 'adaptformer/work_dir').symlink_to(run.work_dir)
+        results = Results(Tuned({}, []), outcomes, {})
+        return make_samples(sweep, ['frozen', 'full', 'adaptformer'], results)
+
+    return make
+
+
+@pytest.mark.parametrize('kind', ['semantic', 'instances'])
+def test_what_a_method_sees_stands_beside_the_truth(kind, request, samples_of) -> None:
+    samples = samples_of(request.getfixturevalue(kind), samples=2)
+    assert samples.heads == ['image', 'truth', 'full', 'adaptformer']
+    assert [name for name, _ in samples.rows] == ['0.jpg', '3.jpg']  # spread over all four
+    for _, (image, truth, lost, seen) in samples.rows:
+        assert lost is None  # its weights are gone; that costs it its column alone
+        sizes = {Image.open(io.BytesIO(picture)).size for picture in (image, truth, seen)}
+        assert sizes == {(WIDTH, WIDTH)}
+        assert truth != image
+    assert [name for name, _ in samples.classes] == ['sky', 'box', 'dot']
+
+
+def test_photos_may_stay_out(semantic: Run, samples_of) -> None:
+    samples = samples_of(semantic, photos=False, samples=1)
+    assert samples.heads == ['truth', 'full', 'adaptformer']
+    ((_, (truth, _, _)),) = samples.rows
+    shown = np.asarray(Image.open(io.BytesIO(truth)).convert('RGB')).astype(int)
+    colours = [ImageColor.getrgb(colour) for _, colour in samples.classes]
+    away = np.min([np.abs(shown - colour).sum(-1) for colour in colours], axis=0)
+    assert np.mean(away < 30) > 0.9  # all but the edges, which the format blurs
+
+
+def test_none_are_made_where_none_are_wanted(semantic: Run, samples_of) -> None:
+    assert samples_of(semantic, samples=0) is None
+
+
+def test_scenes_have_their_truth(semantic: Run, instances: Run) -> None:
+    scenes = validation_scenes(Config.fromfile(semantic.config), 9)
+    assert [scene.path.name for scene in scenes] == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
+    labels = np.asarray(Image.open(semantic.images.parent / 'labels/1.png'))
+    assert (scenes[1].truth.labels == labels).all()
+    pixels = np.asarray(Image.open(scenes[1].path))
+    assert np.abs(scenes[1].pixels.astype(int) - pixels).mean() < 3  # RGB, as the file
+
+    (scene,) = validation_scenes(Config.fromfile(instances.config), 1)
+    box, dot = scene.truth.things
+    assert (box.label, dot.label) == (1, 2) and scene.truth.labels is None
+    left, top, right, bottom = (round(edge) for edge in box.box)
+    assert right - left == bottom - top == 24 and box.mask.shape == (64, 64)
+    assert box.mask[top:bottom, left:right].all() and box.mask.sum() <= 25**2
+
+
+def test_labels_are_colours() -> None:
+    labels = np.zeros((20, 30), int)
+    labels[:, 10:20], labels[:, 20:] = 1, 255
+    picture = draw_content(GROUND, Content(labels), PALETTE, photos=False)
+    assert picture[0, [0, 10, 20]].tolist() == [[255, 0, 0], [0, 255, 0], [BLANK] * 3]
+    over = draw_content(GROUND, Content(labels), PALETTE, photos=True)
+    assert over[0, 0].tolist() == [193, 40, 40]  # 0.6 of the colour, 0.4 of the ground
+    assert (GROUND == 100).all()
+
+
+def test_instances_are_outlines() -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[5:15, 5:15] = True
+    for shape in (Thing(1, (5, 5, 14, 14), mask), Thing(1, (5, 5, 14, 14), None)):
+        picture = draw_content(GROUND, Content(None, [shape]), PALETTE, photos=True)
+        assert picture[5, 5:15].tolist() == [[0, 255, 0]] * 10
+        assert (picture[8:12, 8:12] == 100).all() and (picture[:4] == 100).all()
+
+
+def test_pictures_cost_no_report(samples_of, semantic: Run, monkeypatch) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError('no images to be had')
+
+    monkeypatch.setattr('mmqadapter.studies.sweep.sample_pictures.validation_scenes', broken)
+    assert samples_of(semantic) is None
+
+
+def test_no_method_that_predicts_no_pictures(samples_of, semantic: Run, monkeypatch) -> None:
+    monkeypatch.setattr(
+        'mmqadapter.studies.sweep.sample_pictures._seen', lambda folder, scenes: ({}, [None] * 4)
+    )
+    assert samples_of(semantic) is None
+
+
+def test_images_of_floats_are_shown_as_well(semantic: Run) -> None:
+    cfg = Config.fromfile(semantic.config)
+    cfg.val_dataloader.dataset.pipeline[0].to_float32 = True
+    scene, *_ = validation_scenes(cfg, 1)
+    assert scene.pixels.dtype == np.uint8 and scene.pixels.any()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from sweeps import FakeTrainer, Silent
+
+from mmqadapter.studies.sweep.length import Length
+from mmqadapter.studies.sweep.local import LocalQueue
+from mmqadapter.studies.sweep.report import make_report, write_report
+from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.schedule import run_sweep
+from mmqadapter.studies.sweep.training import TIME, Training
+
+NAMES = ['frozen', 'full', 'adaptformer', 'adaptformer@1']
+POINTS = {'frozen': 50.0, 'full': 60.0, 'adaptformer': 55.0, 'adaptformer@1': 54.0}
+
+
+def score(training: Training) -> float | None:
+    if training.method == 'full' and training.seed == 1:
+        return None
+    return POINTS[training.method] + training.seed
+
+
+@pytest.fixture
+def report(make_sweep) -> dict:
+    sweep, trainer = make_sweep(), FakeTrainer(score)
+    queues = [LocalQueue(trainer, [Share(1)] * jobs, Silent()) for jobs in (2, 1)]
+    results = run_sweep(sweep, NAMES, *queues, timing_steps=3)
+    timed = [t for t in trainer.trained if t.purpose == TIME]
+    assert trainer.trained[-4:] == timed and {t.length for t in timed} == {Length(3)}
+    return make_report(sweep, NAMES, results, jobs=2, timing_steps=3)
+
+
+def test_rows(report: dict) -> None:
+    rows = {row['method']: row for row in report['rows']}
+    assert list(rows) == NAMES
+    ours = rows['adaptformer@1']
+    assert (ours['bits'], ours['score_mean'], ours['scores']) == (1, 54.5, {'0': 54, '1': 55})
+    assert ours['score_deviation'] == pytest.approx(0.5**0.5)
+    assert ours['minus_frozen'] == {'0': 4, '1': 4} and ours['minus_full'] == {'0': -6}
+    assert ours['minus_32_bits'] == {'0': -1, '1': -1}
+    assert rows['frozen']['minus_32_bits'] is None
+    assert ours['head_rate'] == 0.01 and len(ours['tuning']) == 4
+    assert (ours['trainable_backbone_params'], ours['task_bytes'], ours['step_seconds']) == (
+        10, 99, 0.25,
+    )  # fmt: skip
+    assert ours['curves']['1'] == [[1, 0.5]]
+    assert ours['saved_for_backward_bytes'] == 1000  # of the training that was timed
+
+
+def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None:
+    (failed,) = report['header']['failed']
+    assert failed['training'].startswith('seed_full') and failed['log'] == 'there/console.log'
+    assert report['rows'][1]['note'] == '1 of 2 seeds failed or have no score'
+    paths = write_report(report, tmp_path / 'out')
+    assert json.loads(paths[0].read_text()) == report
+    page = paths[1].read_text()
+    assert 'it broke; there/console.log' in page and '| adaptformer@1 | 54.50 ± 0.71 |' in page
+    assert '- seeds: 0, 1\n' in page and '- rates: adapters 0.001, 0.01, 0.1; backbone' in page
+    pictures = {path.name for path in paths[2:]}
+    assert {'scores.png', 'score_memory.svg', 'score_time.png', 'score_task.svg'} <= pictures
+    assert all(path.stat().st_size for path in paths)
+
+
+def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
+    """All classes absent, for one; mean and deviation are of the other seeds."""
+    sweep = make_sweep()
+    queue = LocalQueue(
+        FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), [Share(1)], Silent()
+    )
+    report = make_report(sweep, NAMES, run_sweep(sweep, NAMES, queue, queue), 1, 0)
+    assert report['rows'][0]['scores'] == {'0': 50}
+    assert report['rows'][0]['note'] == '1 of 2 seeds failed or have no score'
+    write_report(report, tmp_path)
+    assert 'NaN' not in (tmp_path / 'report.json').read_text()
+
+
+def test_a_report_of_nothing_but_failures(make_sweep, tmp_path) -> None:
+    sweep = make_sweep()
+    queue = LocalQueue(FakeTrainer(lambda t: None), [Share(1)], Silent())
+    results = run_sweep(sweep, NAMES, queue, queue)
+    report = make_report(sweep, NAMES, results, 1, 0)
+    assert {row['note'] for row in report['rows']} == {'every training failed'}
+    write_report(report, tmp_path)

@@ -1,0 +1,41 @@
+"""load_yaml: no key twice, merges as YAML has them, no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmqadapter.studies.sweep.yaml_file import load_yaml
+
+
+@pytest.mark.parametrize(
+    ('text', 'key'),
+    [
+        ('a: 1\na: 2', 'a'),
+        ('a: 1\nb: {c: 1, d: {e: 1, f: 2, e: 3}}', 'e'),
+        ('[{x: 1, "x": 2}]', 'x'),
+        ('a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}', 'd'),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, key: str) -> None:
+    file = tmp_path / 'twice.yaml'
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"twice.yaml.* is no YAML .'{key}' stands twice.*line"):
+        load_yaml(file)
+
+
+def test_what_a_merge_brings_may_be_overridden(tmp_path: Path) -> None:
+    file = tmp_path / 'merged.yaml'
+    file.write_text('a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, y: 3}\nd: *b')
+    one = {'x': 2, 'y': 1}
+    assert load_yaml(file) == {'a': {'x': 1, 'y': 1}, 'b': one, 'c': {'x': 2, 'y': 3}, 'd': one}
+
+
+@pytest.mark.parametrize(
+    'text', ['a: [1', '!!python/object/apply:os.getcwd []', '[' * 5000, '\x00']
+)
+def test_no_yaml_and_no_code(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'bad.yaml').write_text(text)
+    with pytest.raises(ValueError, match='bad.yaml.* is no YAML'):
+        load_yaml(tmp_path / 'bad.yaml')
