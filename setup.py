@@ -50,6 +50,7 @@ setup(
             'pre-commit>=4.0',
             'pylint>=4.0',
             'pytest>=8.0',
+            'pytest-xdist>=3.6',
             'ray>=2.40',
             'ruff>=0.17',
             'scipy>=1.11',

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import pack_weights
+from mmqadapter.backbones.acceleration import prepack_weights
 from mmqadapter.utils.atomic import atomic_write
 
 TOKENS = 1024
@@ -44,7 +44,7 @@ def measure(inputs: int, outputs: int, repeats: int) -> dict[str, float]:
     for name, dtype in DTYPES.items():
         stock = nn.Linear(inputs, outputs).to(dtype).requires_grad_(False)
         packed = deepcopy(stock)
-        pack_weights(packed)
+        prepack_weights(packed)
         layers |= {name: stock, f'{name}, packed': packed}
         tokens |= dict.fromkeys((name, f'{name}, packed'), torch.randn(TOKENS, inputs).to(dtype))
     turns = [{n: seconds(one, tokens[n]) for n, one in layers.items()} for _ in range(repeats)]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.adapters import DualLowRankAdapter
-from mmqadapter.highway import SAVED_TAPS, ParallelCell, Residual, add_changes
+from mmqadapter.highway import SAVED_TAPS, FusedResidual, ParallelCell, add_updates
 from mmqadapter.utils.atomic import atomic_write
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -41,8 +41,8 @@ def one_after_another(cells: nn.ModuleList, taps: list[Tensor]) -> Tensor:
 
 def together(cells: nn.ModuleList, taps: list[Tensor]) -> Tensor:
     """All change the stream at once."""
-    changes = [cell.change(tap, GRID) for cell, tap in zip(cells, taps, strict=True)]
-    return add_changes(torch.zeros(1, 1, 1, device=DEVICE), changes)
+    updates = [cell.update(tap, GRID) for cell, tap in zip(cells, taps, strict=True)]
+    return add_updates(torch.zeros(1, 1, 1, device=DEVICE), updates)
 
 
 WAYS: dict[str, Callable[[nn.ModuleList, list[Tensor]], Tensor]] = {
@@ -63,7 +63,7 @@ def seconds(way: str, cells: nn.ModuleList, taps: list[Tensor], grad: Tensor) ->
 
 def measure(tokens: int, channels: int, count: int, repeats: int) -> dict[str, float]:
     """Milliseconds of both ways."""
-    residual = Residual(SAVED_TAPS['half'])
+    residual = FusedResidual(SAVED_TAPS['half'])
     cells = nn.ModuleList(
         ParallelCell(DualLowRankAdapter(channels), residual) for _ in range(count)
     )

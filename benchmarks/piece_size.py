@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import piecewise, run_in_pieces
+from mmqadapter.backbones.acceleration import piecewise, run_chunked
 from mmqadapter.utils.atomic import atomic_write
 
 STAGES = ((32768, 128), (8192, 256), (2048, 512), (512, 1024))
@@ -30,13 +30,13 @@ def mlp(channels: int) -> nn.Module:
     """Frozen, four times as wide inside, run in pieces."""
     layers = nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
     built = nn.Sequential(*layers).requires_grad_(False)
-    run_in_pieces([built])
+    run_chunked([built])
     return built
 
 
 def seconds(net: nn.Module, x: Tensor, size: int) -> float:
     """One call in pieces of ``size`` tokens."""
-    piecewise.PIECE = size
+    piecewise.CHUNK = size
     start = time.perf_counter()
     net(x)
     return time.perf_counter() - start

@@ -30,7 +30,7 @@ from torch import nn
 
 from mmqadapter import load_task, save_task
 from mmqadapter.engine.runner import build_model, load_config
-from mmqadapter.inference.bank import TaskBank, TasksTogether, runs_once
+from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
 from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.atomic import atomic_write
 
@@ -105,7 +105,7 @@ def measure(config: str, repeats: int) -> dict[str, Any]:
 def times_of_two(bank: TaskBank, repeats: int) -> dict[str, float]:
     """Milliseconds of a forward with one task, with two by a switch, and with two together."""
     images = torch.randn(1, 3, 512, 512)
-    both = TasksTogether(bank)
+    both = MultiTaskModel(bank)
 
     def one(turn: int) -> None:
         bank.use(NAMES[0])

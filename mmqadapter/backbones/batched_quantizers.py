@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from mmqadapter.quant import quantize_together, quantized_weights
+from mmqadapter.quant import quantize_batched, quantized_weights
 from mmqadapter.taskfile.task_state import find_backbone
 
 # What nets call it that a block computes its forward pass again for backward.
@@ -23,9 +23,9 @@ def quantize_adapters(wrapper: Any, args: tuple) -> None:
     if next(quantized_weights(adapters), None) is None:
         return
     if not recomputes(wrapper.trunk):
-        quantize_together(adapters)
+        quantize_batched(adapters)
     elif 'highway' in adapters:
-        quantize_together(adapters['highway'])
+        quantize_batched(adapters['highway'])
 
 
 def quantize_beside_backbone(model: nn.Module) -> None:
@@ -40,16 +40,16 @@ def quantize_beside_backbone(model: nn.Module) -> None:
     for part in model.children():
         beside = all(module is not backbone for module in part.modules())
         if beside and not recomputes(part):
-            quantize_together(part)
+            quantize_batched(part)
             _read_until_backward(part)
 
 
 def _read_until_backward(part: nn.Module) -> None:
     """Let layers quantise anew once gradients have passed, which frees the graph of the values."""
     for _, quantizer, latent in quantized_weights(part):
-        value = quantizer.given.get(latent)
+        value = quantizer.cached.get(latent)
         if value is not None and value.requires_grad:
-            value.register_hook(quantizer.given.spent)
+            value.register_hook(quantizer.cached.release)
 
 
 def recomputes(trunk: nn.Module) -> bool:

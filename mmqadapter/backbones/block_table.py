@@ -137,7 +137,7 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     return blocks
 
 
-def idle_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
+def unused_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
     """Names of parameters that no output depends on; DDP refuses to train them."""
     last, names = _last_output(trunk), [name for name, _ in trunk.named_parameters()]
     blocks = ((re.match(family.blocks + r'\.', name), name) for name in names)

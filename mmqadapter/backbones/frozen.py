@@ -16,21 +16,21 @@ from mmqadapter.backbones.acceleration import (
     compile_modules,
     decoded,
     fuse_attention,
-    pack_weights,
     parse_dtype,
-    run_in_pieces,
+    prepack_weights,
+    run_chunked,
     store_blocks,
 )
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
-from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
-from mmqadapter.backbones.presets import chosen_parameters
-from mmqadapter.backbones.trunk_identity import holds, identifying_weights, unrounded
+from mmqadapter.backbones.block_table import find_blocks, find_family, unused_parameters
+from mmqadapter.backbones.presets import trainable_parameters
+from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS, require_config
 from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.utils.accounting import stored_weights, trained_in_trunk
 from mmqadapter.utils.sharding import as_built, is_sharded
-from mmqadapter.utils.tensor_cache import forget_kept
+from mmqadapter.utils.tensor_cache import clear_caches
 
 
 @MODELS.register_module()
@@ -92,9 +92,9 @@ class FrozenBackbone(BaseModule):
         if compiled_mlp:
             compile_modules(mlps)
         if piecewise_mlp:
-            run_in_pieces(mlps)
+            run_chunked(mlps)
         if packed_weights:
-            pack_weights(self.trunk)
+            prepack_weights(self.trunk)
         self.register_forward_pre_hook(quantize_adapters)
         self.train()  # a new module trains: this puts the trunk in eval mode
 
@@ -119,7 +119,7 @@ class FrozenBackbone(BaseModule):
         """Set the mode of what trains; the trunk stays in eval mode."""
         super().train(mode)
         self.trunk.eval()
-        forget_kept(self)
+        clear_caches(self)
         for module in self.trunk.modules():
             if self.trunk_drop_path and type(module).__name__ == 'DropPath':
                 module.train(mode)
@@ -140,15 +140,15 @@ class FrozenBackbone(BaseModule):
     def _freeze(self, choices: Sequence[str]) -> None:
         self.trunk.requires_grad_(False)
         blocks = list(find_blocks(self.trunk, self.family))
-        idle = idle_parameters(self.trunk, self.family)
-        chosen = chosen_parameters(self.trunk, blocks, idle, choices)
-        for parameter in chosen.values():
+        idle = unused_parameters(self.trunk, self.family)
+        trainable_names = trainable_parameters(self.trunk, blocks, idle, choices)
+        for parameter in trainable_names.values():
             parameter.requires_grad_(True)
         # By name, since a model may be frozen as a whole once it has trained.
-        self.chosen = frozenset(chosen)
+        self.trainable_names = frozenset(trainable_names)
 
     def _compute_fingerprint(self) -> str:
-        return fingerprint(identifying_weights(self.trunk, self.family, self.chosen))
+        return fingerprint(fingerprint_inputs(self.trunk, self.family, self.trainable_names))
 
     def _fingerprint_with(self, given: Mapping[str, Tensor]) -> str | None:
         """Fingerprint once weights, by name in the trunk, are loaded; None: to be taken then."""
@@ -156,13 +156,13 @@ class FrozenBackbone(BaseModule):
         if self.trunk_dtype == torch.float32 and not sharded:
             return None
         with as_built(self.trunk) as trunk:
-            weights = identifying_weights(trunk, self.family, self.chosen)
+            weights = fingerprint_inputs(trunk, self.family, self.trainable_names)
         if sharded and (lacking := sorted(weights.keys() - given.keys())):
             raise ValueError(
                 f'these weights have {len(given)} tensors of the trunk and lack others, such as '
                 f'{lacking[0]!r}: into a trunk that is cut into shards load all of it or none.'
             )
-        return self.fingerprint if holds(weights, given) else unrounded(weights, given)
+        return self.fingerprint if matches(weights, given) else fp32_fingerprint(weights, given)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self._insert_trunk_level(state_dict, prefix)
@@ -185,7 +185,7 @@ class FrozenBackbone(BaseModule):
         """What of the trunk does not train, by its names in checkpoints."""
         with as_built(self.trunk) as trunk:
             state = trunk.state_dict(keep_vars=True)
-            trained = trained_in_trunk(trunk, self.chosen)
+            trained = trained_in_trunk(trunk, self.trainable_names)
         return {f'{prefix}{name}': t for name, t in state.items() if name not in trained}
 
     def _insert_trunk_level(self, state_dict: dict, prefix: str) -> None:

@@ -20,7 +20,7 @@ from mmqadapter.backbones.highway_parts import (
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
 from mmqadapter.backbones.trunk_plan import PlannedBlock, output_norms, plan_blocks
-from mmqadapter.highway import SAVED_TAPS, Cell, Highway, Highways, Residual, Stem
+from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Highways, Stem
 from mmqadapter.registry import MODELS, config_of, full_config
 
 
@@ -93,7 +93,7 @@ class HighwayBackbone(FrozenBackbone):
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = highway = Highway(
-                build_cells(plan, adapter, quantizer, cell, Residual(SAVED_TAPS[saved_taps])),
+                build_cells(plan, adapter, quantizer, cell, FusedResidual(SAVED_TAPS[saved_taps])),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
                 copy_norms(self.trunk, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),

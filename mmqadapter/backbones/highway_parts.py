@@ -12,7 +12,7 @@ from mmqadapter.adapters import TokenAdapter, build_adapter, is_float
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.backbones.taps import TAPS_PER_BLOCK
 from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings
-from mmqadapter.highway import InheritedMerging, LowRankMerging, Residual, build_cell
+from mmqadapter.highway import FusedResidual, InheritedMerging, LowRankMerging, build_cell
 from mmqadapter.registry import build_own
 
 DOWNSAMPLE = ('inherited', 'low-rank')
@@ -23,7 +23,7 @@ def build_cells(
     adapter: dict,
     quantizer: dict | None,
     cell: dict,
-    residual: Residual,
+    residual: FusedResidual,
 ) -> Iterator[list[nn.Module]]:
     """Cells of each stage, one for each tap.
 

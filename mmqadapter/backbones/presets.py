@@ -12,7 +12,7 @@ from mmqadapter.backbones.block_table import compiled
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
-def chosen_parameters(
+def trainable_parameters(
     trunk: nn.Module, blocks: Sequence[str], idle: set[str], choices: Sequence[str]
 ) -> dict[str, nn.Parameter]:
     """Parameters of ``trunk`` that any of ``choices`` names.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import Autocast
+from mmqadapter.backbones.acceleration import AutocastState
 from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.backbones.token_grid import TokenGrid
 from mmqadapter.backbones.trunk_plan import PlannedBlock
@@ -36,7 +36,7 @@ class TrunkRun:
         self.highway = highway
         self._stream: SideStream | SideStreams | None = None
         self._gradients = False
-        self._autocast = Autocast()
+        self._autocast = AutocastState()
         self._in_path = False
         self._dtype: torch.dtype | None = None
         self._waiting: list[tuple[Event, tuple]] = []
@@ -44,7 +44,7 @@ class TrunkRun:
     def __call__(self, trunk: nn.Module, images: Tensor) -> Sequence[Any]:
         """Maps (B, C_i, H_i, W_i) of images (B, 3, H, W); of several highways a list of maps."""
         self._gradients, self._in_path = torch.is_grad_enabled(), False
-        self._autocast = Autocast.now(images.device.type)
+        self._autocast = AutocastState.capture(images.device.type)
         self._dtype = next((p.dtype for p in self.highway.parameters()), None)
         self._stream = stream = self.highway.start(images)
         try:
@@ -66,7 +66,7 @@ class TrunkRun:
         if self._in_path:
             self._waiting.append((call, args))
         else:
-            with torch.set_grad_enabled(self._gradients), self._autocast.again():
+            with torch.set_grad_enabled(self._gradients), self._autocast.restore():
                 call(*args)
 
     def _as_read(self, tokens: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from mmqadapter.backbones.block_family import BlockFamily
 from mmqadapter.taskfile.fingerprint import fingerprint
 
 
-def identifying_weights(
-    trunk: nn.Module, family: BlockFamily, chosen: Container[str]
+def fingerprint_inputs(
+    trunk: nn.Module, family: BlockFamily, trainable_names: Container[str]
 ) -> dict[str, Tensor]:
     """Frozen parameters by name, position embeddings that loading fits to the images aside.
 
@@ -22,22 +22,22 @@ def identifying_weights(
     Args:
         trunk: The trunk.
         family: Its row of the table.
-        chosen: Names of what trains in it, whether it does at the moment or not.
+        trainable_names: Names of what trains in it, whether it does at the moment or not.
     """
     parameters = dict(trunk.named_parameters())
     weights = decoded({**parameters, **dict(trunk.named_buffers())})
-    frozen = {n for n, p in parameters.items() if not p.requires_grad and n not in chosen}
+    frozen = {n for n, p in parameters.items() if not p.requires_grad and n not in trainable_names}
     names = frozen.union(code_names(trunk)).difference(family.resized)
     return {name: weights[name] for name in weights if name in names}
 
 
-def holds(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+def matches(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
     """Whether ``given`` changes none of ``weights``: each is the same in dtype and content."""
     pairs = ((weight, given[name]) for name, weight in weights.items() if name in given)
     return all(_same(weight, other) for weight, other in pairs)
 
 
-def unrounded(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+def fp32_fingerprint(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """Fingerprint that a float32 trunk would have with ``given`` in place of its ``weights``."""
     return fingerprint({name: given.get(name, weight).float() for name, weight in weights.items()})
 

@@ -42,7 +42,7 @@ def frozen_keys(model: nn.Module) -> set[str]:
         return set()
     name = next(name for name, module in model.named_modules() if module is backbone)
     prefix = f'{name}.trunk.' if name else 'trunk.'
-    trained = trained_in_trunk(backbone.trunk, backbone.chosen)
+    trained = trained_in_trunk(backbone.trunk, backbone.trainable_names)
     return {prefix + key for key in backbone.trunk.state_dict().keys() - trained}
 
 

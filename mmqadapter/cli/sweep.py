@@ -19,7 +19,7 @@ from mmqadapter.studies.sweep.plan import Sweep, read_sweep
 from mmqadapter.studies.sweep.progress import SweepProgress
 from mmqadapter.studies.sweep.ray_queue import RayQueue
 from mmqadapter.studies.sweep.report import make_report, write_report
-from mmqadapter.studies.sweep.resources import machine_shares
+from mmqadapter.studies.sweep.resources import machine_slots
 from mmqadapter.studies.sweep.sample_pictures import make_samples
 from mmqadapter.studies.sweep.schedule import run_sweep
 from mmqadapter.studies.sweep.table import cells
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     train = Trainer(sweep, (args.out / 'runs').resolve(), TRAIN)
     with SweepProgress(console) as progress:
         queue = _queue(args, sweep, train, progress)
-        alone = LocalQueue(train, machine_shares(1, sweep.processes), progress)
+        alone = LocalQueue(train, machine_slots(1, sweep.processes), progress)
         results = run_sweep(sweep, names, queue, alone, steps)
     report = make_report(sweep, names, results, jobs, steps)
     files = write_report(report, args.out, make_samples(sweep, names, results))
@@ -80,7 +80,7 @@ def _queue(
     args: argparse.Namespace, sweep: Sweep, train: TrainOne, progress: SweepProgress
 ) -> TrainAll:
     if args.ray is None:
-        return LocalQueue(train, machine_shares(args.jobs, sweep.processes), progress)
+        return LocalQueue(train, machine_slots(args.jobs, sweep.processes), progress)
     cpus = whole('--cpus-per-training', args.cpus_per_training, 1)
     return RayQueue(train, args.ray, cpus, args.gpus_per_training, progress)
 

@@ -3,7 +3,7 @@
 from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.recompute import Recompute
-from mmqadapter.highway.residual import Change, Residual, add_changes
+from mmqadapter.highway.residual import FusedResidual, PendingUpdate, add_updates
 from mmqadapter.highway.saved_taps import SAVED_TAPS
 from mmqadapter.highway.several import Highways, SideStreams
 from mmqadapter.highway.side_stream import Highway, SideStream
@@ -12,7 +12,7 @@ from mmqadapter.highway.stem import ConvStem, NoStem, Stem
 __all__ = [
     'SAVED_TAPS',
     'Cell',
-    'Change',
+    'PendingUpdate',
     'ConvStem',
     'Highway',
     'Highways',
@@ -22,10 +22,10 @@ __all__ = [
     'NoStem',
     'ParallelCell',
     'Recompute',
-    'Residual',
+    'FusedResidual',
     'SideStream',
     'SideStreams',
     'Stem',
-    'add_changes',
+    'add_updates',
     'build_cell',
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import TokenAdapter
-from mmqadapter.highway.residual import Change, Residual
+from mmqadapter.highway.residual import FusedResidual, PendingUpdate
 from mmqadapter.registry import MODELS, build_own
 from mmqadapter.utils.token_grid import Grid
 
@@ -22,7 +22,7 @@ class Cell(nn.Module):
         residual: How A is called and added, and what it keeps for backward.
     """
 
-    def __init__(self, adapter: TokenAdapter, residual: Residual) -> None:
+    def __init__(self, adapter: TokenAdapter, residual: FusedResidual) -> None:
         super().__init__()
         self.adapter = adapter
         self.residual = residual
@@ -39,8 +39,8 @@ class Cell(nn.Module):
         """Input of the adapter, shape and dtype of ``tap``; it alone is kept for backward."""
         raise NotImplementedError
 
-    def change(self, tap: Tensor, grid: Grid) -> Change | None:
-        """What is added after the tap, for :func:`add_changes`, if that does not depend on ``h``.
+    def update(self, tap: Tensor, grid: Grid) -> PendingUpdate | None:
+        """What is added after the tap, for :func:`add_updates`, if that does not depend on ``h``.
 
         None if it does, and where no gradients are wanted: call the cell.
         """
@@ -58,9 +58,9 @@ class ParallelCell(Cell):
         """The tap."""
         return tap
 
-    def change(self, tap: Tensor, grid: Grid) -> Change | None:
+    def update(self, tap: Tensor, grid: Grid) -> PendingUpdate | None:
         """A(tap), to be added with others."""
-        return self.residual.change(self.adapter, tap, *self._place(grid))
+        return self.residual.update(self.adapter, tap, *self._place(grid))
 
 
 @MODELS.register_module()
@@ -77,7 +77,7 @@ class JoinedCell(Cell):
         return normed.to(torch.promote_types(normed.dtype, h.dtype)).add_(h).to(tap.dtype)
 
 
-def build_cell(cell: dict, adapter: TokenAdapter, residual: Residual) -> Any:
+def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> Any:
     """Cell around an adapter.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import quantize_matrices
-from mmqadapter.utils.tensor_cache import Kept
+from mmqadapter.utils.tensor_cache import TensorCache
 from mmqadapter.utils.token_grid import Grid, patch_weights, to_patches
 
 
@@ -33,7 +33,7 @@ class InheritedMerging(nn.Module):
         # In a tuple, where PyTorch does not look: they belong to the trunk, which saves them.
         self._inherited = (norm, reduction)
         self._order = order
-        self._kept = Kept()
+        self._cache = TensorCache()
 
     def forward(self, h: Tensor, trunk: Tensor, grid: Grid) -> Tensor:
         """(B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C').
@@ -45,7 +45,7 @@ class InheritedMerging(nn.Module):
         """
         norm, reduction = self._inherited
         factors = [reduction.weight] if norm is None else [reduction.weight, norm.weight]
-        weight = self._kept.get(self._weight, *factors)
+        weight = self._cache.get(self._weight, *factors)
         merged = _Constant.apply(to_patches(h, grid).to(weight.dtype), weight)
         if norm is None:
             return merged.to(h.dtype)

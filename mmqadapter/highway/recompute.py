@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from mmqadapter.highway.saved_taps import TapFormat
-from mmqadapter.quant import GivenWeights
+from mmqadapter.quant import CachedWeights
 
 RandomStates = tuple[Tensor, tuple[list[int], list[Tensor]]]
 
@@ -32,15 +32,15 @@ class Recompute:
 
     def __call__(self, module: nn.Module, x: Tensor, *args: Any) -> Tensor:
         """``module(x, *args)``; ``args`` hold no tensors."""
-        given = GivenWeights(module)
-        trained = given.trained(module)
+        cached = CachedWeights(module)
+        trained = cached.trained(module)
         if not (torch.is_grad_enabled() and (trained or x.requires_grad)):
             return module(x, *args)
-        call = RepeatableCall(module, module, args, given)
+        call = Recomputable(module, module, args, cached)
         return _Recomputed.apply(call, self.tap_format, x, *trained)
 
 
-class RepeatableCall:
+class Recomputable:
     """One call that can be made a second time under the same conditions.
 
     Args:
@@ -51,12 +51,12 @@ class RepeatableCall:
     """
 
     def __init__(
-        self, module: nn.Module, function: Callable[..., Tensor], args: tuple, given: GivenWeights
+        self, module: nn.Module, function: Callable[..., Tensor], args: tuple, cached: CachedWeights
     ) -> None:
-        self.module, self.function, self.args, self.given = module, function, args, given
+        self.module, self.function, self.args, self.cached = module, function, args, cached
         self.random: RandomStates | None = None
 
-    def first(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The call."""
         self.device = x.device.type
         self.autocast = torch.is_autocast_enabled(self.device)
@@ -64,9 +64,9 @@ class RepeatableCall:
         self.random = _random_states(x) if _draws(self.module) else None
         return self.function(x, *self.args)
 
-    def again(self, x: Tensor) -> Tensor:
+    def recompute(self, x: Tensor) -> Tensor:
         """The same with a graph."""
-        self.given.restore()
+        self.cached.restore()
         # In older PyTorch the cache may hold casts of weights from the first call, without a graph.
         autocast = torch.autocast(
             self.device, self.autocast_dtype, self.autocast, cache_enabled=False
@@ -78,13 +78,13 @@ class RepeatableCall:
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, call: RepeatableCall, tap_format: type[TapFormat], x: Tensor, *trained: Tensor
+        ctx: Any, call: Recomputable, tap_format: type[TapFormat], x: Tensor, *trained: Tensor
     ) -> Tensor:
         ctx.call, ctx.tap_format, ctx.dtype = call, tap_format, x.dtype
         packed = tap_format.pack(x)
         ctx.packed = len(packed)
         ctx.save_for_backward(*packed, *trained)
-        return call.first(x)
+        return call.forward(x)
 
     @staticmethod
     @once_differentiable
@@ -92,7 +92,7 @@ class _Recomputed(torch.autograd.Function):
         packed, trained = ctx.saved_tensors[: ctx.packed], ctx.saved_tensors[ctx.packed :]
         x = ctx.tap_format.unpack(packed, ctx.dtype).detach()
         x.requires_grad_(ctx.needs_input_grad[2])
-        output = ctx.call.again(x)
+        output = ctx.call.recompute(x)
         wanted = [t for t in (x, *trained) if t.requires_grad]
         found = iter(torch.autograd.grad(output, wanted, grads))
         return None, None, *(next(found) if t.requires_grad else None for t in (x, *trained))

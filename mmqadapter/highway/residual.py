@@ -17,12 +17,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mmqadapter.adapters import TokenAdapter
-from mmqadapter.highway.recompute import RepeatableCall
+from mmqadapter.highway.recompute import Recomputable
 from mmqadapter.highway.saved_taps import TapFormat
-from mmqadapter.quant import GivenWeights
+from mmqadapter.quant import CachedWeights
 
 
-class Residual:
+class FusedResidual:
     """Adds an adapter's output to the side stream, in place where shapes and dtypes allow.
 
     Kept for backward are the adapter's input, in a format of choice, and weights. Dropout draws the
@@ -40,25 +40,25 @@ class Residual:
 
         In training ``h`` changes, unless it is of shape (1, 1, 1).
         """
-        change = self.change(adapter, x, *grid)
-        if change is None:
+        update = self.update(adapter, x, *grid)
+        if update is None:
             return h + adapter(x, *grid)  # as it is written: an exported graph has its weights
-        return add_changes(h, [change])
+        return add_updates(h, [update])
 
-    def change(self, adapter: TokenAdapter, x: Tensor, *grid: Any) -> Change | None:
+    def update(self, adapter: TokenAdapter, x: Tensor, *grid: Any) -> PendingUpdate | None:
         """``adapter(x, *grid)``, to be added later; None where no gradients are wanted."""
         if not torch.is_grad_enabled():
             return None
-        given = GivenWeights(adapter)
-        trained = given.trained(adapter)
+        cached = CachedWeights(adapter)
+        trained = cached.trained(adapter)
         if not (trained or x.requires_grad):
             return None
         weight, bias = adapter.last_projection()
-        call = RepeatableCall(adapter, adapter.hidden, grid, given)
+        call = Recomputable(adapter, adapter.hidden, grid, cached)
         with torch.no_grad():
-            packed, z = self.tap_format.pack(x), call.first(x)
-        return Change(
-            again=Again(call, self.tap_format, x.dtype, len(packed), len(trained)),
+            packed, z = self.tap_format.pack(x), call.forward(x)
+        return PendingUpdate(
+            recompute=AdapterRecompute(call, self.tap_format, x.dtype, len(packed), len(trained)),
             z=z,
             packed=packed,
             x=x if x.requires_grad else None,
@@ -69,10 +69,10 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class Again:
+class AdapterRecompute:
     """How z is computed again from ``packed`` tensors; it holds none of them itself."""
 
-    call: RepeatableCall
+    call: Recomputable
     tap_format: type[TapFormat]
     dtype: torch.dtype
     packed: int
@@ -85,7 +85,7 @@ class Again:
         packed = tuple(next(kept) for _ in range(self.packed))
         trained = [next(kept) for _ in range(self.trained)]
         x = self.tap_format.unpack(packed, self.dtype).detach().requires_grad_(x_wanted)
-        z = self.call.again(x)
+        z = self.call.recompute(x)
         wanted = [t for t in (x, *trained) if t.requires_grad]
         of_z = of_z.to(z.dtype).contiguous()
         found = iter(torch.autograd.grad(z, wanted, of_z, allow_unused=True))
@@ -94,14 +94,14 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Change:
+class PendingUpdate:
     """What an adapter adds to a stream, W z + b.
 
     ``z`` (B, L, r) is on its way, ``packed`` is what is kept of the input, and gradients end at
     ``x`` (None where it has no graph), ``weight`` (C, r), ``bias`` (C,) and ``trained``.
     """
 
-    again: Again
+    recompute: AdapterRecompute
     z: Tensor
     packed: tuple[Tensor, ...]
     x: Tensor | None
@@ -110,23 +110,25 @@ class Change:
     trained: list[Tensor]
 
 
-def add_changes(h: Tensor, changes: Sequence[Change]) -> Tensor:
+def add_updates(h: Tensor, updates: Sequence[PendingUpdate]) -> Tensor:
     """The stream ``h`` (B, L, C) with all changes; it takes the memory of ``h`` where it may."""
-    xs, weights, biases = zip(*((c.x, c.weight, c.bias) for c in changes), strict=True)
+    xs, weights, biases = zip(*((c.x, c.weight, c.bias) for c in updates), strict=True)
     return _Added.apply(
-        changes, h, *xs, *weights, *biases, *(t for c in changes for t in c.trained)
+        updates, h, *xs, *weights, *biases, *(t for c in updates for t in c.trained)
     )
 
 
 class _Added(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, changes: Sequence[Change], h: Tensor, *ends: Tensor | None) -> Tensor:
-        ctx.shape, ctx.again = h.shape, [change.again for change in changes]
-        kept = [t for change in changes for t in (*change.packed, *change.trained)]
-        ctx.save_for_backward(*(change.weight for change in changes), *kept)
-        biases = [change.bias for change in changes if change.bias is not None]
-        weight = torch.cat([change.weight for change in changes], 1)
-        output = _add(h, torch.cat([change.z for change in changes], -1), weight, biases)
+    def forward(
+        ctx: Any, updates: Sequence[PendingUpdate], h: Tensor, *ends: Tensor | None
+    ) -> Tensor:
+        ctx.shape, ctx.recompute = h.shape, [update.recompute for update in updates]
+        kept = [t for update in updates for t in (*update.packed, *update.trained)]
+        ctx.save_for_backward(*(update.weight for update in updates), *kept)
+        biases = [update.bias for update in updates if update.bias is not None]
+        weight = torch.cat([update.weight for update in updates], 1)
+        output = _add(h, torch.cat([update.z for update in updates], -1), weight, biases)
         if output is h:
             ctx.mark_dirty(h)
         return output
@@ -134,12 +136,14 @@ class _Added(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), count = grads, len(ctx.again)
+        (grad,), count = grads, len(ctx.recompute)
         weights, kept = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
         of_z = grad @ torch.cat(weights, 1).to(grad.dtype)
         of_each = of_z.split([weight.shape[1] for weight in weights], -1)
         wanted = ctx.needs_input_grad[2 : 2 + count]
-        found = [a.backward(kept, *one) for a, *one in zip(ctx.again, of_each, wanted, strict=True)]
+        found = [
+            a.backward(kept, *one) for a, *one in zip(ctx.recompute, of_each, wanted, strict=True)
+        ]
         zs, of_xs, of_trained = zip(*found, strict=True)
         of_h = grad.sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
         return (
@@ -175,7 +179,7 @@ def _of_weights(grad: Tensor, zs: Sequence[Tensor], weights: Sequence[Tensor]) -
 
 def _of_biases(ctx: Any, grad: Tensor) -> Iterator[Tensor | None]:
     """Gradients of each b: equal, but each in memory of its own."""
-    count = len(ctx.again)
+    count = len(ctx.recompute)
     wanted = ctx.needs_input_grad[2 + 2 * count : 2 + 3 * count]
     found = iter(grad.flatten(0, -2).sum(0).repeat(sum(wanted), 1) if any(wanted) else ())
     return (next(found) if one else None for one in wanted)

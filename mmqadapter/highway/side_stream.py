@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmqadapter.highway.residual import Change, add_changes
+from mmqadapter.highway.residual import PendingUpdate, add_updates
 from mmqadapter.utils.token_grid import Grid, grid_tokens, to_map
 
 
@@ -57,7 +57,7 @@ class SideStream:
         self._mergings = highway.mergings
         self._norms = iter(highway.norms)
         self._maps: list[Tensor] = []
-        self._changes: list[Change] = []
+        self._updates: list[PendingUpdate] = []
 
     def tap(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Let the next cell of the stage read a tap."""
@@ -68,11 +68,11 @@ class SideStream:
                 f'{stage}: only merging of 2 x 2 tokens is known; use strides of 2 between stages.'
             )
         cell: Any = next(self._cells[stage])
-        change = cell.change(tap, grid)
-        if change is None:
+        update = cell.update(tap, grid)
+        if update is None:
             self._h = cell(self._settled(), tap, grid)
         else:
-            self._changes.append(change)
+            self._updates.append(update)
 
     def merge(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Go to the next stage; ``tokens`` are the trunk's stream at the end of this one."""
@@ -86,8 +86,8 @@ class SideStream:
 
     def _settled(self) -> Tensor:
         """The stream with what cells have given to be added together."""
-        changes, self._changes = self._changes, []
-        return add_changes(self._h, changes) if changes else self._h
+        updates, self._updates = self._updates, []
+        return add_updates(self._h, updates) if updates else self._h
 
     def finish(self) -> Sequence[Tensor]:
         """One map (B, C, H, W) per output."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
@@ -51,6 +50,8 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: It cannot be read.
     """
+    import mmcv  # here, so that the package can be imported without it
+
     try:
         image = mmcv.imread(str(path), channel_order='rgb')
     except cv2.error:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from mmengine.config import Config
 
 from mmqadapter.checkpoints.load import dataset_meta
-from mmqadapter.inference.bank import TaskBank, TasksTogether, runs_once
+from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
 from mmqadapter.inference.images import find_images
 from mmqadapter.inference.model import load_model, name_classes
 from mmqadapter.inference.predict import check_score, predict_images
@@ -76,7 +76,7 @@ def predict_tasks(
 def _step(bank: TaskBank) -> Callable[[dict], dict[str, list]]:
     """All tasks on one batch; in one run of the trunk where that does not depend on the task."""
     if runs_once(bank.model):
-        return TasksTogether(bank).test_step
+        return MultiTaskModel(bank).test_step
     return partial(_one_by_one, bank)
 
 

@@ -17,7 +17,7 @@ from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.inference.model import config_meta
 from mmqadapter.interop.plain_config import needs_package, plain_config
-from mmqadapter.quant import settled_state
+from mmqadapter.quant import materialized_state_dict
 from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.atomic import atomic_write
 
@@ -84,7 +84,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
     prefix, backbone = _require_mergeable(model)
     changed = {f'{prefix}{name}': tensor for name, tensor in _merged_weights(backbone).items()}
     state = {}
-    for name, tensor in settled_state(model).items():
+    for name, tensor in materialized_state_dict(model).items():
         if not name.startswith(f'{prefix}adapters.'):
             plain = _plain_name(name, prefix)
             state[plain] = changed.get(plain, tensor).detach().cpu().contiguous()

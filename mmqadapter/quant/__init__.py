@@ -1,9 +1,9 @@
 """Quantisation of weights: codebook, quantisers, packing (torch only, plus the registry)."""
 
 from mmqadapter.quant.batched import (
-    GivenWeights,
+    CachedWeights,
     QuantizedWeight,
-    quantize_together,
+    quantize_batched,
     quantized_weights,
 )
 from mmqadapter.quant.codebook import BITS, CRITERIA, gaussian_codebook
@@ -22,12 +22,12 @@ from mmqadapter.quant.layer_quantizer import (
 )
 from mmqadapter.quant.packing import pack, packed_bytes, unpack
 from mmqadapter.quant.parametrizations import (
-    attach,
-    attached,
-    detach_all,
     latent_of,
-    settle,
-    settled_state,
+    materialize,
+    materialized_state_dict,
+    parametrize_weight,
+    parametrized_weights,
+    remove_parametrizations,
 )
 from mmqadapter.quant.quantizer import Encoded, GaussianQuantizer
 
@@ -37,16 +37,16 @@ __all__ = [
     'KEPT',
     'Encoded',
     'GaussianQuantizer',
-    'GivenWeights',
+    'CachedWeights',
     'HalfRounding',
     'Layer',
     'LayerQuantizer',
     'PackedWeight',
     'QuantizedWeight',
-    'attach',
-    'attached',
+    'parametrize_weight',
+    'parametrized_weights',
     'code_entropy',
-    'detach_all',
+    'remove_parametrizations',
     'forget_codes',
     'gaussian_codebook',
     'keep_codes',
@@ -55,11 +55,11 @@ __all__ = [
     'output_dim',
     'pack',
     'packed_bytes',
-    'quantize_together',
+    'quantize_batched',
     'quantized_weights',
     'round_to_half',
-    'settle',
-    'settled_state',
+    'materialize',
+    'materialized_state_dict',
     'stored_sizes',
     'unpack',
 ]

@@ -35,7 +35,7 @@ def quantized_weights(module: nn.Module) -> Iterator[QuantizedWeight]:
                 yield QuantizedWeight(name, chain[0], chain.original)
 
 
-def quantize_together(module: nn.Module) -> None:
+def quantize_batched(module: nn.Module) -> None:
     """Quantise all weights of a module that trains in a few calls; its layers then read them.
 
     Those of a kind share a call; of folded weights, and in eval mode, each layer sees to its own.
@@ -46,7 +46,7 @@ def quantize_together(module: nn.Module) -> None:
     batched = module.training and torch.is_grad_enabled()
     groups: dict[tuple[Any, ...], list[QuantizedWeight]] = {}
     for weight in quantized_weights(module):
-        weight.quantizer.given.clear()
+        weight.quantizer.cached.clear()
         if batched and weight.quantizer.folded is None:
             groups.setdefault(weight.kind, []).append(weight)
     for group in groups.values():
@@ -56,10 +56,10 @@ def quantize_together(module: nn.Module) -> None:
 def _quantize(group: Sequence[QuantizedWeight]) -> None:
     values = group[0].quantizer.quantize([weight.latent for weight in group])
     for weight, value in zip(group, values, strict=True):
-        weight.quantizer.given.put(weight.latent, value)
+        weight.quantizer.cached.put(weight.latent, value)
 
 
-class GivenWeights:
+class CachedWeights:
     """The quantised weights that layers of a module read at one moment, to read them again later.
 
     Args:
@@ -69,16 +69,16 @@ class GivenWeights:
     def __init__(self, module: nn.Module) -> None:
         # A layer in eval mode quantises anew, so that its gradients end at the latent weight.
         weights = [w for w in quantized_weights(module) if w.quantizer.training]
-        found = [(w.quantizer.given, w.latent) for w in weights]
-        self._given = [(given, latent, given.get(latent)) for given, latent in found]
+        found = [(w.quantizer.cached, w.latent) for w in weights]
+        self._cached = [(cached, latent, cached.get(latent)) for cached, latent in found]
 
     def trained(self, module: nn.Module) -> list[Tensor]:
         """Where gradients of a forward pass end: at parameters, or at weights made of them."""
-        instead = {latent: value for _, latent, value in self._given if value is not None}
+        instead = {latent: value for _, latent, value in self._cached if value is not None}
         return [instead.get(p, p) for p in module.parameters() if p.requires_grad]
 
     def restore(self) -> None:
         """Let the layers read them again."""
-        for given, latent, value in self._given:
+        for cached, latent, value in self._cached:
             if value is not None:
-                given.put(latent, value)
+                cached.put(latent, value)

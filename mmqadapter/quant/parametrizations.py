@@ -20,7 +20,7 @@ from mmqadapter.quant.layer_quantizer import LayerQuantizer
 FORMS = (LayerQuantizer, HalfRounding)
 
 
-class Attached(NamedTuple):
+class ParametrizedWeight(NamedTuple):
     """A parameter with a storage form.
 
     Attributes:
@@ -41,7 +41,9 @@ class Attached(NamedTuple):
         return latent_of(self.holder, self.parameter)
 
 
-def attach(holder: nn.Module, parameter: str, form: LayerQuantizer | HalfRounding) -> None:
+def parametrize_weight(
+    holder: nn.Module, parameter: str, form: LayerQuantizer | HalfRounding
+) -> None:
     """Let ``holder`` compute with the stored form of a parameter.
 
     The parameter stays the object that an optimiser and DDP hold.
@@ -58,12 +60,12 @@ def attach(holder: nn.Module, parameter: str, form: LayerQuantizer | HalfRoundin
         holder.register_load_state_dict_pre_hook(_from_plain_names)
 
 
-def attached(model: nn.Module) -> Iterator[Attached]:
+def parametrized_weights(model: nn.Module) -> Iterator[ParametrizedWeight]:
     """All storage forms in ``model``."""
     for name, module in model.named_modules():
         for parameter in _formed(module):
             form = module.get_submodule(f'parametrizations.{parameter}.0')
-            yield Attached(name, module, parameter, form)
+            yield ParametrizedWeight(name, module, parameter, form)
 
 
 def latent_of(holder: nn.Module, parameter: str) -> Any:
@@ -74,27 +76,27 @@ def latent_of(holder: nn.Module, parameter: str) -> Any:
 
 
 @torch.no_grad()
-def detach_all(model: nn.Module) -> None:
+def remove_parametrizations(model: nn.Module) -> None:
     """Take the storage forms away; the latent values stay."""
-    for _, holder, parameter, _ in list(attached(model)):
+    for _, holder, parameter, _ in list(parametrized_weights(model)):
         _unshare_class(holder)
         parametrize.remove_parametrizations(holder, parameter, leave_parametrized=False)
 
 
 @torch.no_grad()
-def settle(model: nn.Module) -> None:
+def materialize(model: nn.Module) -> None:
     """Take the storage forms away and leave the values that they gave."""
     # All values first: one latent may be shared, as by tied weights.
-    values = [(a.latent, getattr(a.holder, a.parameter)) for a in attached(model)]
-    detach_all(model)
+    values = [(a.latent, getattr(a.holder, a.parameter)) for a in parametrized_weights(model)]
+    remove_parametrizations(model)
     for latent, value in values:
         latent.copy_(value)
 
 
 @torch.no_grad()
-def settled_state(model: nn.Module) -> dict[str, Tensor]:
+def materialized_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """State dict with the values that ``model`` computes with, in place of latent ones."""
-    values = {id(a.latent): getattr(a.holder, a.parameter) for a in attached(model)}
+    values = {id(a.latent): getattr(a.holder, a.parameter) for a in parametrized_weights(model)}
     state = model.state_dict(keep_vars=True)
     return {name: values.get(id(tensor), tensor).detach() for name, tensor in state.items()}
 

@@ -73,7 +73,7 @@ class _StraightThrough(torch.autograd.Function):
         return None, *(ratio * grad + through_std + through_mean).unbind()
 
 
-class Given:
+class CachedWeight:
     """A quantised weight that was computed beforehand, with others; copies start without.
 
     It is of use as long as the latent weight has not changed since.
@@ -95,7 +95,7 @@ class Given:
         """Forget it."""
         self._value = None
 
-    def spent(self, grad: Tensor) -> None:
+    def release(self, grad: Tensor) -> None:
         """Forget it, as a hook of the value's gradient."""
         self.clear()
 
@@ -103,9 +103,9 @@ class Given:
         value: Any = self._value
         return self._version == latent._version and value.device == latent.device
 
-    def __reduce__(self) -> tuple[type[Given], tuple[()]]:
+    def __reduce__(self) -> tuple[type[CachedWeight], tuple[()]]:
         """Neither the value nor its graph can be copied."""
-        return Given, ()
+        return CachedWeight, ()
 
 
 @MODELS.register_module()
@@ -139,7 +139,7 @@ class GaussianQuantizer(nn.Module):
             raise ValueError(f'granularity={granularity!r} is unknown; use one of {GRANULARITIES}.')
         self.bits, self.criterion, self.granularity = bits, criterion, granularity
         self.folded: Encoded | None = None
-        self.given = Given()
+        self.cached = CachedWeight()
         self.register_buffer('_decoded', None, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -150,8 +150,8 @@ class GaussianQuantizer(nn.Module):
         """
         if self._decoded is not None:
             return self._decoded
-        given = self.given.get(weight) if self.training else None
-        return self.quantize([weight])[0] if given is None else given
+        cached = self.cached.get(weight) if self.training else None
+        return self.quantize([weight])[0] if cached is None else cached
 
     def quantize(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Quantised values of latent weights of one shape, dtype and device, in one call.

@@ -49,7 +49,7 @@ def _check_finite(adapters: nn.Module) -> None:
             )
 
 
-def check_blobs(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
+def check_adapter_tensors(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
     """Refuse blobs that are not of these adapters.
 
     Raises:
@@ -77,7 +77,7 @@ def check_blobs(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def decode_adapters(adapters: nn.Module, blobs: dict[str, Tensor], trainable: bool) -> None:
-    """Put blobs that passed :func:`check_blobs` into the adapters.
+    """Put blobs that passed :func:`check_adapter_tensors` into the adapters.
 
     Args:
         adapters: The adapters, of the tuning config that the blobs came from.

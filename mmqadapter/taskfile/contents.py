@@ -16,7 +16,7 @@ from mmqadapter.taskfile.adapter_codec import CODES
 from mmqadapter.taskfile.fingerprint import tensor_bytes
 from mmqadapter.taskfile.format import TaskContent
 from mmqadapter.taskfile.head import Entry
-from mmqadapter.taskfile.head_serialization import take_apart
+from mmqadapter.taskfile.head_serialization import deserialize_head
 
 BLOB_PREFIX = 'adapters:'
 
@@ -53,7 +53,7 @@ def split(content: TaskContent) -> tuple[dict[str, Tensor], dict[str, Entry]]:
     blobs = {name.removeprefix(BLOB_PREFIX): tensor for name, tensor in own.items()}
     rest = {name: tensor for name, tensor in content.tensors.items() if name not in own}
     if 'head' in content.metadata:
-        return blobs, take_apart(rest, content.metadata['head'])
+        return blobs, deserialize_head(rest, content.metadata['head'])
     return blobs, dict(rest)
 
 

@@ -14,23 +14,23 @@ from mmqadapter.quant import (
     Layer,
     LayerQuantizer,
     PackedWeight,
-    attached,
-    detach_all,
     forget_codes,
     keep_codes,
     kept_codes,
     latent_of,
     output_dim,
+    parametrized_weights,
+    remove_parametrizations,
 )
 from mmqadapter.taskfile.head_bits import HeadBits, layer_bits, naming
-from mmqadapter.taskfile.task_state import changed_layers, changed_state, find_backbone
+from mmqadapter.taskfile.task_state import find_backbone, task_layers, task_state_dict
 
 Entry = Tensor | PackedWeight
 
 
 @torch.no_grad()
 def head_entries(model: nn.Module, head_bits: HeadBits) -> tuple[dict[str, Entry], int]:
-    """What :func:`changed_state` names, in the form in which it is stored.
+    """What :func:`task_state_dict` names, in the form in which it is stored.
 
     A weight that has codes (of training, or of the task file that it came from) keeps them, unless
     fewer bits are asked for. Buffers stay as they are.
@@ -49,12 +49,12 @@ def head_entries(model: nn.Module, head_bits: HeadBits) -> tuple[dict[str, Entry
     asked = layer_bits(model, head_bits)
     forms = {
         id(latent_of(layer, 'weight')): _packed(name, layer, asked[name])
-        for name, layer in changed_layers(model).items()
+        for name, layer in task_layers(model).items()
     }
     packed = {key: form for key, form in forms.items() if form is not None}
-    narrow = head_bits != 32 or packed or any(True for _ in attached(model))
+    narrow = head_bits != 32 or packed or any(True for _ in parametrized_weights(model))
     width = 16 if narrow else 32
-    state = changed_state(model).items()
+    state = task_state_dict(model).items()
     return {name: packed.get(id(t)) or _as_float(name, t, width) for name, t in state}, width
 
 
@@ -64,12 +64,12 @@ def check_head(model: nn.Module, entries: Mapping[str, Entry], source: str) -> N
     Raises:
         ValueError: Names, shapes or kinds of layers differ; ``source`` says where they came from.
     """
-    wanted = changed_state(model)
+    wanted = task_state_dict(model)
     for name in sorted(entries.keys() ^ wanted.keys()):
         owner = 'the file' if name in entries else 'the model'
         shown = repr(name[:200])
         raise ValueError(f'only {owner} has {shown}; build the model with the config of {source}.')
-    dims = {id(latent_of(m, 'weight')): output_dim(m) for m in changed_layers(model).values()}
+    dims = {id(latent_of(m, 'weight')): output_dim(m) for m in task_layers(model).values()}
     for name, entry in entries.items():
         if tuple(entry.shape) != tuple(wanted[name].shape):
             raise ValueError(
@@ -94,12 +94,12 @@ def put_head(model: nn.Module, entries: Mapping[str, Entry], trainable: bool) ->
         trainable: False gives a float model with the exact weights, which remember their codes;
             True gives latent weights, quantised as the model was before.
     """
-    targets = changed_state(model)
-    layers = {id(latent_of(m, 'weight')): m for m in changed_layers(model).values()}
+    targets = task_state_dict(model)
+    layers = {id(latent_of(m, 'weight')): m for m in task_layers(model).values()}
     if not trainable:
-        detach_all(model)
+        remove_parametrizations(model)
     forget_codes(model)
-    forms = {id(a.latent): a.form for a in attached(model)}
+    forms = {id(a.latent): a.form for a in parametrized_weights(model)}
     trunk = {id(parameter) for parameter in find_backbone(model).trunk.parameters()}
     for name, target in targets.items():
         entry = entries[name]
@@ -126,7 +126,7 @@ def _packed(name: str, layer: Layer, asked: int) -> PackedWeight | None:
 
 def _own_codes(name: str, layer: Layer) -> PackedWeight | None:
     """Codes that the layer trained with, or came with."""
-    form = next((a.form for a in attached(layer) if a.parameter == 'weight'), None)
+    form = next((a.form for a in parametrized_weights(layer) if a.parameter == 'weight'), None)
     if isinstance(form, LayerQuantizer):
         with naming(name):
             return form.pack(latent_of(layer, 'weight'))

@@ -15,13 +15,13 @@ from mmqadapter.quant import (
     HalfRounding,
     Layer,
     LayerQuantizer,
-    attach,
-    attached,
-    detach_all,
     forget_codes,
     output_dim,
+    parametrize_weight,
+    parametrized_weights,
+    remove_parametrizations,
 )
-from mmqadapter.taskfile.task_state import changed_layers, changed_state
+from mmqadapter.taskfile.task_state import task_layers, task_state_dict
 
 FLOAT_BITS = (16, 32)
 # Where a training checkpoint keeps the bits of each layer.
@@ -64,7 +64,7 @@ def layer_bits(model: nn.Module, head_bits: HeadBits) -> dict[str, int]:
             backbone.
     """
     check_head_bits(head_bits)
-    layers = changed_layers(model)
+    layers = task_layers(model)
     if not isinstance(head_bits, Mapping):
         return dict.fromkeys(layers, head_bits)
     chosen = dict.fromkeys(layers, 16)
@@ -92,16 +92,16 @@ def train_quantized(model: nn.Module, bits: Mapping[str, int]) -> None:
     Raises:
         ValueError: A layer that ``model`` does not have, or no wrapped backbone.
     """
-    detach_all(model)
+    remove_parametrizations(model)
     forget_codes(model)
     if not bits:
         return
-    layers, changed = changed_layers(model), changed_state(model)
+    layers, changed = task_layers(model), task_state_dict(model)
     for name, width in bits.items():
         layer = _layer(layers, name)
         if width in BITS:
-            attach(layer, 'weight', LayerQuantizer(width, output_dim(layer)))
-    quantized = {id(a.latent) for a in attached(model)}
+            parametrize_weight(layer, 'weight', LayerQuantizer(width, output_dim(layer)))
+    quantized = {id(a.latent) for a in parametrized_weights(model)}
     _round_rest(model, {id(t) for t in changed.values() if t.is_floating_point()} - quantized)
 
 
@@ -109,7 +109,7 @@ def trained_bits(model: nn.Module) -> dict[str, int]:
     """Bits of each layer, by name, as :func:`train_quantized` set them; empty for a float model."""
     return {
         a.module: a.form.bits if isinstance(a.form, LayerQuantizer) else 16
-        for a in attached(model)
+        for a in parametrized_weights(model)
         if a.parameter == 'weight' and isinstance(a.holder, get_args(Layer))
     }
 
@@ -120,7 +120,7 @@ def check_spread(model: nn.Module) -> None:
     Raises:
         ValueError: One has not, such as a layer that starts at zero.
     """
-    for found in attached(model):
+    for found in parametrized_weights(model):
         if isinstance(found.form, LayerQuantizer):
             with naming(found.module):
                 found.form.encode(found.latent)
@@ -141,7 +141,7 @@ def _round_rest(model: nn.Module, chosen: set[int]) -> None:
             continue
         for name, parameter in list(module._parameters.items()):
             if id(parameter) in chosen:
-                attach(module, name, HalfRounding())
+                parametrize_weight(module, name, HalfRounding())
 
 
 def _layer(layers: Mapping[str, Layer], name: str) -> Layer:

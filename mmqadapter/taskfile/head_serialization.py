@@ -26,7 +26,7 @@ DTYPES: dict[Any, torch.dtype] = {
 DTYPES |= {width: dtype for dtype, width in WIDTHS.items()}
 
 
-def lay_out(
+def serialize_head(
     entries: Mapping[str, Tensor | PackedWeight],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors of the file, and the tree that tells what lies in them.
@@ -46,8 +46,8 @@ def lay_out(
     return {name: torch.cat(pieces) for name, pieces in blobs.items()}, tree
 
 
-def take_apart(tensors: Mapping[str, Tensor], tree: Any) -> dict[str, Tensor | PackedWeight]:
-    """Inverse of :func:`lay_out`.
+def deserialize_head(tensors: Mapping[str, Tensor], tree: Any) -> dict[str, Tensor | PackedWeight]:
+    """Inverse of :func:`serialize_head`.
 
     Raises:
         ValueError: Tensors and tree do not belong together.
@@ -72,7 +72,7 @@ def _leaf(entry: Tensor | PackedWeight) -> tuple[list, list[tuple[str, Tensor]]]
 
 
 def _leaves(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list]]:
-    """Names and leaves, in the order of :func:`lay_out`."""
+    """Names and leaves, in the order of :func:`serialize_head`."""
     for name in sorted(tree):
         path = (*above, name)
         if isinstance(tree[name], dict):

@@ -13,13 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.quant import PackedWeight
-from mmqadapter.taskfile.adapter_codec import check_blobs, decode_adapters, encode_adapters
+from mmqadapter.taskfile.adapter_codec import (
+    check_adapter_tensors,
+    decode_adapters,
+    encode_adapters,
+)
 from mmqadapter.taskfile.contents import BLOB_PREFIX, described, groups, split
 from mmqadapter.taskfile.fields import check_fields
 from mmqadapter.taskfile.format import TaskContent, read_task, write_content
 from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
 from mmqadapter.taskfile.head_bits import HeadBits
-from mmqadapter.taskfile.head_serialization import lay_out
+from mmqadapter.taskfile.head_serialization import serialize_head
 from mmqadapter.taskfile.task_state import find_backbone, unwrapped
 
 # Widths of neck and head without a quantiser.
@@ -89,7 +93,7 @@ def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False
     backbone = find_backbone(model)
     _check_origin(path, content.metadata, backbone)
     blobs, entries = split(content)
-    check_blobs(backbone.adapters, blobs)
+    check_adapter_tensors(backbone.adapters, blobs)
     check_head(model, entries, repr(str(path)))
     decode_adapters(backbone.adapters, blobs, trainable)
     put_head(model, entries, trainable)
@@ -132,7 +136,7 @@ def _listed(value: Any) -> Any:
 def _laid_out(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Version, tensors and extra metadata; version 1 knows no quantised neck or head."""
     if any(isinstance(entry, PackedWeight) for entry in entries.values()):
-        tensors, tree = lay_out(entries)
+        tensors, tree = serialize_head(entries)
         return 2, tensors, {'head': tree}
     return 1, dict(entries), {}
 

@@ -38,7 +38,7 @@ def find_backbone(model: nn.Module) -> Any:
     return backbone
 
 
-def changed_state(model: nn.Module) -> dict[str, Tensor]:
+def task_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """State of ``model`` that training changes, adapters aside, by name; latent where quantised.
 
     Raises:
@@ -46,19 +46,19 @@ def changed_state(model: nn.Module) -> dict[str, Tensor]:
     """
     backbone = find_backbone(model)
     left_out = {id(p) for p in backbone.adapters.parameters()}
-    trained = trained_in_trunk(backbone.trunk, backbone.chosen).keys()
+    trained = trained_in_trunk(backbone.trunk, backbone.trainable_names).keys()
     trunk = backbone.trunk.state_dict(keep_vars=True)
     left_out |= {id(tensor) for name, tensor in trunk.items() if name not in trained}
     state = model.state_dict(keep_vars=True)
     return {name: tensor for name, tensor in state.items() if id(tensor) not in left_out}
 
 
-def changed_layers(model: nn.Module) -> dict[str, Layer]:
+def task_layers(model: nn.Module) -> dict[str, Layer]:
     """The linear and (transposed) convolutional layers among it, by name.
 
     Raises:
         ValueError: No wrapped backbone.
     """
-    changed = {id(tensor) for tensor in changed_state(model).values()}
+    changed = {id(tensor) for tensor in task_state_dict(model).values()}
     layers = {n: m for n, m in model.named_modules() if isinstance(m, get_args(Layer))}
     return {n: m for n, m in layers.items() if id(latent_of(m, 'weight')) in changed}

@@ -19,7 +19,7 @@ class Tuned(Protocol):
     """What a wrapper around a frozen trunk tells about itself."""
 
     trunk: nn.Module
-    chosen: frozenset[str]
+    trainable_names: frozenset[str]
     tuning_config: dict
     fingerprint: str
 
@@ -29,14 +29,14 @@ def tuned_backbone(model: nn.Module) -> nn.Module | None:
     return next((m for m in model.modules() if isinstance(m, Tuned)), None)
 
 
-def trained_in_trunk(trunk: nn.Module, chosen: Container[str]) -> dict[str, Tensor]:
+def trained_in_trunk(trunk: nn.Module, trainable_names: Container[str]) -> dict[str, Tensor]:
     """What of a trunk tasks change, by its name there.
 
     What was chosen to train when the wrapper was built, even if it was frozen since, and all that
     trains now.
     """
     state = trunk.state_dict(keep_vars=True)
-    return {n: t for n, t in state.items() if n in chosen or t.requires_grad}
+    return {n: t for n, t in state.items() if n in trainable_names or t.requires_grad}
 
 
 def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 
-class Kept:
+class TensorCache:
     """A tensor made from others, kept until one of them changes, moves or is cast.
 
     A copy, pickled or deep, starts empty. What is written through ``.data`` goes unnoticed, see
-    :func:`forget_kept`.
+    :func:`clear_caches`.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Kept:
         self._value = torch.empty(0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kept, ()
+        return TensorCache, ()
 
     def forget(self) -> None:
         """Make it anew when it is next asked for."""
@@ -49,9 +49,9 @@ def _state(source: Tensor) -> tuple:
     return source.data_ptr(), version, source.dtype, source.device
 
 
-def forget_kept(net: nn.Module) -> None:
+def clear_caches(net: nn.Module) -> None:
     """Make all that modules keep anew: hooks and loaders may have written through ``.data``."""
     for module in net.modules():
         kept = vars(module).get('_kept')
-        if isinstance(kept, Kept):
+        if isinstance(kept, TensorCache):
             kept.forget()

@@ -14,7 +14,7 @@ from mmqadapter.adapters import Adapter, AdaptFormer, build_adapter, is_float
 from mmqadapter.adapters.scale import LearnedScale
 from mmqadapter.quant import quantized_weights
 
-Change = Callable[[Adapter, Tensor], Tensor]
+PendingUpdate = Callable[[Adapter, Tensor], Tensor]
 ALL_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8, 32])
 LOW_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8])
 SCALES = pytest.mark.parametrize('scale', [1.0, 'learned'])
@@ -31,14 +31,14 @@ def tokens() -> Tensor:
 
 @SCALES
 def test_a_float_adapter_starts_at_zero(
-    adapter_config: dict, change: Change, scale: float | str
+    adapter_config: dict, change: PendingUpdate, scale: float | str
 ) -> None:
     assert not change(build(adapter_config, scale=scale), tokens()).any()
 
 
 @LOW_BITS
 def test_a_quantized_adapter_with_a_learned_scale_starts_at_zero(
-    adapter_config: dict, change: Change, bits: int
+    adapter_config: dict, change: PendingUpdate, bits: int
 ) -> None:
     adapter = build(adapter_config, bits, scale='learned')
     assert isinstance(adapter.scale, LearnedScale) and adapter.scale.weight == 0
@@ -47,7 +47,7 @@ def test_a_quantized_adapter_with_a_learned_scale_starts_at_zero(
 
 @LOW_BITS
 def test_a_quantized_adapter_with_a_fixed_scale_starts_elsewhere(
-    adapter_config: dict, change: Change, bits: int
+    adapter_config: dict, change: PendingUpdate, bits: int
 ) -> None:
     size = change(build(adapter_config, bits), tokens()).abs().max()
     assert 0 < size < 0.05
@@ -63,7 +63,7 @@ def test_a_quantized_up_projection_starts_as_a_narrow_normal(adapter_config: dic
 @ALL_BITS
 @SCALES
 def test_training_moves_every_parameter_and_fits(
-    adapter_config: dict, change: Change, bits: int, scale: float | str
+    adapter_config: dict, change: PendingUpdate, bits: int, scale: float | str
 ) -> None:
     adapter, x = build(adapter_config, bits, scale=scale), tokens()
     start = {name: p.detach().clone() for name, p in adapter.named_parameters()}
@@ -89,7 +89,7 @@ def test_no_more_values_than_bits_can_tell_apart(adapter_config: dict, bits: int
         assert all(len(layer.weight.unique()) <= 2**bits for layer in pair)
 
 
-def test_a_scale_multiplies_what_is_added(adapter_config: dict, change: Change) -> None:
+def test_a_scale_multiplies_what_is_added(adapter_config: dict, change: PendingUpdate) -> None:
     plain, scaled = (build(adapter_config, 1, scale=s).eval() for s in (1, 10))
     scaled.load_state_dict(plain.state_dict())
     x = tokens()

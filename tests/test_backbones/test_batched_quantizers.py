@@ -70,7 +70,7 @@ def test_layers_read_shared_values(tiny_backbone: Factory, options: dict) -> Non
     wrapped(images())
     weights = list(quantized_weights(wrapped))
     assert weights
-    assert all(weight.quantizer.given.get(weight.latent) is not None for weight in weights)
+    assert all(weight.quantizer.cached.get(weight.latent) is not None for weight in weights)
 
 
 @EVERY_WRAPPER
@@ -91,12 +91,12 @@ def test_a_step_changes_what_is_read(tiny_backbone: Factory, options: dict) -> N
     wrapped = build(tiny_backbone(), options)
     wrapped(images())
     weight = next(quantized_weights(wrapped))
-    before = weight.quantizer.given.get(weight.latent).clone()
+    before = weight.quantizer.cached.get(weight.latent).clone()
     with torch.no_grad():
         for _, _, latent in quantized_weights(wrapped):
             latent.mul_(3.0)
     wrapped(images())
-    torch.testing.assert_close(weight.quantizer.given.get(weight.latent), 3.0 * before)
+    torch.testing.assert_close(weight.quantizer.cached.get(weight.latent), 3.0 * before)
 
 
 @EVERY_WRAPPER

@@ -11,7 +11,7 @@ from nets import backward, bare, images, randomize, trained, wrap
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
-from mmqadapter.backbones.acceleration import PackedLinear
+from mmqadapter.backbones.acceleration import PrepackedLinear
 from mmqadapter.backbones.acceleration.prepacked_linear import packs
 
 Factory = Callable[..., dict]
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not packs(), reason='this PyTorch comes without 
 
 
 def layers(net: nn.Module) -> set[str]:
-    return {name for name, m in net.named_modules() if isinstance(m, PackedLinear)}
+    return {name for name, m in net.named_modules() if isinstance(m, PrepackedLinear)}
 
 
 @torch.no_grad()

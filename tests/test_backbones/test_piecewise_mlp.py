@@ -9,7 +9,7 @@ import torch
 from nets import backward, bare, images, trained
 
 from mmqadapter.backbones import FrozenBackbone
-from mmqadapter.backbones.acceleration import PiecewiseForward, piecewise
+from mmqadapter.backbones.acceleration import ChunkedForward, piecewise
 
 Factory = Callable[..., dict]
 
@@ -31,7 +31,7 @@ def test_equals_the_stock_net(tiny_backbone: Factory) -> None:
 
 def test_every_mlp_is_in_pieces(tiny_backbone: Factory) -> None:
     net = FrozenBackbone(tiny_backbone(), piecewise_mlp=True)
-    ways = [name for name, m in net.named_modules() if isinstance(m, PiecewiseForward)]
+    ways = [name for name, m in net.named_modules() if isinstance(m, ChunkedForward)]
     assert len(ways) == len([n for n, m in net.named_modules() if n.endswith(('ffn', 'mlp'))])
     assert net.state_dict().keys() == FrozenBackbone(tiny_backbone()).state_dict().keys()
 

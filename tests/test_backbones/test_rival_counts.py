@@ -8,9 +8,9 @@ import pytest
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmqadapter.backbones.block_table import find_blocks, find_family, idle_parameters
+from mmqadapter.backbones.block_table import find_blocks, find_family, unused_parameters
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.presets import chosen_parameters
+from mmqadapter.backbones.presets import trainable_parameters
 
 SWIN = dict(type='mmdet.SwinTransformer', depths=(2, 2, 18, 2), window_size=7)
 NETS = [
@@ -47,8 +47,8 @@ def swin(request: pytest.FixtureRequest) -> tuple[int, nn.Module]:
 def test_parameters_of_the_trunk(swin: tuple[int, nn.Module], train: str) -> None:
     column, net = swin
     family = find_family(net)
-    idle = idle_parameters(net, family)
-    chosen = chosen_parameters(net, list(find_blocks(net, family)), idle, [train])
+    idle = unused_parameters(net, family)
+    chosen = trainable_parameters(net, list(find_blocks(net, family)), idle, [train])
     assert sum(p.numel() for p in chosen.values()) == TRAIN[train][column]
 
 

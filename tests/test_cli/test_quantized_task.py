@@ -12,7 +12,7 @@ from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.inference import load_model
 from mmqadapter.inference.bank import TaskBank
-from mmqadapter.quant import settled_state
+from mmqadapter.quant import materialized_state_dict
 from mmqadapter.taskfile.head_bits import trained_bits
 
 
@@ -104,7 +104,7 @@ def test_a_bank_switches_to_it(few: Run, upernet: Run) -> None:
 
 
 def test_settled_values_are_those_of_the_task(few: Run) -> None:
-    of_checkpoint = settled_state(load_model(few.config, few.checkpoint, 'cpu'))
+    of_checkpoint = materialized_state_dict(load_model(few.config, few.checkpoint, 'cpu'))
     of_task = load_model(few.config, few.task, 'cpu').state_dict()
     head = [name for name in of_task if name.startswith(('neck', 'decode_head'))]
     assert head and all(torch.equal(of_task[name], of_checkpoint[name]) for name in head)

@@ -10,9 +10,9 @@ from mmqadapter.adapters import build_adapter
 from mmqadapter.highway import (
     SAVED_TAPS,
     Cell,
+    FusedResidual,
     JoinedCell,
     ParallelCell,
-    Residual,
     build_cell,
 )
 from mmqadapter.registry import config_of
@@ -30,7 +30,7 @@ def cell(kind: type[Cell], adapter: str = 'ConvAdapter', saved: str = 'float') -
     built = build_adapter(dict(type=adapter, width=8), None, channels=64)
     for parameter in built.parameters():
         nn.init.normal_(parameter, std=0.1)
-    return kind(built, Residual(SAVED_TAPS[saved]))
+    return kind(built, FusedResidual(SAVED_TAPS[saved]))
 
 
 def by_hand(cell: Cell, h: Tensor, tap: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def test_half_taps_are_read_in_their_dtype_and_added_up_in_float32(
 def test_cells_are_named_by_class(given: str | dict) -> None:
     assert config_of(Cell, 'cell', given) == {'type': 'JoinedCell'}
     adapter = build_adapter(dict(type='ConvAdapter', width=8), None, channels=64)
-    built = build_cell(config_of(Cell, 'cell', given), adapter, Residual(SAVED_TAPS['half']))
+    built = build_cell(config_of(Cell, 'cell', given), adapter, FusedResidual(SAVED_TAPS['half']))
     assert isinstance(built, JoinedCell) and built.adapter is adapter
 
 
@@ -127,4 +127,4 @@ def test_what_is_no_cell_is_refused(given: str | dict) -> None:
 def test_arguments_that_a_cell_does_not_take_are_refused() -> None:
     config = config_of(Cell, 'cell', dict(type='JoinedCell', width=3))
     with pytest.raises(ValueError, match='cannot be built: .*width'):
-        build_cell(config, cell(JoinedCell).adapter, Residual(SAVED_TAPS['float']))
+        build_cell(config, cell(JoinedCell).adapter, FusedResidual(SAVED_TAPS['float']))

@@ -68,9 +68,9 @@ def test_is_the_stock_merging_without_its_normalisation(kind: str, grid: tuple[i
 @KINDS
 def test_is_close_to_the_stock_merging_for_a_small_change_without_a_mean(kind: str) -> None:
     """What a LayerNorm makes of a change across its own direction and mean is linear."""
-    merging, x = stock(kind), torch.randn(1, 4, 6)
-    h = torch.randn(24)
-    for direction in (torch.ones(24), x.flatten() - x.mean()):
+    merging, x = stock(kind).double(), torch.randn(1, 4, 6).double()
+    h = torch.randn(24).double()
+    for direction in (torch.ones(24).double(), x.flatten() - x.mean()):
         direction = direction / direction.norm()
         h = h - (h @ direction) * direction
     h = 1e-3 * h.view(1, 4, 6)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.adapters import TokenAdapter, build_adapter
-from mmqadapter.highway import SAVED_TAPS, Residual, add_changes
-from mmqadapter.quant import quantize_together
+from mmqadapter.highway import SAVED_TAPS, FusedResidual, add_updates
+from mmqadapter.quant import quantize_batched
 from mmqadapter.utils.accounting import saved_for_backward
 
 GRID = (5, 6)
@@ -59,7 +59,7 @@ def test_values_and_gradients_are_those_of_the_sum(config: dict, bits: int) -> N
     h, x = (one.requires_grad_() for one in tokens())
     plain = h + module(x, *place(module))
     expected = gradients(module, plain, [h, x])
-    added = Residual(SAVED_TAPS['float'])(h.clone(), module, x, *place(module))
+    added = FusedResidual(SAVED_TAPS['float'])(h.clone(), module, x, *place(module))
     torch.testing.assert_close(added, plain, rtol=1e-4, atol=1e-4)
     for one, other in zip(gradients(module, added, [h, x]), expected, strict=True):
         assert (one - other).norm() <= 1e-5 * other.norm()
@@ -69,8 +69,8 @@ def test_values_and_gradients_are_those_of_the_sum(config: dict, bits: int) -> N
 def test_weights_quantised_beforehand_get_their_gradients(bits: int) -> None:
     module, (h, x) = adapter(dict(type='DualLowRankAdapter'), bits), tokens()
     expected = gradients(module, h + module(x), [])
-    quantize_together(module)
-    added = Residual(SAVED_TAPS['float'])(h, module, x)
+    quantize_batched(module)
+    added = FusedResidual(SAVED_TAPS['float'])(h, module, x)
     for one, other in zip(gradients(module, added, []), expected, strict=True):
         assert (one - other).norm() <= 1e-5 * other.norm()
 
@@ -86,9 +86,9 @@ def test_changes_together_are_those_one_after_another(bits: int, start: tuple[in
     taps[1].requires_grad_()
     plain = h + sum(module(x) for module, x in zip(modules, taps, strict=True))
     expected = gradients(modules, plain, [h, taps[1]])
-    residual = Residual(SAVED_TAPS['float'])
-    changes = [residual.change(module, x) for module, x in zip(modules, taps, strict=True)]
-    added = add_changes(h.clone(), changes)
+    residual = FusedResidual(SAVED_TAPS['float'])
+    updates = [residual.update(module, x) for module, x in zip(modules, taps, strict=True)]
+    added = add_updates(h.clone(), updates)
     torch.testing.assert_close(added, plain, rtol=1e-4, atol=1e-4)
     for one, other in zip(gradients(modules, added, [h, taps[1]]), expected, strict=True):
         assert (one - other).norm() <= 1e-5 * other.norm()
@@ -98,18 +98,18 @@ def test_changes_together_are_those_one_after_another(bits: int, start: tuple[in
 def test_of_changes_together_the_inputs_alone_are_kept(name: str) -> None:
     modules = nn.ModuleList(adapter(dict(type='DualLowRankAdapter')) for _ in range(3))
     h, *taps = tokens(4)
-    residual = Residual(SAVED_TAPS[name])
+    residual = FusedResidual(SAVED_TAPS[name])
     with saved_for_backward(modules) as saved:
-        changes = [residual.change(module, x) for module, x in zip(modules, taps, strict=True)]
-        add_changes(h, changes)
+        updates = [residual.update(module, x) for module, x in zip(modules, taps, strict=True)]
+        add_updates(h, updates)
     assert saved.total == 3 * 60 * {'float': 4 * 32, 'half': 2 * 32, 'int8': 32 + 4}[name]
 
 
 def test_equal_gradients_of_biases_do_not_share_memory() -> None:
     modules = [adapter(dict(type='SequentialAdapter', width=8)) for _ in range(2)]
-    residual, (h, *taps) = Residual(SAVED_TAPS['float']), tokens(3)
-    changes = [residual.change(module, x) for module, x in zip(modules, taps, strict=True)]
-    add_changes(h, changes).sum().backward()
+    residual, (h, *taps) = FusedResidual(SAVED_TAPS['float']), tokens(3)
+    updates = [residual.update(module, x) for module, x in zip(modules, taps, strict=True)]
+    add_updates(h, updates).sum().backward()
     first, second = (module.up.bias.grad for module in modules)
     assert torch.equal(first, second)
     first.zero_()
@@ -119,7 +119,7 @@ def test_equal_gradients_of_biases_do_not_share_memory() -> None:
 def test_a_frozen_projection_takes_no_gradient() -> None:
     module, (h, x) = adapter(dict(type='SequentialAdapter', width=8)), tokens()
     module.up.requires_grad_(False)
-    Residual(SAVED_TAPS['float'])(h, module, x).sum().backward()
+    FusedResidual(SAVED_TAPS['float'])(h, module, x).sum().backward()
     assert module.up.bias.grad is None and module.up.weight.grad is None
     assert module.down.weight.grad.any()
 
@@ -127,7 +127,7 @@ def test_a_frozen_projection_takes_no_gradient() -> None:
 def test_the_stream_is_changed_where_it_lies() -> None:
     module, (h, x) = adapter(dict(type='SequentialAdapter', width=8)), tokens()
     expected = h + module(x)
-    added = Residual(SAVED_TAPS['float'])(h, module, x)
+    added = FusedResidual(SAVED_TAPS['float'])(h, module, x)
     assert added.data_ptr() == h.data_ptr()
     torch.testing.assert_close(h, expected, rtol=1e-4, atol=1e-4)
 
@@ -138,7 +138,7 @@ def test_the_stream_is_changed_where_it_lies() -> None:
 def test_a_stream_that_cannot_hold_the_sum_stays(start: Tensor) -> None:
     module, (x,) = adapter(dict(type='SequentialAdapter', width=8)), tokens(1)
     before = start.clone()
-    added = Residual(SAVED_TAPS['float'])(start, module, x)
+    added = FusedResidual(SAVED_TAPS['float'])(start, module, x)
     torch.testing.assert_close(added, before + module(x), rtol=1e-4, atol=1e-4)
     assert torch.equal(start, before)
 
@@ -146,7 +146,7 @@ def test_a_stream_that_cannot_hold_the_sum_stays(start: Tensor) -> None:
 def test_a_start_of_one_token_gets_the_sum_of_all_gradients() -> None:
     module, (x,) = adapter(dict(type='SequentialAdapter', width=8)), tokens(1)
     start = torch.zeros(1, 1, 1, requires_grad=True)
-    Residual(SAVED_TAPS['float'])(start, module, x).sum().backward()
+    FusedResidual(SAVED_TAPS['float'])(start, module, x).sum().backward()
     assert start.grad is not None and start.grad.item() == pytest.approx(2 * 30 * 32)
 
 
@@ -155,7 +155,7 @@ def test_a_start_of_one_token_gets_the_sum_of_all_gradients() -> None:
 def test_the_input_alone_is_kept(config: dict, name: str) -> None:
     module, (h, x) = adapter(config), tokens()
     with saved_for_backward(module) as saved:
-        Residual(SAVED_TAPS[name])(h, module, x, *place(module))
+        FusedResidual(SAVED_TAPS[name])(h, module, x, *place(module))
     kept = 60 * {'float': 4 * 32, 'half': 2 * 32, 'int8': 32 + 4}[name]
     # Beside it, where they are made in each step: a scaled weight, or one with cores, and a scale.
     weights = 4 * 32 * 16 + 4 * 32 if config['type'] == 'LoRand' or 'scale' in config else 0
@@ -165,7 +165,7 @@ def test_the_input_alone_is_kept(config: dict, name: str) -> None:
 def test_dropout_is_the_same_in_both_passes() -> None:
     module, (h, x) = adapter(dict(type='AdaptFormer', width=8, dropout=0.5)), tokens()
     found = []
-    residual = Residual(SAVED_TAPS['float'])
+    residual = FusedResidual(SAVED_TAPS['float'])
     for call in (lambda h, x: h + module(x), lambda h, x: residual(h, module, x)):
         torch.manual_seed(3)
         found.append(gradients(module, call(h.clone(), x), []))
@@ -177,7 +177,7 @@ def test_under_autocast_the_stream_stays_float32() -> None:
     module, (h, x) = adapter(dict(type='DualLowRankAdapter')), tokens()
     expected = h + module(x)
     with torch.autocast('cpu', torch.bfloat16):
-        added = Residual(SAVED_TAPS['half'])(h, module, x)
+        added = FusedResidual(SAVED_TAPS['half'])(h, module, x)
     assert added.dtype == torch.float32
     torch.testing.assert_close(added, expected, rtol=0.05, atol=0.3)
     assert all(one.isfinite().all() for one in gradients(module, added, []))
@@ -185,4 +185,4 @@ def test_under_autocast_the_stream_stays_float32() -> None:
 
 def test_nothing_is_kept_where_nothing_trains() -> None:
     module, (h, x) = adapter(dict(type='DualLowRankAdapter')).requires_grad_(False), tokens()
-    assert not Residual(SAVED_TAPS['float'])(h, module, x).requires_grad
+    assert not FusedResidual(SAVED_TAPS['float'])(h, module, x).requires_grad

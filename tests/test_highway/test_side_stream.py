@@ -13,12 +13,12 @@ from mmqadapter.adapters import SequentialAdapter
 from mmqadapter.highway import (
     SAVED_TAPS,
     Cell,
+    FusedResidual,
     Highway,
     JoinedCell,
     LowRankMerging,
     NoStem,
     ParallelCell,
-    Residual,
 )
 
 GRID = (3, 4)
@@ -29,7 +29,7 @@ NO_STEM = NoStem(4, 4)
 def cell(channels: int, saved: str = 'float') -> ParallelCell:
     adapter = SequentialAdapter(channels, 2)
     nn.init.normal_(adapter.up.weight)
-    return ParallelCell(adapter, Residual(SAVED_TAPS[saved]))
+    return ParallelCell(adapter, FusedResidual(SAVED_TAPS[saved]))
 
 
 def two_stages() -> Highway:

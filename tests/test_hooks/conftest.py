@@ -31,7 +31,7 @@ class TinyTuned(nn.Module):
         self.adapters = nn.Linear(4, 4)
         self.tuning_config: dict = {}
         self.fingerprint = fingerprint
-        self.chosen = frozenset[str]()
+        self.trainable_names = frozenset[str]()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk(x) + self.adapters(x)

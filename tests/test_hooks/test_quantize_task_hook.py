@@ -14,7 +14,7 @@ from test_exact_resume_hook import assert_same_run, load
 
 from mmqadapter import load_task
 from mmqadapter.hooks import QuantizeTaskHook
-from mmqadapter.quant import LayerQuantizer, attached
+from mmqadapter.quant import LayerQuantizer, parametrized_weights
 from mmqadapter.taskfile.head_bits import KEY, trained_bits
 
 WIDE = dict(type='TinyModel', classes=3)
@@ -172,7 +172,7 @@ def test_its_task_file_is_the_validated_model(few, train, tmp_path) -> None:
     averaged = next(h for h in runner.hooks if isinstance(h, EMAHook)).ema_model.module
     expected, bias = averaged.head.weight.detach(), averaged.head.bias.detach()
     load_task(runner.model, tmp_path / 'run' / 'last.task.safetensors')
-    assert not list(attached(runner.model))
+    assert not list(parametrized_weights(runner.model))
     assert torch.equal(runner.model.head.weight, expected)
     assert torch.equal(runner.model.head.bias, bias)
 
@@ -251,7 +251,7 @@ def test_a_step_quantises_its_layers_together(few, train, saved_tasks, monkeypat
 
     def forward(quantizer: LayerQuantizer, weight: torch.Tensor) -> torch.Tensor:
         if quantizer.training and torch.is_grad_enabled():
-            read.append(quantizer.given.get(weight) is not None)
+            read.append(quantizer.cached.get(weight) is not None)
         return real(quantizer, weight)
 
     monkeypatch.setattr(LayerQuantizer, 'forward', forward)

@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmqadapter.quant import (
     BITS,
+    CachedWeights,
     GaussianQuantizer,
-    GivenWeights,
-    quantize_together,
+    quantize_batched,
     quantized_weights,
 )
 
@@ -51,7 +51,7 @@ def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 def test_output_and_gradients_are_those_of_each_alone(bits: int, granularity: str) -> None:
     model, x = net(bits, granularity), torch.randn(3, 6)
     output, expected = model(x), gradients(model, x)
-    quantize_together(model)
+    quantize_batched(model)
     torch.testing.assert_close(model(x), output)
     found = gradients(model, x)
     assert found.keys() == expected.keys()
@@ -63,7 +63,7 @@ def test_one_call_a_shape() -> None:
     with Counter() as alone:
         model(x)
     with Counter() as together:
-        quantize_together(model)
+        quantize_batched(model)
         model(x)
     assert (alone.calls, together.calls) == (4, 2)
 
@@ -71,13 +71,13 @@ def test_one_call_a_shape() -> None:
 def test_settings_are_not_mixed() -> None:
     model = net(1)
     model[3].parametrizations['weight'][0].bits = 2
-    quantize_together(model)
+    quantize_batched(model)
     assert [w.unique().numel() for w in (model[0].weight, model[3].weight)] == [2, 4]
 
 
 def test_a_changed_weight_is_quantised_again() -> None:
     model = net()
-    quantize_together(model)
+    quantize_batched(model)
     latent = next(quantized_weights(model)).latent
     with torch.no_grad():
         latent.mul_(2.0)
@@ -87,22 +87,22 @@ def test_a_changed_weight_is_quantised_again() -> None:
 
 def test_in_eval_mode_layers_quantise_their_own() -> None:
     model, x = net(), torch.randn(3, 6)
-    quantize_together(model)
+    quantize_batched(model)
     model.eval()
     with Counter() as counter:
         model(x)
     assert counter.calls == 4
     with Counter() as counter:
-        quantize_together(model)
+        quantize_batched(model)
     assert counter.calls == 0
 
 
 def test_without_gradients_layers_quantise_their_own() -> None:
     model, x = net(), torch.randn(3, 6)
-    quantize_together(model)
+    quantize_batched(model)
     expected = model(x)
     with torch.no_grad(), Counter() as counter:
-        quantize_together(model)
+        quantize_batched(model)
         assert counter.calls == 0
         assert torch.equal(model(x), expected)
     assert counter.calls == 4
@@ -119,18 +119,18 @@ def test_folded_weights_stay_as_loaded() -> None:
     _, quantizer, latent = next(quantized_weights(model))
     encoded = quantizer.encode(torch.randn_like(latent))
     quantizer.fold(encoded, latent)
-    quantize_together(model)
+    quantize_batched(model)
     assert torch.equal(model[0].weight, quantizer.decode(encoded))
 
 
 def test_a_copy_is_independent() -> None:
     model, x = net(), torch.randn(3, 6)
-    quantize_together(model)
+    quantize_batched(model)
     copy, expected = deepcopy(model), model(x)
     with torch.no_grad():
         for weight in quantized_weights(copy):
             weight.latent.normal_()
-    quantize_together(copy)
+    quantize_batched(copy)
     assert not torch.equal(copy(x), expected)
     assert torch.equal(model(x), expected)
 
@@ -140,19 +140,19 @@ def test_a_broken_weight_is_refused() -> None:
     with torch.no_grad():
         model[4].parametrizations['weight'].original[0, 0] = float('nan')
     with pytest.raises(ValueError, match='NaN'):
-        quantize_together(model)
+        quantize_batched(model)
 
 
 def test_given_weights_are_read_again_after_others_came() -> None:
     model, x = net(), torch.randn(3, 6)
-    quantize_together(model)
-    given = GivenWeights(model)
+    quantize_batched(model)
+    cached = CachedWeights(model)
     first = model[0].weight
-    quantize_together(model)
+    quantize_batched(model)
     assert model[0].weight is not first
-    given.restore()
+    cached.restore()
     assert model[0].weight is first
-    trained = given.trained(model)
+    trained = cached.trained(model)
     ends = {id(tensor) for tensor in trained}
     assert len(ends) == len(list(model.parameters()))
     latents = {id(weight.latent) for weight in quantized_weights(model)}

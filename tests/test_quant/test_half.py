@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmqadapter.quant import HalfRounding, attach, round_to_half
+from mmqadapter.quant import HalfRounding, parametrize_weight, round_to_half
 
 
 def test_values_are_those_of_float16() -> None:
@@ -29,7 +29,7 @@ def test_the_dtype_is_kept(dtype: torch.dtype) -> None:
 
 def test_small_steps_add_up() -> None:
     layer = nn.LayerNorm(1)
-    attach(layer, 'weight', HalfRounding())
+    parametrize_weight(layer, 'weight', HalfRounding())
     optimizer = torch.optim.SGD(layer.parameters(), lr=1e-4)
     seen = set()
     for _ in range(20):

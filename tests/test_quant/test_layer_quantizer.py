@@ -14,12 +14,12 @@ from mmqadapter.quant import (
     GaussianQuantizer,
     Layer,
     LayerQuantizer,
-    attach,
     forget_codes,
     gaussian_codebook,
     keep_codes,
     kept_codes,
     output_dim,
+    parametrize_weight,
     stored_sizes,
 )
 
@@ -51,7 +51,7 @@ def layer_of(kind: str) -> Layer:
 def test_what_is_packed_is_what_the_layer_computes_with(kind: str, bits: int) -> None:
     layer = layer_of(kind)
     latent, quantizer = layer.weight.detach().clone(), LayerQuantizer(bits, output_dim(layer))
-    attach(layer, 'weight', quantizer)
+    parametrize_weight(layer, 'weight', quantizer)
     assert torch.equal(quantizer.pack(latent).decode(), layer.weight)
 
 
@@ -63,7 +63,7 @@ def test_a_layer_with_the_decoded_weight_gives_the_same_output(kind: str, bits: 
     packed = quantizer.pack(trained.weight)
     plain = LAYERS[kind]()
     plain.load_state_dict({'weight': packed.decode(), 'bias': trained.bias})
-    attach(trained, 'weight', quantizer)
+    parametrize_weight(trained, 'weight', quantizer)
     assert torch.equal(trained(x), plain(x))
 
 

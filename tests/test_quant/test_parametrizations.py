@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from mmqadapter.quant import (
     HalfRounding,
     LayerQuantizer,
-    attach,
-    attached,
-    detach_all,
     latent_of,
-    settle,
-    settled_state,
+    materialize,
+    materialized_state_dict,
+    parametrize_weight,
+    parametrized_weights,
+    remove_parametrizations,
 )
 
 X = torch.linspace(-1, 1, 2 * 3 * 5 * 5).view(2, 3, 5, 5)
@@ -30,10 +30,10 @@ def net() -> nn.Sequential:
 
 def formed() -> nn.Sequential:
     model = net()
-    attach(model[0], 'weight', LayerQuantizer(2))
-    attach(model[0], 'bias', HalfRounding())
-    attach(model[1], 'weight', HalfRounding())
-    attach(model[2], 'weight', LayerQuantizer(1, output_dim=1))
+    parametrize_weight(model[0], 'weight', LayerQuantizer(2))
+    parametrize_weight(model[0], 'bias', HalfRounding())
+    parametrize_weight(model[1], 'weight', HalfRounding())
+    parametrize_weight(model[2], 'weight', LayerQuantizer(1, output_dim=1))
     return model
 
 
@@ -48,7 +48,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_they_change_what_is_computed() -> None:
     assert not torch.equal(out(formed()), out(net()))
-    found = [(a.module, a.parameter, type(a.form)) for a in attached(formed())]
+    found = [(a.module, a.parameter, type(a.form)) for a in parametrized_weights(formed())]
     assert found == [
         ('0', 'weight', LayerQuantizer),
         ('0', 'bias', HalfRounding),
@@ -60,7 +60,7 @@ def test_they_change_what_is_computed() -> None:
 def test_a_weight_may_be_constant_until_it_is_loaded() -> None:
     layer = nn.Linear(3, 2)
     nn.init.zeros_(layer.weight)
-    attach(layer, 'weight', LayerQuantizer(1))
+    parametrize_weight(layer, 'weight', LayerQuantizer(1))
     layer.load_state_dict(nn.Linear(3, 2).state_dict())
     assert len(layer.weight[0].unique()) == 2
 
@@ -86,12 +86,12 @@ def test_float_weights_load_into_it_and_its_weights_into_a_float_model(strict: b
 def test_parameters_stay_the_same_objects() -> None:
     model = net()
     before = {id(parameter) for parameter in model.parameters()}
-    attach(model[0], 'weight', LayerQuantizer(2))
+    parametrize_weight(model[0], 'weight', LayerQuantizer(2))
     assert {id(parameter) for parameter in model.parameters()} == before
     assert (
         id(latent_of(model[0], 'weight')) in before and latent_of(model[0], 'bias') is model[0].bias
     )
-    detach_all(model)
+    remove_parametrizations(model)
     assert {id(parameter) for parameter in model.parameters()} == before
     assert same(model.state_dict(), net().state_dict()) and torch.equal(out(model), out(net()))
 
@@ -101,7 +101,7 @@ def test_gradients_reach_who_listened_before() -> None:
     listen = model[0].weight.register_post_accumulate_grad_hook(seen.append)
     accumulate = model[0].weight.view_as(model[0].weight).grad_fn.next_functions[0][0]
     accumulate.register_hook(lambda *grads: seen.append('accumulated'))  # as DDP's reducer does
-    attach(model[0], 'weight', LayerQuantizer(2))
+    parametrize_weight(model[0], 'weight', LayerQuantizer(2))
     model(X).sum().backward()
     assert len(seen) == 2 and 'accumulated' in seen
     listen.remove()
@@ -109,22 +109,22 @@ def test_gradients_reach_who_listened_before() -> None:
 
 def test_settling_leaves_what_was_computed() -> None:
     model, plain, expected = formed(), net(), out(formed())
-    state = settled_state(model)
+    state = materialized_state_dict(model)
     assert not any(tensor.requires_grad for tensor in state.values())
     plain.load_state_dict(state)
     assert torch.equal(out(plain), expected)
-    assert torch.equal(out(model), expected) and list(attached(model))
-    settle(model)
-    assert torch.equal(out(model), expected) and not list(attached(model))
+    assert torch.equal(out(model), expected) and list(parametrized_weights(model))
+    materialize(model)
+    assert torch.equal(out(model), expected) and not list(parametrized_weights(model))
     assert same(model.state_dict(), plain.state_dict())
 
 
 def test_a_deep_copy_is_independent() -> None:
     model, expected = formed(), out(formed())
     twin = copy.deepcopy(model)
-    settle(twin)
+    materialize(twin)
     assert torch.equal(out(model), expected) and torch.equal(out(twin), expected)
-    attach(other := copy.deepcopy(model)[1], 'bias', HalfRounding())
+    parametrize_weight(other := copy.deepcopy(model)[1], 'bias', HalfRounding())
     assert other.bias is not None and torch.equal(out(model), expected)
 
 
@@ -132,8 +132,8 @@ def test_tied_weights_stay_tied() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
     for layer in model:
-        attach(layer, 'weight', LayerQuantizer(1))
+        parametrize_weight(layer, 'weight', LayerQuantizer(1))
     expected = model(torch.ones(4))
-    settle(model)
+    materialize(model)
     assert model[0].weight is model[1].weight
     assert torch.equal(model(torch.ones(4)), expected)

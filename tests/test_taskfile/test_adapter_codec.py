@@ -17,7 +17,7 @@ from mmqadapter.taskfile.adapter_codec import (
     CODES,
     FLOATS,
     STATISTICS,
-    check_blobs,
+    check_adapter_tensors,
     decode_adapters,
     encode_adapters,
 )
@@ -93,7 +93,7 @@ def test_decoded_adapters_give_the_same_output_bit_for_bit(bits: int, granularit
     settings: dict = dict(bits=bits, granularity=granularity, bias=True, scale='learned')
     trained, fresh, x = adapters(**settings), adapters(**settings), torch.randn(7, 16)
     expected, blobs = run(trained, x), encode_adapters(trained)
-    check_blobs(fresh, blobs)
+    check_adapter_tensors(fresh, blobs)
     decode_adapters(fresh, blobs, trainable=False)
     assert all(torch.equal(a, b) for a, b in zip(run(fresh, x), expected, strict=True))
     again = encode_adapters(fresh)
@@ -138,14 +138,14 @@ def test_trainable_weights_keep_their_codes_at_1_bit() -> None:
 def test_blobs_of_other_adapters_are_refused(other: dict, blob: str) -> None:
     blobs = encode_adapters(adapters(**other))
     with pytest.raises(ValueError, match=f"blob '{blob}' holds .* need .*; build the model with"):
-        check_blobs(adapters(), blobs)
+        check_adapter_tensors(adapters(), blobs)
 
 
 def test_a_blob_of_another_dtype_is_refused() -> None:
     blobs = encode_adapters(adapters())
     blobs[CODES] = blobs[CODES].to(torch.int8)
     with pytest.raises(ValueError, match=r"'codes' holds .* of torch\.int8, .* of torch\.uint8"):
-        check_blobs(adapters(), blobs)
+        check_adapter_tensors(adapters(), blobs)
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
@@ -158,7 +158,7 @@ def test_float_weights_that_are_no_numbers_are_refused(value: float) -> None:
         encode_adapters(module)
     blobs[FLOATS][0] = value
     with pytest.raises(ValueError, match="blob 'floats' holds NaN or inf: the training"):
-        check_blobs(module, blobs)
+        check_adapter_tensors(module, blobs)
 
 
 @pytest.mark.parametrize(('name', 'width'), [('cifar-bit1-dim32', 32), ('dtd-bit1-dim1', 1)])
@@ -168,7 +168,7 @@ def test_published_adapters_load_and_compute(real_data: Path, name: str, width: 
     matrices = np.frombuffer(content, layout, 24)
     module = adapters(1, channels=768, blocks=12, width=width)
     blobs = {name: torch.tensor(matrices[name].reshape(-1)) for name in (CODES, STATISTICS)}
-    check_blobs(module, blobs)
+    check_adapter_tensors(module, blobs)
     decode_adapters(module, blobs, trainable=False)
     x = torch.randn(4, 768)
     for block, (down, up) in zip(run(module, x), matrices.reshape(12, 2), strict=True):
@@ -198,6 +198,6 @@ def test_a_matrix_that_does_not_vary_was_never_written(name, change) -> None:
         dict(type='AdaptFormer', width=4), dict(type='GaussianQuantizer', bits=1), channels=8
     )
     blobs = encode_adapters(adapter)
-    check_blobs(adapter, blobs)
+    check_adapter_tensors(adapter, blobs)
     with pytest.raises(ValueError, match='does not vary'):
-        check_blobs(adapter, {**blobs, name: change(blobs[name])})
+        check_adapter_tensors(adapter, {**blobs, name: change(blobs[name])})

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmqadapter.quant import LayerQuantizer, pack
 from mmqadapter.taskfile.contents import described, groups, split
 from mmqadapter.taskfile.format import TaskContent
-from mmqadapter.taskfile.head_serialization import lay_out
+from mmqadapter.taskfile.head_serialization import serialize_head
 
 UNEVEN = torch.arange(1000) // 750
 
@@ -22,7 +22,7 @@ def content(bits: int | None, entries: dict | None = None, **blobs: Tensor) -> T
     metadata: dict[str, Any] = {'tuning': {'quantizer': None if bits is None else {'bits': bits}}}
     tensors = {f'adapters:{name}': blob for name, blob in blobs.items()}
     if entries is not None:
-        head, metadata['head'] = lay_out(entries)
+        head, metadata['head'] = serialize_head(entries)
         tensors |= head
     return TaskContent(metadata, tensors)
 

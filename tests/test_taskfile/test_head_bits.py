@@ -11,7 +11,7 @@ import torch
 from quantized_models import BITS_OF, PATTERNS, Net, images, make, out, train
 from torch import nn
 
-from mmqadapter.quant import attached, gaussian_codebook
+from mmqadapter.quant import gaussian_codebook, parametrized_weights
 from mmqadapter.taskfile.head_bits import (
     check_head_bits,
     check_spread,
@@ -166,6 +166,6 @@ class TestTraining:
         net.names = nn.Embedding(5, 8)
         net.names.weight = net.head.classify.weight
         train_quantized(net, {'head.classify': 4})
-        assert [a.module for a in attached(net) if a.parameter == 'weight'] == [
+        assert [a.module for a in parametrized_weights(net) if a.parameter == 'weight'] == [
             'neck.up', 'head.reduce', 'head.norm', 'head.bottleneck', 'head.classify',
         ]  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmqadapter.quant import LayerQuantizer, PackedWeight
-from mmqadapter.taskfile.head_serialization import lay_out, take_apart
+from mmqadapter.taskfile.head_serialization import deserialize_head, serialize_head
 
 Entries = dict[str, Tensor | PackedWeight]
 
@@ -38,14 +38,14 @@ def parts(entry: Tensor | PackedWeight) -> tuple:
 
 def test_it_comes_back_whole() -> None:
     given = entries()
-    back = take_apart(*lay_out(given))
+    back = deserialize_head(*serialize_head(given))
     assert {name: parts(entry) for name, entry in back.items()} == {
         name: parts(entry) for name, entry in given.items()
     }
 
 
 def test_the_tree_tells_kinds_and_shapes() -> None:
-    tensors, tree = lay_out(entries())
+    tensors, tree = serialize_head(entries())
     assert tree == {
         'a': {'a': {'c': [32, 2, 3]}, 'b': [4, 1, 3, 5]},
         'a-b': [1, 0, 3, 5],
@@ -83,10 +83,10 @@ def test_the_tree_tells_kinds_and_shapes() -> None:
     ],
 )
 def test_a_leaf_that_does_not_fit(name: str, leaf: list, text: str) -> None:
-    tensors, tree = lay_out(entries())
+    tensors, tree = serialize_head(entries())
     tree[name] = leaf
     with pytest.raises(ValueError, match=f'names and numbers of neck and head differ .*{text}'):
-        take_apart(tensors, tree)
+        deserialize_head(tensors, tree)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_leaf_that_does_not_fit(name: str, leaf: list, text: str) -> None:
     ],
 )
 def test_a_blob_of_another_kind(name: str, other: Any) -> None:
-    tensors, tree = lay_out(entries())
+    tensors, tree = serialize_head(entries())
     with pytest.raises(ValueError, match=f'neck and head differ .*{name} has '):
-        take_apart({**tensors, name: other}, tree)
-    assert take_apart({**tensors, 'head:more': torch.empty(0)}, tree)
+        deserialize_head({**tensors, name: other}, tree)
+    assert deserialize_head({**tensors, 'head:more': torch.empty(0)}, tree)

@@ -18,7 +18,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from mmqadapter.backbones import frozen_blocks
 
 # Each process says what it found; torchrun keeps the lines whole.
-SCRIPT = Path(__file__).with_name('sharded_backbone.py')
+SCRIPT = Path(__file__).parents[1] / 'sharded_backbone.py'
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from copy import copy, deepcopy
 import torch
 from torch import Tensor
 
-from mmqadapter.utils.tensor_cache import Kept
+from mmqadapter.utils.tensor_cache import TensorCache
 
 
 class Doubled:
@@ -23,13 +23,13 @@ class Doubled:
 
 
 def test_computed_once() -> None:
-    twice, kept = Doubled(torch.randn(3)), Kept()
+    twice, kept = Doubled(torch.randn(3)), TensorCache()
     assert kept.get(twice, twice.source) is kept.get(twice, twice.source)
     assert twice.calls == 1
 
 
 def test_renewed_after_a_change() -> None:
-    twice, kept = Doubled(torch.nn.Parameter(torch.randn(3))), Kept()
+    twice, kept = Doubled(torch.nn.Parameter(torch.randn(3))), TensorCache()
     assert not kept.get(twice, twice.source).requires_grad
     with torch.no_grad():
         twice.source.add_(1)
@@ -43,12 +43,12 @@ def test_renewed_after_a_change() -> None:
 def test_of_a_tensor_of_inference_mode() -> None:
     with torch.inference_mode():
         twice = Doubled(torch.randn(3))
-        value = Kept().get(twice, twice.source)
+        value = TensorCache().get(twice, twice.source)
     assert torch.equal(value, 2 * twice.source)
 
 
 def test_copy_starts_anew() -> None:
-    twice, kept = Doubled(torch.randn(3)), Kept()
+    twice, kept = Doubled(torch.randn(3)), TensorCache()
     kept.get(twice, twice.source)
     for other in (deepcopy(kept), copy(kept), pickle.loads(pickle.dumps(kept))):
         other.get(twice, twice.source)

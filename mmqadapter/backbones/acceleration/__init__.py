@@ -1,8 +1,8 @@
 """Faster ways to compute a trunk that does not train, of the same modules and hooks."""
 
-from mmqadapter.backbones.acceleration.autocast import Autocast
-from mmqadapter.backbones.acceleration.chunked import PiecewiseForward, run_in_pieces
-from mmqadapter.backbones.acceleration.class_swap import FusedModules, compute_as, fuse_attention
+from mmqadapter.backbones.acceleration.autocast import AutocastState
+from mmqadapter.backbones.acceleration.chunked import ChunkedForward, run_chunked
+from mmqadapter.backbones.acceleration.class_swap import FusedModules, fuse_attention, specialize
 from mmqadapter.backbones.acceleration.compiled import CompiledForward, compile_modules
 from mmqadapter.backbones.acceleration.fused_multihead import FusedPackedAttention
 from mmqadapter.backbones.acceleration.fused_windows import (
@@ -17,11 +17,11 @@ from mmqadapter.backbones.acceleration.half_block import (
     store_blocks,
 )
 from mmqadapter.backbones.acceleration.int8_linear import Int8Linear, code_names, decoded
-from mmqadapter.backbones.acceleration.prepacked_linear import PackedLinear, pack_weights
+from mmqadapter.backbones.acceleration.prepacked_linear import PrepackedLinear, prepack_weights
 
 __all__ = [
     'TRUNK_DTYPES',
-    'Autocast',
+    'AutocastState',
     'CompiledForward',
     'FusedModules',
     'FusedPackedAttention',
@@ -30,15 +30,15 @@ __all__ = [
     'FusedWindowAttention',
     'HalfBlock',
     'Int8Linear',
-    'PackedLinear',
-    'PiecewiseForward',
+    'PrepackedLinear',
+    'ChunkedForward',
     'code_names',
     'compile_modules',
-    'compute_as',
+    'specialize',
     'decoded',
     'fuse_attention',
-    'pack_weights',
+    'prepack_weights',
     'parse_dtype',
-    'run_in_pieces',
+    'run_chunked',
     'store_blocks',
 ]

@@ -9,7 +9,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Autocast:
+class AutocastState:
     """Whether and how autocast acts on a type of device; no dtype where the device has none."""
 
     device: str = 'cpu'
@@ -17,13 +17,13 @@ class Autocast:
     dtype: torch.dtype | None = None
 
     @classmethod
-    def now(cls, device: str) -> Autocast:
+    def capture(cls, device: str) -> AutocastState:
         """As it is at present."""
         if not torch.amp.is_autocast_available(device):
             return cls(device)
         return cls(device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
 
-    def again(self) -> AbstractContextManager:
+    def restore(self) -> AbstractContextManager:
         """Context in which it is so."""
         if self.dtype is None:
             return nullcontext()

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration.chunks import PIECE, fits_pieces
-from mmqadapter.backbones.acceleration.class_swap import Way, compute_as
+from mmqadapter.backbones.acceleration.chunks import CHUNK, fits_chunks
+from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 
 
-class PiecewiseForward(Way):
+class ChunkedForward(FastForward):
     """A module that maps each token (..., C) alone, such as an MLP, run over pieces of them.
 
     On a CPU, where no gradient is wanted; else as the stock module, in one call.
@@ -19,19 +19,19 @@ class PiecewiseForward(Way):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., C) -> (..., C')."""
-        if x.numel() <= PIECE * x.shape[-1] or not fits_pieces(self, x):
+        if x.numel() <= CHUNK * x.shape[-1] or not fits_chunks(self, x):
             return super().forward(x, *args, **kwargs)
-        first, *pieces = x.flatten(0, -2).split(PIECE)
+        first, *chunks = x.flatten(0, -2).split(CHUNK)
         start = super().forward(first, *args, **kwargs)
         output = start.new_empty(*x.shape[:-1], start.shape[-1])
-        into, *rest = output.flatten(0, -2).split(PIECE)
+        into, *rest = output.flatten(0, -2).split(CHUNK)
         into.copy_(start)
-        for piece, into in zip(pieces, rest, strict=True):
-            into.copy_(super().forward(piece, *args, **kwargs))
+        for chunk, into in zip(chunks, rest, strict=True):
+            into.copy_(super().forward(chunk, *args, **kwargs))
         return output
 
 
-def run_in_pieces(modules: Iterable[nn.Module]) -> None:
+def run_chunked(modules: Iterable[nn.Module]) -> None:
     """Run these modules, each of which maps every token alone, over pieces of their tokens."""
     for module in modules:
-        compute_as(module, PiecewiseForward)
+        specialize(module, ChunkedForward)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PIECE = 1024  # tokens; 512 to 2048 do as well for 96 to 1024 channels
+CHUNK = 1024  # tokens; 512 to 2048 do as well for 96 to 1024 channels
 
 
-def fits_pieces(module: Any, x: Tensor) -> bool:
+def fits_chunks(module: Any, x: Tensor) -> bool:
     """Whether ``module`` may run over pieces of ``x``: on a CPU, and without a graph."""
     if x.device.type != 'cpu':
         return False

@@ -16,9 +16,9 @@ from mmqadapter.backbones.acceleration.window_layout import LayoutCache
 
 # For the type checker a way is a module; it becomes one ahead of a stock class.
 if TYPE_CHECKING:
-    from torch.nn import Module as Way
+    from torch.nn import Module as FastForward
 else:
-    Way = object
+    FastForward = object
 
 
 class FusedAttention(Protocol):
@@ -33,7 +33,7 @@ class FusedAttention(Protocol):
 FusedModules = Sequence[tuple[str, type[FusedAttention]]]
 
 
-def compute_as(module: nn.Module, way: type) -> None:
+def specialize(module: nn.Module, way: type) -> None:
     """Compute ``module`` in another way from now on; for the modules of a frozen trunk alone."""
     stock: Any = type(module)
     module.__class__ = _ahead_of(way, stock)
@@ -52,7 +52,7 @@ def fuse_attention(trunk: nn.Module, fused: FusedModules) -> int:
     ways, layouts = dict(fused), LayoutCache()
     found: list[Any] = [module for module in trunk.modules() if _name(module) in ways]
     for module in found:
-        compute_as(module, ways[_name(module)])
+        specialize(module, ways[_name(module)])
         module.prepare(layouts)
     return len(found)
 

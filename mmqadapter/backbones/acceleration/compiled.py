@@ -12,13 +12,13 @@ from mmengine.logging import print_log
 from torch import nn
 from torch._dynamo import config as dynamo_config
 
-from mmqadapter.backbones.acceleration.class_swap import Way, compute_as
+from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 
 # Of one module's code: a width and a context (autocast, gradients) each take a version.
 VERSIONS = 64
 
 
-class CompiledForward(Way):
+class CompiledForward(FastForward):
     """A module whose own ``forward`` is compiled, but neither its hooks nor what holds it.
 
     All modules of a class share what was compiled; a copy of the module needs nothing new.
@@ -33,7 +33,7 @@ class CompiledForward(Way):
 def compile_modules(modules: Iterable[nn.Module]) -> None:
     """Compile the forward pass of these modules when they are first called."""
     for module in modules:
-        compute_as(module, CompiledForward)
+        specialize(module, CompiledForward)
 
 
 class _Attempt:

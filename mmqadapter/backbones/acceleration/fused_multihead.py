@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mmqadapter.backbones.acceleration.class_swap import Way
+from mmqadapter.backbones.acceleration.class_swap import FastForward
 from mmqadapter.backbones.acceleration.window_layout import LayoutCache
 
 
-class ContiguousAttention(Way):
+class ContiguousAttention(FastForward):
     """Attention whose inputs are laid out in a row first; ahead of ``torch.nn.MultiheadAttention``.
 
     mmcv transposes them, and PyTorch then multiplies token by token, with a copy of the weight for

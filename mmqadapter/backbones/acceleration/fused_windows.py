@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from mmqadapter.backbones.acceleration.chunks import fits_pieces
-from mmqadapter.backbones.acceleration.class_swap import Way
+from mmqadapter.backbones.acceleration.chunks import fits_chunks
+from mmqadapter.backbones.acceleration.class_swap import FastForward
 from mmqadapter.backbones.acceleration.window_layout import (
     LayoutCache,
+    WindowChunk,
     WindowLayout,
-    WindowPiece,
     Windows,
 )
-from mmqadapter.utils.tensor_cache import Kept
+from mmqadapter.utils.tensor_cache import TensorCache
 
 
-class FusedWindowAttention(Way):
+class FusedWindowAttention(FastForward):
     """Attention within windows; the relative position bias is gathered once if it is frozen.
 
     q, k and v are projected before tokens go to their windows, and the outputs after they have
@@ -43,27 +43,27 @@ class FusedWindowAttention(Way):
 
     def prepare(self, layouts: LayoutCache) -> None:
         """Keep the bias if it does not train."""
-        self._kept = None if self.relative_position_bias_table.requires_grad else Kept()
+        self._cache = None if self.relative_position_bias_table.requires_grad else TensorCache()
 
     def forward(self, x: Tensor, mask: Tensor | WindowLayout | None = None) -> Tensor:
         """Tokens (B, L, C) to the same, given a layout; else as the stock module."""
         if not isinstance(mask, WindowLayout):
             return super().forward(x, mask)
-        if fits_pieces(self, x) and len(mask.pieces) > 1:
-            return self._in_pieces(x, mask.pieces)
+        if fits_chunks(self, x) and len(mask.chunks) > 1:
+            return self._in_chunks(x, mask.chunks)
         qkv, bias = self._heads(mask.split(self.qkv(mask.rows(x)))), self._bias()
         groups = [self._attend(part, bias + edge) for part, edge in mask.groups(qkv)]
         windows = torch.cat(groups) if len(groups) > 1 else groups[0]
         return self.proj_drop(self.proj(mask.join(windows)))
 
-    def _in_pieces(self, x: Tensor, pieces: Sequence[WindowPiece]) -> Tensor:
+    def _in_chunks(self, x: Tensor, chunks: Sequence[WindowChunk]) -> Tensor:
         """The same, from tokens to tokens for one piece after another."""
         rows, bias, output = x.flatten(0, 1), self._bias(), None
-        for piece in pieces:
-            qkv = self._heads(piece.split(self.qkv(piece.take(rows))))
-            tokens = self.proj(piece.join(self._attend(qkv, bias + piece.mask)))
+        for chunk in chunks:
+            qkv = self._heads(chunk.split(self.qkv(chunk.take(rows))))
+            tokens = self.proj(chunk.join(self._attend(qkv, bias + chunk.mask)))
             output = tokens.new_empty(rows.shape) if output is None else output
-            output.index_copy_(0, piece.rows, tokens)
+            output.index_copy_(0, chunk.rows, tokens)
         assert output is not None, 'a grid has windows'
         return self.proj_drop(output.view_as(x))
 
@@ -80,7 +80,7 @@ class FusedWindowAttention(Way):
 
     def _bias(self) -> Tensor:
         """(heads, N, N)."""
-        table, kept = self.relative_position_bias_table, self._kept
+        table, kept = self.relative_position_bias_table, self._cache
         return self._gather() if kept is None else kept.get(self._gather, table)
 
     def _gather(self) -> Tensor:
@@ -89,7 +89,7 @@ class FusedWindowAttention(Way):
         return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
 
-class FusedShiftedWindows(Way):
+class FusedShiftedWindows(FastForward):
     """A grid in shifted windows; ahead of ``ShiftWindowMSA`` (mmdet, mmseg)."""
 
     window_size: int
@@ -110,7 +110,7 @@ class FusedShiftedWindows(Way):
         return self.drop(self.w_msa(query, mask=self._layouts.get(windows, query)))
 
 
-class FusedSwinBlock(Way):
+class FusedSwinBlock(FastForward):
     """A grid in shifted windows; ahead of ``SwinTransformerBlock`` (timm)."""
 
     window_size: tuple[int, int]

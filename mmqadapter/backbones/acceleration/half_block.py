@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmqadapter.backbones.acceleration.class_swap import Way, compute_as
+from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 from mmqadapter.backbones.acceleration.fused_multihead import ContiguousAttention
 from mmqadapter.backbones.acceleration.int8_linear import is_float_linear, store_int8
 
@@ -37,7 +37,7 @@ def parse_dtype(trunk_dtype: str) -> torch.dtype:
     return TRUNK_DTYPES[trunk_dtype]
 
 
-class HalfBlock(Way):
+class HalfBlock(FastForward):
     """A block under autocast, whose weights need no cast any more.
 
     What autocast leaves alone stays in single precision: the residual stream, norms, scales.
@@ -72,9 +72,9 @@ def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
             if isinstance(module, nn.MultiheadAttention) and not isinstance(
                 module, ContiguousAttention
             ):
-                compute_as(module, ContiguousAttention)
+                specialize(module, ContiguousAttention)
         block.half_dtype = half
-        compute_as(block, HalfBlock)
+        specialize(block, HalfBlock)
 
 
 def _cast_frozen(module: nn.Module, dtype: torch.dtype) -> None:

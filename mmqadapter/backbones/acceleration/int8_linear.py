@@ -11,13 +11,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from mmqadapter.backbones.acceleration.autocast import Autocast
-from mmqadapter.backbones.acceleration.class_swap import Way, compute_as
+from mmqadapter.backbones.acceleration.autocast import AutocastState
+from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 
 SCALE = 'weight_scale'
 
 
-class Int8Linear(Way):
+class Int8Linear(FastForward):
     """A frozen linear layer: int8 codes (C_out, C_in), a float32 scale for each output channel.
 
     Codes and scales are buffers, so that what moves, copies or saves modules does it with these,
@@ -31,7 +31,7 @@ class Int8Linear(Way):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (..., C_in) to (..., C_out), in the dtype of autocast or of ``x``."""
-        autocast = Autocast.now(x.device.type)
+        autocast = AutocastState.capture(x.device.type)
         if autocast.enabled and autocast.dtype is not None:
             x = x.to(autocast.dtype)
         output = _WeightOnly.apply(x, self.weight, self.weight_scale)
@@ -55,7 +55,7 @@ def store_int8(layer: nn.Linear) -> None:
     del layer.weight
     layer.register_buffer('weight', codes)
     layer.register_buffer(SCALE, scale)
-    compute_as(layer, Int8Linear)
+    specialize(layer, Int8Linear)
 
 
 def is_float_linear(module: nn.Module) -> TypeGuard[nn.Linear]:

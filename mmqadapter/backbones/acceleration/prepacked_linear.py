@@ -13,16 +13,16 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration.autocast import Autocast
-from mmqadapter.backbones.acceleration.chunks import PIECE
-from mmqadapter.backbones.acceleration.class_swap import Way, compute_as
+from mmqadapter.backbones.acceleration.autocast import AutocastState
+from mmqadapter.backbones.acceleration.chunks import CHUNK
+from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 from mmqadapter.backbones.acceleration.int8_linear import is_float_linear
-from mmqadapter.utils.tensor_cache import Kept, is_traced
+from mmqadapter.utils.tensor_cache import TensorCache, is_traced
 
-PACKED_DTYPES = (torch.float32, torch.bfloat16)
+PREPACKED_DTYPES = (torch.float32, torch.bfloat16)
 
 
-class PackedLinear(Way):
+class PrepackedLinear(FastForward):
     """A frozen linear layer that multiplies with a packed copy of its weight.
 
     The weight itself stays, for checkpoints, and for what the copy is not for: other devices,
@@ -31,13 +31,13 @@ class PackedLinear(Way):
 
     weight: Tensor
     bias: Tensor | None
-    _kept: Kept
+    _cache: TensorCache
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C_in) to (..., C_out), in the dtype of autocast or of ``x``."""
         if not self._takes(x):
             return super().forward(x)
-        x, packed = x.to(self.weight.dtype), self._kept.get(self._pack, self.weight)
+        x, packed = x.to(self.weight.dtype), self._cache.get(self._pack, self.weight)
         if x.requires_grad and torch.is_grad_enabled():
             return _Packed.apply(x, packed, self.weight, self.bias)
         return _multiply(x, packed, self.bias)
@@ -50,12 +50,12 @@ class PackedLinear(Way):
 
     def _computed_in(self, x: Tensor) -> bool:
         """Whether autocast, or ``x`` without it, is in the dtype of the weight."""
-        autocast = Autocast.now('cpu')
+        autocast = AutocastState.capture('cpu')
         dtype = autocast.dtype if autocast.enabled else x.dtype
-        return dtype == self.weight.dtype and dtype in PACKED_DTYPES
+        return dtype == self.weight.dtype and dtype in PREPACKED_DTYPES
 
     def _pack(self) -> Tensor:
-        return torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), PIECE)
+        return torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), CHUNK)
 
 
 class _Packed(torch.autograd.Function):
@@ -72,7 +72,7 @@ class _Packed(torch.autograd.Function):
         return grad @ weight, None, None, None
 
 
-def pack_weights(trunk: nn.Module) -> None:
+def prepack_weights(trunk: nn.Module) -> None:
     """Multiply with packed weights in the frozen linear layers of a trunk.
 
     Where PyTorch comes without oneDNN a warning says so, and they compute as they are.
@@ -86,8 +86,8 @@ def pack_weights(trunk: nn.Module) -> None:
     layers: list[Any] = [module for module in trunk.modules() if is_float_linear(module)]
     for layer in layers:
         if not any(parameter.requires_grad for parameter in layer.parameters()):
-            layer._kept = Kept()
-            compute_as(layer, PackedLinear)
+            layer._cache = TensorCache()
+            specialize(layer, PrepackedLinear)
 
 
 def packs() -> bool:

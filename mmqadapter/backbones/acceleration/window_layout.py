@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmqadapter.backbones.acceleration.chunks import PIECE
+from mmqadapter.backbones.acceleration.chunks import CHUNK
 from mmqadapter.utils.token_grid import Grid
 
 MASKED = -100.0  # as the stock code adds it
@@ -41,7 +41,7 @@ class Windows:
     pad_first: bool
 
 
-class WindowPiece:
+class WindowChunk:
     """Some windows with the same mask; each token lies in one window, so pieces share none.
 
     Args:
@@ -109,17 +109,17 @@ class WindowLayout:
         return rows.unflatten(0, (self._batch, -1))
 
     @cached_property
-    def pieces(self) -> list[WindowPiece]:
+    def chunks(self) -> list[WindowChunk]:
         """The windows in pieces of a thousand tokens, each of one mask; a GPU never asks."""
         with torch.inference_mode(False):  # a later forward may want gradients
-            return list(self._cut(PIECE // self._tokens))
+            return list(self._cut(CHUNK // self._tokens))
 
-    def _cut(self, count: int) -> Iterator[WindowPiece]:
+    def _cut(self, count: int) -> Iterator[WindowChunk]:
         """Pieces of ``count`` windows at most, each of one mask."""
         rows = self._gather.rows.view(-1, self._tokens)
         for group, mask in zip(rows.split(self._counts), self._masks, strict=True):
             for part in group.split(max(1, count)) if len(group) else ():
-                yield WindowPiece(part, len(self._gather.places), mask)
+                yield WindowChunk(part, len(self._gather.places), mask)
 
     def groups(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Parts of (3, n * B, ...) along dim 1, each with its mask (N, N) to add: 0 or -100."""

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from mmqadapter.inference.bank.slots import (
-    Place,
-    find_places,
+    TensorSlot,
+    find_slots,
     frozen_tensors,
     kind_of,
     tensors_in,
     trunk_of,
     versions_of,
 )
-from mmqadapter.quant import settle
+from mmqadapter.quant import materialize
 from mmqadapter.taskfile import load_task
 
 
@@ -72,7 +72,7 @@ class TaskBank:
 
     def __init__(self, model: nn.Module) -> None:
         trunk_of(model)
-        settle(model)
+        materialize(model)
         self.model = model.eval()
         self._tasks: dict[str, _Task] = {}
         self._current: str | None = None
@@ -112,7 +112,7 @@ class TaskBank:
         # A skeleton around the same trunk: what is loaded into it cannot disturb the model.
         skeleton = copy.deepcopy(self.model, {id(t): t for t in frozen_tensors(self.model)})
         metadata = load_task(skeleton, path)
-        contents = [owner[key] for owner, key in find_places(skeleton)]
+        contents = [owner[key] for owner, key in find_slots(skeleton)]
         self._tasks[name] = _Task(contents, versions_of(contents), metadata)
         return metadata
 
@@ -192,15 +192,15 @@ def _refuse_training(model: nn.Module, args: tuple) -> None:
 
 
 def _put(name: str, task: _Task, model: nn.Module) -> None:
-    places = list(find_places(model))
-    _check_model(name, task, places)
-    for (owner, key), content in zip(places, task.contents, strict=True):
+    slots = list(find_slots(model))
+    _check_model(name, task, slots)
+    for (owner, key), content in zip(slots, task.contents, strict=True):
         owner[key] = content
 
 
-def _check_model(name: str, task: _Task, places: list[Place]) -> None:
+def _check_model(name: str, task: _Task, slots: list[TensorSlot]) -> None:
     """Refuse a model that is not what it was when the task was registered."""
-    found = [kind_of(owner[key]) for owner, key in places]
+    found = [kind_of(owner[key]) for owner, key in slots]
     kept = [kind_of(content) for content in task.contents]
     if len(found) != len(kept) or any(
         one != other for one, other in zip(found, kept, strict=True) if one and other

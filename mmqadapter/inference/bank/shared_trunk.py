@@ -16,7 +16,7 @@ from mmqadapter.utils.accounting import tuned_backbone
 Maps = Sequence[Tensor]
 
 
-class TasksTogether:
+class MultiTaskModel:
     """Predictions of several tasks of a bank, for each image one forward of the trunk.
 
     On a highway the trunk does not depend on the task: each task adds its highway, neck and head.

@@ -12,7 +12,7 @@ from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeig
 from mmqadapter.utils.accounting import Tuned, trained_in_trunk, tuned_backbone
 
 # A dictionary of a module, and a key there.
-Place = tuple[MutableMapping[str, Any], str]
+TensorSlot = tuple[MutableMapping[str, Any], str]
 
 
 def trunk_of(model: nn.Module) -> nn.Module:
@@ -34,11 +34,11 @@ def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
     """The trunk's tensors that no task changes."""
     trunk, backbone = trunk_of(model), tuned_backbone(model)
     assert isinstance(backbone, Tuned)
-    trained = {id(t) for t in trained_in_trunk(trunk, backbone.chosen).values()}
+    trained = {id(t) for t in trained_in_trunk(trunk, backbone.trainable_names).values()}
     return (t for t in chain(trunk.parameters(), trunk.buffers()) if id(t) not in trained)
 
 
-def find_places(model: nn.Module) -> Iterator[Place]:
+def find_slots(model: nn.Module) -> Iterator[TensorSlot]:
     """All places of tensors but those of the trunk, and those of stored codes."""
     frozen = {id(t) for t in frozen_tensors(model)}
     for module in model.modules():

@@ -15,7 +15,7 @@ from mmqadapter.inference.model import load_model
 from mmqadapter.interop.onnx.check import check_graph, pytorch_logits
 from mmqadapter.interop.onnx.graph import describe, make_graph
 from mmqadapter.interop.onnx.image_size import choose_size
-from mmqadapter.interop.onnx.metadata import graph_facts, task_name
+from mmqadapter.interop.onnx.metadata import graph_metadata, task_name
 from mmqadapter.interop.onnx.packages import require_packages
 from mmqadapter.interop.onnx.segmentor import PlainSegmentor, stock_trunk
 from mmqadapter.utils.atomic import atomic_write
@@ -80,7 +80,7 @@ def export_onnx(
     logits = pytorch_logits(net, image)
     graph = make_graph(net, image)
     preparing = cfg.model.get('data_preprocessor') or {}
-    describe(graph, graph_facts(model, preparing, name or task_name(task)))
+    describe(graph, graph_metadata(model, preparing, name or task_name(task)))
     content = _serialized(graph)
     difference = check_graph(content, image, logits)
     atomic_write(out, content)

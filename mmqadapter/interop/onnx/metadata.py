@@ -15,7 +15,7 @@ from mmqadapter.version import __version__
 SUFFIXES = ('.safetensors', '.task', '.pth')
 
 
-def graph_facts(model: Any, preparing: Mapping[str, Any], name: str) -> dict[str, str]:
+def graph_metadata(model: Any, preparing: Mapping[str, Any], name: str) -> dict[str, str]:
     """Name of the task, classes and colours, and how pixels become the input.
 
     All values are text, as ONNX has it: JSON where they are lists or numbers.

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from mmqadapter.quant import settle
+from mmqadapter.quant import materialize
 
 WRAPPERS = ('FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone')
 FASTER = ('fused_attention', 'compiled_mlp', 'piecewise_mlp', 'packed_weights')
@@ -46,7 +46,7 @@ class PlainSegmentor(nn.Module):
 @torch.no_grad()
 def fold_weights(model: nn.Module) -> None:
     """Put the values that quantisers give in the place of the quantisers, all over ``model``."""
-    settle(model)
+    materialize(model)
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):
             chains: Any = module.parametrizations

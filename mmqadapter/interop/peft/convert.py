@@ -19,7 +19,7 @@ from mmqadapter.interop.peft.folder import PeftLora, read_peft, write_peft
 from mmqadapter.interop.peft.products import FUSED, Product, find_targets, join, split
 from mmqadapter.interop.peft.settings import MAX_RANK, PeftSettings
 from mmqadapter.interop.peft.timm_net import Projection, find_projections
-from mmqadapter.taskfile.adapter_codec import check_blobs, decode_adapters
+from mmqadapter.taskfile.adapter_codec import check_adapter_tensors, decode_adapters
 from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
 from mmqadapter.taskfile.task import BLOB_PREFIX, save_task
 
@@ -149,7 +149,7 @@ def _to_peft(task: TaskContent, places: Mapping[str, Projection]) -> PeftLora:
     adapters = _loras(task.metadata['tuning'], places)
     blobs = {n.removeprefix(BLOB_PREFIX): t for n, t in task.tensors.items() if BLOB_PREFIX in n}
     try:
-        check_blobs(adapters, blobs)
+        check_adapter_tensors(adapters, blobs)
     except ValueError as error:
         raise _UnfitError(f'{error} Is it this model?') from error
     decode_adapters(adapters, blobs, trainable=False)

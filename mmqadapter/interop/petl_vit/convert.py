@@ -24,7 +24,12 @@ from mmqadapter.interop.petl_vit.layout import (
 )
 from mmqadapter.interop.petl_vit.settings import NETS, PetlSettings
 from mmqadapter.registry import full_config
-from mmqadapter.taskfile.adapter_codec import CODES, STATISTICS, check_blobs, decode_adapters
+from mmqadapter.taskfile.adapter_codec import (
+    CODES,
+    STATISTICS,
+    check_adapter_tensors,
+    decode_adapters,
+)
 from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
 from mmqadapter.taskfile.task import BLOB_PREFIX, plain, save_task
 
@@ -101,7 +106,7 @@ def _filled(content: PetlContent, trunk: Mapping[str, Any] | None) -> PetlClassi
     model = _build(content.settings, TRUNK if trunk is None else trunk)
     adapters = model.backbone.get_submodule('adapters')
     blobs = {CODES: content.codes, STATISTICS: content.statistics}
-    check_blobs(adapters, blobs)
+    check_adapter_tensors(adapters, blobs)
     with torch.no_grad():
         decode_adapters(adapters, blobs, trainable=False)
     model.head.load_state_dict(content.head)

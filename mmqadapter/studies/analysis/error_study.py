@@ -26,7 +26,7 @@ from mmqadapter.studies.analysis.evaluation import (
     score_name,
     score_of,
 )
-from mmqadapter.studies.analysis.perturbation import Movable, Values
+from mmqadapter.studies.analysis.perturbation import Perturbation, Values
 from mmqadapter.studies.analysis.plots import draw_bit_scores, draw_errors
 from mmqadapter.studies.analysis.progress import shown
 from mmqadapter.studies.analysis.report import Row, Study, make_header, number
@@ -103,7 +103,7 @@ def _scores(evaluate: Evaluation, settings: Sequence[Setting]) -> Iterator[Metri
     """Metrics of the float weights, then of each setting; None where weights are too few."""
     floats = float_matrices(require_adapters(evaluate.model))
     weights = tuned_weights(evaluate.model)
-    moved = Movable({name: weights[name] for name in floats})
+    moved = Perturbation({name: weights[name] for name in floats})
     with moved.at(floats):
         yield evaluate()
     for setting in settings:

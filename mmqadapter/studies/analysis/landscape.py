@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmqadapter.studies.analysis.perturbation import Movable, Values
+from mmqadapter.studies.analysis.perturbation import Perturbation, Values
 
 Loss = Callable[[], float]
 
@@ -59,7 +59,7 @@ class Scan:
 
 
 def line(
-    loss: Loss, weights: Movable, direction: Values, places: Sequence[float]
+    loss: Loss, weights: Perturbation, direction: Values, places: Sequence[float]
 ) -> Iterator[float]:
     """Loss at each place along a direction; the weights are back after each."""
     for place in places:
@@ -69,7 +69,7 @@ def line(
 
 
 def plane(
-    loss: Loss, weights: Movable, first: Values, second: Values, places: Sequence[float]
+    loss: Loss, weights: Perturbation, first: Values, second: Values, places: Sequence[float]
 ) -> Iterator[float]:
     """Loss at each place along two directions, row by row: the second direction in a row."""
     for across in places:

@@ -12,7 +12,7 @@ from mmqadapter.studies.analysis.batches import Batch, fixed_batches
 from mmqadapter.studies.analysis.directions import filter_normalized
 from mmqadapter.studies.analysis.landscape import Scan, flatness, line, plane
 from mmqadapter.studies.analysis.loss import FixedLoss
-from mmqadapter.studies.analysis.perturbation import Movable
+from mmqadapter.studies.analysis.perturbation import Perturbation
 from mmqadapter.studies.analysis.plots import draw_lines, draw_planes
 from mmqadapter.studies.analysis.progress import shown
 from mmqadapter.studies.analysis.report import Row, Study, make_header, number
@@ -75,7 +75,7 @@ def _row(
     source: Source, batches: Sequence[Batch], scan: Scan, weights: str, device: str | None
 ) -> Row:
     model = build(source, device)
-    moved = Movable(tuned_weights(model, weights))
+    moved = Perturbation(tuned_weights(model, weights))
     loss = FixedLoss(model, batches, scan.seed)
     places = scan.places(scan.points)
     lines = []
@@ -93,7 +93,7 @@ def _row(
     return row
 
 
-def _surface(loss: FixedLoss, moved: Movable, scan: Scan, label: str) -> list[list[float]]:
+def _surface(loss: FixedLoss, moved: Perturbation, scan: Scan, label: str) -> list[list[float]]:
     places, side = scan.places(scan.plane_points), scan.plane_points
     first, second = (filter_normalized(moved.start, scan.seed, n) for n in range(2))
     values = plane(loss, moved, first, second, places)

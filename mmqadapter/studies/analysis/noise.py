@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from mmqadapter.studies.analysis.directions import gaussian
-from mmqadapter.studies.analysis.perturbation import Movable, Values
+from mmqadapter.studies.analysis.perturbation import Perturbation, Values
 
 
 def check_sigmas(sigmas: Sequence[float]) -> None:
@@ -31,7 +31,11 @@ def noise(weights: Values, *key: int) -> dict[str, Tensor]:
 
 
 def scores_under_noise(
-    score: Callable[[], float], weights: Movable, sigmas: Sequence[float], repeats: int, seed: int
+    score: Callable[[], float],
+    weights: Perturbation,
+    sigmas: Sequence[float],
+    repeats: int,
+    seed: int,
 ) -> Iterator[tuple[float, float]]:
     """Yield (sigma, score), each sigma ``repeats`` times.
 

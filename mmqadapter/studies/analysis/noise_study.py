@@ -9,7 +9,7 @@ from functools import partial
 from mmqadapter.studies.analysis.adapter_weights import DECODED, tuned_weights
 from mmqadapter.studies.analysis.evaluation import Evaluation, evaluation, score_name, score_of
 from mmqadapter.studies.analysis.noise import check_sigmas, scores_under_noise
-from mmqadapter.studies.analysis.perturbation import Movable
+from mmqadapter.studies.analysis.perturbation import Perturbation
 from mmqadapter.studies.analysis.plots import draw_noise
 from mmqadapter.studies.analysis.progress import shown
 from mmqadapter.studies.analysis.report import Row, Study, make_header, number
@@ -68,7 +68,7 @@ def _rows(
     score: str | None,
 ) -> list[Row]:
     with evaluation(source) as evaluate:
-        moved = Movable(tuned_weights(evaluate.model, weights))
+        moved = Perturbation(tuned_weights(evaluate.model, weights))
         plain = evaluate()
         metric = score_name(plain, score)
         noisy = [sigma for sigma in sigmas if sigma]

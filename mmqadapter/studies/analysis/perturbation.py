@@ -11,7 +11,7 @@ from torch import Tensor
 Values = Mapping[str, Tensor]
 
 
-class Movable:
+class Perturbation:
     """Weights of a model that can be elsewhere for a while and come back bit for bit.
 
     Args:

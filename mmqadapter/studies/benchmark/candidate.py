@@ -19,7 +19,7 @@ OUT_OF_MEMORY = 'out of memory'
 
 
 @dataclass(frozen=True)
-class Turn:
+class Round:
     """One turn of a method on the device.
 
     Attributes:
@@ -58,24 +58,24 @@ class Candidate:
         self.max_batch: int | None = None
         self._training: Training | None = None
 
-    def take_turn(self, turn: Turn, start: Callable[[nn.Module], Training]) -> None:
+    def measure(self, round_: Round, start: Callable[[nn.Module], Training]) -> None:
         """Measure some steps; a method that ran out of memory takes no further turn.
 
         Args:
-            turn: How many steps.
+            round_: How many steps.
             start: Brings the model to the device.
         """
         if self.note is not None:
             return
         try:
             self._training = self._training or start(self.model)
-            self._measure(turn, self._training)
+            self._measure(round_, self._training)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self.note = OUT_OF_MEMORY
         # Out of the handler: the error no longer holds the tensors of the step that failed.
-        if turn.leaves or self.note is not None:
+        if round_.leaves or self.note is not None:
             self.leave()
 
     def leave(self) -> None:
@@ -84,18 +84,18 @@ class Candidate:
         self._training = None
         self.model.zero_grad(set_to_none=True)
         for _, quantizer, _ in quantized_weights(self.model):
-            quantizer.given.clear()  # which no module's `to` sees
+            quantizer.cached.clear()  # which no module's `to` sees
         self.model.to('cpu')
         for device in devices:
             restore(device)
 
-    def _measure(self, turn: Turn, training: Training) -> None:
+    def _measure(self, round_: Round, training: Training) -> None:
         if self.saved_bytes is None:
             self.saved_bytes = training.saved_bytes()
-        for _ in range(turn.warm_up):
+        for _ in range(round_.warm_up):
             training.step()
         reset_peak(training.device)
-        self.seconds += [training.step() for _ in range(turn.steps)]
+        self.seconds += [training.step() for _ in range(round_.steps)]
         self._note_peaks(training.device)
 
     def _note_peaks(self, device: torch.device) -> None:

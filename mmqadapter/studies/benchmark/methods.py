@@ -10,7 +10,7 @@ from mmqadapter.adapters import is_float
 
 BITS = (1, 2, 4, 8, 32)
 RECOMPUTED = 'full+checkpointing'
-Change = Callable[[dict], dict]
+PendingUpdate = Callable[[dict], dict]
 
 TRAINED: dict[str, str | tuple[str, ...]] = {
     'frozen': (),
@@ -51,7 +51,7 @@ class Method:
 
     name: str
     bits: int | None
-    change: Change
+    change: PendingUpdate
 
 
 def parse_methods(text: str) -> list[Method]:
@@ -88,13 +88,13 @@ def _bits(name: str, suffix: str) -> int:
     return int(suffix)
 
 
-def _without_adapters(kind: str) -> Change:
+def _without_adapters(kind: str) -> PendingUpdate:
     if kind in TRAINED:
         return _wrapping('FrozenBackbone', train=TRAINED[kind])
     return lambda net: {**net, 'with_cp': True} if kind == RECOMPUTED else net
 
 
-def _with_adapters(kind: str, bits: int) -> Change:
+def _with_adapters(kind: str, bits: int) -> PendingUpdate:
     quantizer = dict(type='GaussianQuantizer', bits=bits)
     quantized: dict[str, Any] = {} if is_float(quantizer) else {'quantizer': quantizer}
     if kind in HIGHWAYS:
@@ -102,5 +102,5 @@ def _with_adapters(kind: str, bits: int) -> Change:
     return _wrapping('AdaptedBackbone', adapter=IN_PATH[kind], **quantized)
 
 
-def _wrapping(wrapper: str, **options: Any) -> Change:
+def _wrapping(wrapper: str, **options: Any) -> PendingUpdate:
     return lambda net: {'type': f'mmqadapter.{wrapper}', 'backbone': net, **options}

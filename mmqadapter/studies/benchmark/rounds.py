@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import torch
 
-from mmqadapter.studies.benchmark.candidate import Turn
+from mmqadapter.studies.benchmark.candidate import Round
 
-GPU_TURNS = 2
+GPU_ROUNDS = 2
 T = TypeVar('T')
 
 
-def plan_turns(device: torch.device, steps: int, warm_up: int) -> list[Turn]:
+def schedule_rounds(device: torch.device, steps: int, warm_up: int) -> list[Round]:
     """Turns that each method takes.
 
     On a CPU all methods stay in memory and a turn is one step, as close together as they can be:
@@ -31,10 +31,10 @@ def plan_turns(device: torch.device, steps: int, warm_up: int) -> list[Turn]:
         warm_up: Steps before the first one of a turn that follows an empty device.
     """
     if device.type == 'cpu':
-        return [Turn(warm_up, 1, False), *[Turn(0, 1, False)] * (steps - 1)]
-    turns = min(GPU_TURNS, steps)
-    shares = [steps // turns + (number < steps % turns) for number in range(turns)]
-    return [Turn(warm_up, share, True) for share in shares]
+        return [Round(warm_up, 1, False), *[Round(0, 1, False)] * (steps - 1)]
+    rounds = min(GPU_ROUNDS, steps)
+    shares = [steps // rounds + (number < steps % rounds) for number in range(rounds)]
+    return [Round(warm_up, share, True) for share in shares]
 
 
 def in_order(candidates: Sequence[T], number: int) -> list[T]:

@@ -15,7 +15,7 @@ from mmqadapter.studies.benchmark.max_batch import find_max_batch
 from mmqadapter.studies.benchmark.memory import require_memory
 from mmqadapter.studies.benchmark.methods import Method
 from mmqadapter.studies.benchmark.model import ModelBuilder, plain_config
-from mmqadapter.studies.benchmark.rounds import in_order, plan_turns
+from mmqadapter.studies.benchmark.rounds import in_order, schedule_rounds
 from mmqadapter.studies.benchmark.rows import make_rows
 from mmqadapter.studies.benchmark.sizes import count_sizes
 from mmqadapter.studies.benchmark.training import Training
@@ -31,7 +31,7 @@ def run_benchmark(
     """Measure each method on the model of a config.
 
     The machine's memory has to hold the models of all methods: on a GPU they wait there for their
-    turn (see :func:`.rounds.plan_turns`). All are built before the first one is
+    turn (see :func:`.rounds.schedule_rounds`). All are built before the first one is
     measured, so that a method that does not fit the backbone is told at once. A method that runs
     out of memory is a row with a ``note`` that says so.
 
@@ -65,10 +65,10 @@ def run_benchmark(
         return report
 
     tell()
-    turns = plan_turns(settings.device, settings.steps, settings.warm_up)
-    for number, turn in enumerate(turns):
+    rounds = schedule_rounds(settings.device, settings.steps, settings.warm_up)
+    for number, round_ in enumerate(rounds):
         for candidate in in_order(candidates, number):
-            candidate.take_turn(turn, partial(start, batches=batches))
+            candidate.measure(round_, partial(start, batches=batches))
             tell()
     if settings.memory_limit is not None:
         for candidate in candidates:

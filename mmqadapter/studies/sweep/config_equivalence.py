@@ -24,7 +24,7 @@ WATCHING_HOOKS = {
 }
 
 
-def same_training(one: str, other: str) -> bool:
+def equivalent_training(one: str, other: str) -> bool:
     """Whether two configs, as texts of plain values, lead to the same weights and scores.
 
     Texts that are more than plain values have to be equal.

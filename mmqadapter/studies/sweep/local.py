@@ -8,10 +8,10 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from mmqadapter.studies.sweep.outcome import Outcome
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import Training
 
-TrainOne = Callable[[Training, Share], Outcome]
+TrainOne = Callable[[Training, ResourceSlot], Outcome]
 
 
 class Observer(Protocol):
@@ -33,9 +33,9 @@ class LocalQueue:
         observer: Is told of each.
     """
 
-    def __init__(self, train: TrainOne, shares: Sequence[Share], observer: Observer) -> None:
+    def __init__(self, train: TrainOne, shares: Sequence[ResourceSlot], observer: Observer) -> None:
         self._train, self._jobs, self._observer = train, len(shares), observer
-        self._free = SimpleQueue[Share]()
+        self._free = SimpleQueue[ResourceSlot]()
         for share in shares:
             self._free.put(share)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmqadapter.studies.sweep.local import Observer, TrainOne
 from mmqadapter.studies.sweep.outcome import Outcome
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import Training
 
 
@@ -38,7 +38,7 @@ class RayQueue:
         remote = self._ray.remote(**options)
         self._call, self._train = remote(_call), self._ray.put(train)
         # Ray itself says which GPUs a worker sees.
-        self._share, self._observer = Share(cpus), observer
+        self._share, self._observer = ResourceSlot(cpus), observer
 
     def __call__(self, title: str, trainings: Sequence[Training]) -> list[Outcome]:
         """Outcomes in the order of ``trainings``; an interruption stops those under way."""
@@ -55,7 +55,7 @@ class RayQueue:
         return self._ray.get(tasks)
 
 
-def _call(train: TrainOne, training: Training, share: Share) -> Outcome:
+def _call(train: TrainOne, training: Training, share: ResourceSlot) -> Outcome:
     return train(training, share)
 
 

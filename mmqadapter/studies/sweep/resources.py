@@ -11,7 +11,7 @@ VISIBLE = 'CUDA_VISIBLE_DEVICES'
 
 
 @dataclass(frozen=True)
-class Share:
+class ResourceSlot:
     """A part of a machine.
 
     Attributes:
@@ -29,7 +29,7 @@ class Share:
         return threads if self.gpus is None else {**threads, VISIBLE: self.gpus}
 
 
-def machine_shares(jobs: int, processes: int = 1) -> list[Share]:
+def machine_slots(jobs: int, processes: int = 1) -> list[ResourceSlot]:
     """A share of this machine for each of ``jobs`` trainings at a time.
 
     Each has a GPU for each of its processes; where there are not so many, some share theirs.
@@ -38,8 +38,8 @@ def machine_shares(jobs: int, processes: int = 1) -> list[Share]:
     gpus = _visible_gpus()
     groups = [gpus[at : at + processes] for at in range(0, len(gpus) - processes + 1, processes)]
     if not groups:
-        return [Share(threads)] * jobs
-    return [Share(threads, ','.join(groups[job % len(groups)])) for job in range(jobs)]
+        return [ResourceSlot(threads)] * jobs
+    return [ResourceSlot(threads, ','.join(groups[job % len(groups)])) for job in range(jobs)]
 
 
 def _visible_gpus() -> list[str]:

@@ -16,7 +16,12 @@ from mmqadapter.inference import load_model, predict
 from mmqadapter.studies.report.page import Samples
 from mmqadapter.studies.sweep.plan import Sweep
 from mmqadapter.studies.sweep.schedule import Results
-from mmqadapter.studies.sweep.validation_samples import Content, Scene, predicted, validation_scenes
+from mmqadapter.studies.sweep.validation_samples import (
+    Annotation,
+    Sample,
+    predicted,
+    validation_samples,
+)
 
 WIDTH = 360  # pixels of a picture, two for each of the page
 IGNORED = 255
@@ -48,16 +53,18 @@ def _samples(sweep: Sweep, names: Sequence[str], results: Results) -> Samples | 
     folders = {name: folder for name in names if (folder := _folder(name, results)) is not None}
     if not sweep.samples or not folders:
         return None
-    scenes = validation_scenes(sweep.config, sweep.samples)
-    seen = {name: _seen(folder, scenes) for name, folder in folders.items()}
+    samples = validation_samples(sweep.config, sweep.samples)
+    seen = {name: _seen(folder, samples) for name, folder in folders.items()}
     meta = next((meta for meta, _ in seen.values() if meta), None)
     if meta is None:
         return None
-    columns: dict[str, Sequence[Content | None]] = {'truth': [scene.truth for scene in scenes]}
+    columns: dict[str, Sequence[Annotation | None]] = {
+        'truth': [sample.truth for sample in samples]
+    }
     columns.update({name: contents for name, (_, contents) in seen.items()})
     rows = [
-        (scene.path.name, list(_pictures(scene, number, columns, meta['palette'], sweep.photos)))
-        for number, scene in enumerate(scenes)
+        (sample.path.name, list(_pictures(sample, number, columns, meta['palette'], sweep.photos)))
+        for number, sample in enumerate(samples)
     ]
     colours = ['#{:02x}{:02x}{:02x}'.format(*colour) for colour in meta['palette']]
     classes = list(zip(meta['classes'], colours, strict=True))
@@ -78,34 +85,34 @@ def _weights(work: Path) -> Path:
     return task if task.is_file() else Path((work / 'last_checkpoint').read_text().strip())
 
 
-def _seen(folder: Path, scenes: Sequence[Scene]) -> tuple[Meta, Sequence[Content | None]]:
+def _seen(folder: Path, samples: Sequence[Sample]) -> tuple[Meta, Sequence[Annotation | None]]:
     """Classes of a trained model, and what it sees; nothing, and a line in the log, if it fails."""
     try:
         model: Any = load_model(folder / 'config.py', _weights(folder / 'work_dir'))
-        found = predict(model, None, [scene.path for scene in scenes])
+        found = predict(model, None, [sample.path for sample in samples])
     except Exception as error:  # whatever it is, it must not cost the report
         print_log(f'{folder.name}: no predictions are shown: {error!r}', logger='current')
-        return {}, [None] * len(scenes)
+        return {}, [None] * len(samples)
     return model.dataset_meta, [predicted(one) for one in found]
 
 
 def _pictures(
-    scene: Scene,
+    sample: Sample,
     number: int,
-    columns: Mapping[str, Sequence[Content | None]],
+    columns: Mapping[str, Sequence[Annotation | None]],
     palette: Palette,
     photos: bool,
 ) -> Iterator[bytes | None]:
-    ground = scene.pixels if photos else np.full_like(scene.pixels, BLANK)
+    ground = sample.pixels if photos else np.full_like(sample.pixels, BLANK)
     if photos:
-        yield _webp(scene.pixels)
+        yield _webp(sample.pixels)
     for contents in columns.values():
         content = contents[number]
         yield None if content is None else _webp(draw_content(ground, content, palette, photos))
 
 
 def draw_content(
-    ground: np.ndarray, content: Content, palette: Palette, photos: bool
+    ground: np.ndarray, content: Annotation, palette: Palette, photos: bool
 ) -> np.ndarray:
     """Picture of labels as colours, of instances as outlines.
 

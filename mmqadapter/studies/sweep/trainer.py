@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmqadapter.studies.sweep.config_equivalence import same_training
+from mmqadapter.studies.sweep.config_equivalence import equivalent_training
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.outcome import Outcome, collect, is_finished
 from mmqadapter.studies.sweep.plan import Sweep
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import SEED, TIME, Training, training_config
 from mmqadapter.utils.atomic import atomic_write
 
@@ -41,7 +41,7 @@ class Trainer:
     def __init__(self, sweep: Sweep, folder: Path, script: Sequence[str]) -> None:
         self._sweep, self._folder, self._script = sweep, folder, script
 
-    def __call__(self, training: Training, share: Share) -> Outcome:
+    def __call__(self, training: Training, share: ResourceSlot) -> Outcome:
         """Outcome of a training on a share of the machine; one that fails raises nothing."""
         folder = (self._folder / training.name).resolve()
         log = folder / 'console.log'
@@ -51,7 +51,7 @@ class Trainer:
             reason = str(error) if isinstance(error, ValueError) else repr(error)
             return Outcome(training, None, reason, log)
 
-    def _result(self, training: Training, folder: Path, share: Share) -> dict[str, Any]:
+    def _result(self, training: Training, folder: Path, share: ResourceSlot) -> dict[str, Any]:
         config = training_config(self._sweep, training).pretty_text
         with _alone_in(folder) as lock:
             path = folder / 'result.json'
@@ -69,7 +69,7 @@ class Trainer:
         _tidy(training, folder / 'work_dir')
         return result
 
-    def _train(self, training: Training, folder: Path, share: Share, lock: int) -> None:
+    def _train(self, training: Training, folder: Path, share: ResourceSlot, lock: int) -> None:
         work = folder / 'work_dir'
         left = training.length.count - _done(work)
         goes_on = 0 < left < training.length.count and left >= _needed(training.length)
@@ -110,7 +110,7 @@ def _same(training: Training, folder: Path, config: str) -> bool:
     before = path.read_text(encoding='utf-8') if path.is_file() else None
     if before is None or training.purpose == TIME:
         return before == config
-    return same_training(before, config)
+    return equivalent_training(before, config)
 
 
 def _require_same(same: bool, folder: Path) -> None:

@@ -17,7 +17,7 @@ from mmqadapter.inference import Prediction
 
 
 @dataclass(frozen=True)
-class Thing:
+class Instance:
     """An instance.
 
     Attributes:
@@ -32,7 +32,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Content:
+class Annotation:
     """What an image shows, in truth or as a method sees it.
 
     Attributes:
@@ -41,11 +41,11 @@ class Content:
     """
 
     labels: np.ndarray | None
-    things: Sequence[Thing] = ()
+    things: Sequence[Instance] = ()
 
 
 @dataclass(frozen=True)
-class Scene:
+class Sample:
     """A validation image.
 
     Attributes:
@@ -56,10 +56,10 @@ class Scene:
 
     path: Path
     pixels: np.ndarray
-    truth: Content | None
+    truth: Annotation | None
 
 
-def validation_scenes(cfg: Config, count: int) -> list[Scene]:
+def validation_samples(cfg: Config, count: int) -> list[Sample]:
     """Images of a config's validation set, evenly spread over it, with their truth.
 
     Args:
@@ -71,12 +71,12 @@ def validation_scenes(cfg: Config, count: int) -> list[Scene]:
     steps = [step for step in leaf['pipeline'] if _loads(step['type'])]
     dataset = DATASETS.build({**leaf, 'pipeline': steps, 'test_mode': True})
     places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-    return [_scene(dataset[int(place)]) for place in places]
+    return [_sample(dataset[int(place)]) for place in places]
 
 
-def predicted(prediction: Prediction) -> Content:
+def predicted(prediction: Prediction) -> Annotation:
     """What a method sees in an image."""
-    return Content(prediction.labels, [_thing(one) for one in prediction.instances or ()])
+    return Annotation(prediction.labels, [_instance(one) for one in prediction.instances or ()])
 
 
 def _loads(kind: str | type) -> bool:
@@ -84,26 +84,26 @@ def _loads(kind: str | type) -> bool:
     return name.rpartition('.')[2].startswith('Load')
 
 
-def _scene(loaded: dict[str, Any]) -> Scene:
+def _sample(loaded: dict[str, Any]) -> Sample:
     # mmcv reads BGR, and floats where a pipeline asks for them.
     pixels = np.ascontiguousarray(loaded['img'][..., ::-1]).astype(np.uint8)
-    return Scene(Path(loaded['img_path']), pixels, _truth(loaded))
+    return Sample(Path(loaded['img_path']), pixels, _truth(loaded))
 
 
-def _truth(loaded: dict[str, Any]) -> Content | None:
+def _truth(loaded: dict[str, Any]) -> Annotation | None:
     if 'gt_seg_map' in loaded:
-        return Content(loaded['gt_seg_map'])
+        return Annotation(loaded['gt_seg_map'])
     if 'gt_bboxes' not in loaded:
         return None
     boxes = loaded['gt_bboxes'].tensor.tolist()
     masks = loaded['gt_masks'].to_ndarray() if 'gt_masks' in loaded else [None] * len(boxes)
     labels = loaded['gt_bboxes_labels'].tolist()
     every = zip(labels, boxes, masks, strict=True)
-    return Content(None, [Thing(label, tuple(box), mask) for label, box, mask in every])
+    return Annotation(None, [Instance(label, tuple(box), mask) for label, box, mask in every])
 
 
-def _thing(instance: dict[str, Any]) -> Thing:
+def _instance(instance: dict[str, Any]) -> Instance:
     x, y, width, height = instance['bbox']
     runs = instance.get('segmentation')
     mask = None if runs is None else run_lengths.decode(runs)
-    return Thing(instance['category_id'] - 1, (x, y, x + width, y + height), mask)
+    return Instance(instance['category_id'] - 1, (x, y, x + width, y + height), mask)

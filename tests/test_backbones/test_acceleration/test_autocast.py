@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from mmqadapter.backbones.acceleration import Autocast
+from mmqadapter.backbones.acceleration import AutocastState
 
 ONE = torch.ones(1, 1)
 
 
 def test_as_it_was_outside() -> None:
-    plain = Autocast.now('cpu')
+    plain = AutocastState.capture('cpu')
     with torch.autocast('cpu', torch.float16):
-        outside = Autocast.now('cpu')
+        outside = AutocastState.capture('cpu')
         with torch.autocast('cpu', torch.bfloat16):
-            with plain.again():
+            with plain.restore():
                 assert (ONE @ ONE).dtype == torch.float32
-            with outside.again():
+            with outside.restore():
                 assert (ONE @ ONE).dtype == torch.float16
             assert (ONE @ ONE).dtype == torch.bfloat16
     assert (plain.enabled, outside.enabled) == (False, True)
 
 
 def test_device_without_autocast() -> None:
-    with Autocast.now('meta').again():
+    with AutocastState.capture('meta').restore():
         assert (ONE.to('meta') @ ONE.to('meta')).dtype == torch.float32

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.backbones.acceleration import piecewise, run_in_pieces
+from mmqadapter.backbones.acceleration import piecewise, run_chunked
 from mmqadapter.backbones.acceleration.window_layout import WindowLayout, Windows
 
 
@@ -28,7 +28,7 @@ def mlp(monkeypatch: pytest.MonkeyPatch) -> Counted:
     """A frozen MLP in pieces of 8 tokens."""
     monkeypatch.setattr(piecewise, 'PIECE', 8)
     built = Counted(nn.Linear(6, 24), nn.GELU(), nn.Linear(24, 5)).requires_grad_(False)
-    run_in_pieces([built])
+    run_chunked([built])
     return built
 
 
@@ -83,17 +83,17 @@ def test_pieces_of_windows_are_the_windows(
     grid: tuple[int, int], shift: tuple[int, int], pad_first: bool, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(
-        'mmqadapter.backbones.acceleration.window_layout.PIECE', 24
+        'mmqadapter.backbones.acceleration.window_layout.CHUNK', 24
     )  # two windows a piece
     layout = WindowLayout(Windows(grid, (4, 3), shift, pad_first), 2, torch.device('cpu'))
     x = torch.randn(2, grid[0] * grid[1], 5)
     rows, joined = x.flatten(0, 1), torch.full((2 * grid[0] * grid[1], 5), torch.nan)
     windows, masks = [], []
-    for piece in layout.pieces:
-        split = piece.split(piece.take(rows))
+    for chunk in layout.chunks:
+        split = chunk.split(chunk.take(rows))
         windows.append(split)
-        masks += [piece.mask] * len(split)
-        joined[piece.rows] = piece.join(split)
+        masks += [chunk.mask] * len(split)
+        joined[chunk.rows] = chunk.join(split)
     expected = layout.split(layout.rows(x))
     assert torch.equal(torch.cat(windows), expected) and max(map(len, windows)) <= 2
     assert torch.equal(joined.view_as(x), x)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.backbones.acceleration import PackedLinear, pack_weights, packed_linear
+from mmqadapter.backbones.acceleration import PrepackedLinear, packed_linear, prepack_weights
 
 if not packed_linear.packs():
     pytest.skip('this PyTorch comes without oneDNN', allow_module_level=True)
@@ -25,7 +25,7 @@ def frozen(**kwargs: bool) -> nn.Linear:
 
 def packed(layer: nn.Linear) -> nn.Linear:
     copy = deepcopy(layer)
-    pack_weights(copy)
+    prepack_weights(copy)
     return copy
 
 
@@ -131,13 +131,13 @@ def test_what_is_packed_is_neither_saved_nor_counted() -> None:
     net = packed(frozen())
     net(torch.randn(5, 48))
     assert net.state_dict().keys() == {'weight', 'bias'}
-    assert 'MKLDNN' not in str(pickle.dumps(net._kept))
+    assert 'MKLDNN' not in str(pickle.dumps(net._cache))
 
 
 def test_a_layer_that_trains_is_left_alone() -> None:
     layer = frozen()
     layer.bias.requires_grad_(True)
-    assert not isinstance(packed(layer), PackedLinear)
+    assert not isinstance(packed(layer), PrepackedLinear)
 
 
 def test_a_layer_that_comes_to_train_has_its_gradients(counted: list[int]) -> None:

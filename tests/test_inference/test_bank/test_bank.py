@@ -48,18 +48,18 @@ class TestSwitching:
             assert torch.equal(outputs(bank.model), expected[path.stem])
 
     def test_tensors_are_exchanged_and_the_trunk_is_shared(self, bank: TaskBank) -> None:
-        def places() -> tuple[dict[str, int], dict[str, int]]:
+        def slots() -> tuple[dict[str, int], dict[str, int]]:
             trunk = tuned_backbone(bank.model).trunk.state_dict()
             state = {n: t for n, t in bank.model.state_dict().items() if 'trunk' not in n}
             return tuple({n: t.data_ptr() for n, t in s.items()} for s in (trunk, state))
 
-        trunk, first = places()
+        trunk, first = slots()
         bank.use('rust')
-        assert places()[0] == trunk
-        second = places()[1]
+        assert slots()[0] == trunk
+        second = slots()[1]
         assert first.keys() == second.keys() and not set(first.values()) & set(second.values())
         bank.use('cracks')
-        assert places() == (trunk, first)
+        assert slots() == (trunk, first)
 
     def test_tied_weights_stay_tied(self, bank: TaskBank) -> None:
         bank.use('rust')

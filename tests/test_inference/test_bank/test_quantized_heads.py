@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmqadapter import load_task, save_task
 from mmqadapter.inference.bank import TaskBank
-from mmqadapter.quant import attached
+from mmqadapter.quant import parametrized_weights
 from mmqadapter.taskfile.head_bits import layer_bits, train_quantized
 
 KINDS = ('float', 'after', 'trained')
@@ -62,7 +62,7 @@ def test_each_predicts_as_a_fresh_model(
     before = out(model)
     bank = filled(model, tasks)
     torch.testing.assert_close(out(model), before)
-    assert not list(attached(model))
+    assert not list(parametrized_weights(model))
     for kind in (*KINDS, *KINDS[::-1], 'trained'):
         bank.use(kind)
         assert torch.equal(out(model), expected[kind])

@@ -13,7 +13,7 @@ from tasks import ADAPTED, HIGHWAY, ONE_BIT, Build, Factory, images, outputs
 from torch import nn
 
 from mmqadapter import save_task
-from mmqadapter.inference.bank import TaskBank, TasksTogether, runs_once
+from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
 from mmqadapter.utils.accounting import tuned_backbone
 
 JOINED = dict(
@@ -42,7 +42,7 @@ def test_predictions_are_those_of_a_switched_model(
 ) -> None:
     paths = make(wrapper, tiny_backbone())
     bank = bank_of(build, paths, wrapper, tiny_backbone())
-    together = TasksTogether(bank)
+    together = MultiTaskModel(bank)
     assert together.names == ('cracks', 'rust')
     found = together.forward(images())
     for name in together.names:
@@ -53,7 +53,7 @@ def test_predictions_are_those_of_a_switched_model(
 
 def test_the_trunk_runs_once(build: Build, make: Callable) -> None:
     bank = bank_of(build, make(HIGHWAY), HIGHWAY)
-    together = TasksTogether(bank)
+    together = MultiTaskModel(bank)
     runs = runs_of(together._models[0].get_submodule('backbone')._shared._backbone.trunk)
     together.forward(images())
     together.forward(images())
@@ -73,7 +73,7 @@ def test_the_bank_goes_on_alone(build: Build, make: Callable) -> None:
     bank = bank_of(build, make(HIGHWAY), HIGHWAY)
     bank.use('rust')
     before = outputs(bank.model)
-    together = TasksTogether(bank, ['cracks'])
+    together = MultiTaskModel(bank, ['cracks'])
     first = together.forward(images())
     bank.remove('cracks')
     assert torch.equal(outputs(bank.model), before)
@@ -81,7 +81,7 @@ def test_the_bank_goes_on_alone(build: Build, make: Callable) -> None:
 
 
 def test_no_maps_wait_after_a_failure(build: Build, make: Callable) -> None:
-    together = TasksTogether(bank_of(build, make(HIGHWAY), HIGHWAY))
+    together = MultiTaskModel(bank_of(build, make(HIGHWAY), HIGHWAY))
     expected = together.forward(images())
     with pytest.raises(TypeError):
         together.forward(images(), nonsense=1)
@@ -103,14 +103,14 @@ def test_a_trunk_that_depends_on_the_task_is_refused(
     bank = bank_of(build, make(wrapper), wrapper)
     assert not runs_once(bank.model) and runs_once(build(HIGHWAY))
     with pytest.raises(ValueError, match=text):
-        TasksTogether(bank)
+        MultiTaskModel(bank)
 
 
 def test_names_are_checked(build: Build, make: Callable) -> None:
     with pytest.raises(ValueError, match='the bank has no tasks; register some first'):
-        TasksTogether(TaskBank(build(HIGHWAY)))
+        MultiTaskModel(TaskBank(build(HIGHWAY)))
     with pytest.raises(ValueError, match="has no task 'moss'; registered: 'cracks', 'rust'"):
-        TasksTogether(bank_of(build, make(HIGHWAY), HIGHWAY), ['moss'])
+        MultiTaskModel(bank_of(build, make(HIGHWAY), HIGHWAY), ['moss'])
 
 
 @torch.no_grad()
@@ -125,7 +125,7 @@ def test_a_bare_backbone(tiny_timm_vit: Factory, tmp_path: Path) -> None:
         save_task(highway, tmp_path / f'{name}.task.safetensors')
     for name in ('cracks', 'rust'):
         bank.register(name, tmp_path / f'{name}.task.safetensors')
-    found = TasksTogether(bank).forward(images())
+    found = MultiTaskModel(bank).forward(images())
     for name in ('cracks', 'rust'):
         bank.use(name)
         assert all(map(torch.equal, found[name], bank.model(images())))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mmqadapter.interop.onnx.metadata import graph_facts, task_name
+from mmqadapter.interop.onnx.metadata import graph_metadata, task_name
 
 
 def segmentor(*outputs: int) -> Any:
@@ -25,15 +25,15 @@ def segmentor(*outputs: int) -> Any:
 
 @pytest.mark.parametrize(('outputs', 'single'), [((2,), False), ((1,), True), ((2, 1), True)])
 def test_a_single_logit_comes_with_its_threshold(outputs: tuple[int, ...], single: bool) -> None:
-    facts = graph_facts(segmentor(*outputs), {}, 'cracks')
+    facts = graph_metadata(segmentor(*outputs), {}, 'cracks')
     assert facts.get('threshold') == ('0.3' if single else None)
     assert json.loads(facts['classes']) == ['no', 'yes'] and facts['task'] == 'cracks'
 
 
 def test_pixels_become_input_as_the_config_has_it() -> None:
-    facts = graph_facts(segmentor(2), dict(mean=[1.5], std=[2], bgr_to_rgb=True), 'cracks')
+    facts = graph_metadata(segmentor(2), dict(mean=[1.5], std=[2], bgr_to_rgb=True), 'cracks')
     assert (facts['channels'], facts['mean'], facts['std']) == ('RGB', '[1.5]', '[2]')
-    facts = graph_facts(segmentor(2), {}, 'cracks')
+    facts = graph_metadata(segmentor(2), {}, 'cracks')
     assert (facts['channels'], facts['mean']) == ('BGR', '[0.0, 0.0, 0.0]')
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmqadapter.interop.peft import PeftLora, PeftSettings, Product, read_peft, write_peft
 
-Change = Callable[[dict[str, Any]], Any]
+PendingUpdate = Callable[[dict[str, Any]], Any]
 A, B = (f'base_model.model.blocks.0.attn.qkv.lora_{letter}.weight' for letter in 'AB')
 
 
@@ -67,7 +67,7 @@ def test_halves_are_read_exactly(tmp_path: Path, dtype: torch.dtype) -> None:
         (lambda t: t.update({'base_model.model.head.weight': torch.ones(1)}), 'head.weight'),
     ],
 )
-def test_other_tensors_are_refused(tmp_path: Path, change: Change, text: str) -> None:
+def test_other_tensors_are_refused(tmp_path: Path, change: PendingUpdate, text: str) -> None:
     write_peft(lora(), tmp_path)
     tensors = {A: torch.randn(2, 4), B: torch.randn(12, 2)}
     change(tensors)

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmqadapter.studies.analysis.directions import filter_normalized
 from mmqadapter.studies.analysis.landscape import Scan, flatness, line, plane
-from mmqadapter.studies.analysis.perturbation import Movable
+from mmqadapter.studies.analysis.perturbation import Perturbation
 
 
 class Bowl(nn.Module):
@@ -26,7 +26,7 @@ class Bowl(nn.Module):
 
 def test_the_landscape_of_a_bowl_is_the_known_one() -> None:
     bowl, scan = Bowl(), Scan(radius=2.0, points=9)
-    moved = Movable({'weight': bowl.weight})
+    moved = Perturbation({'weight': bowl.weight})
     places = scan.places(9)
     size = float(bowl.minimum.square().sum())  # which a filter-normalised direction has too
     lines = []
@@ -44,7 +44,7 @@ def test_the_landscape_of_a_bowl_is_the_known_one() -> None:
 
 def test_a_plane_has_the_lines_through_its_middle() -> None:
     bowl, places = Bowl(), Scan(radius=1.0).places(5)
-    moved = Movable({'weight': bowl.weight})
+    moved = Perturbation({'weight': bowl.weight})
     first, second = (filter_normalized(moved.start, key) for key in (1, 2))
     surface = torch.tensor(list(plane(bowl, moved, first, second, places))).view(5, 5)
     assert surface[:, 2].tolist() == pytest.approx(list(line(bowl, moved, first, places)))

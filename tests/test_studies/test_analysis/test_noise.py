@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmqadapter.studies.analysis.noise import check_sigmas, noise, scores_under_noise
-from mmqadapter.studies.analysis.perturbation import Movable
+from mmqadapter.studies.analysis.perturbation import Perturbation
 
 GENERATOR = torch.Generator().manual_seed(0)
 WEIGHTS = {
@@ -23,7 +23,7 @@ def test_noise_has_the_deviation_of_each_matrix() -> None:
 
 def test_scores_without_noise_are_the_plain_one_and_weights_come_back() -> None:
     weight = nn.Parameter(torch.randn(8, 8))
-    before, moved = weight.detach().clone(), Movable({'weight': weight})
+    before, moved = weight.detach().clone(), Perturbation({'weight': weight})
     score = lambda: float(weight.detach().abs().sum())  # noqa: E731
     plain = score()
     found = list(scores_under_noise(score, moved, [0.0, 0.5, 1.0], 2, seed=0))
@@ -37,7 +37,7 @@ def test_a_repeat_keeps_its_direction_from_size_to_size() -> None:
     weight = nn.Parameter(torch.randn(8, 8))
     start, places = weight.detach().clone(), []
     look = lambda: places.append(weight.detach() - start) or 0.0  # noqa: E731
-    list(scores_under_noise(look, Movable({'weight': weight}), [0.5, 1.0], 1, seed=4))
+    list(scores_under_noise(look, Perturbation({'weight': weight}), [0.5, 1.0], 1, seed=4))
     torch.testing.assert_close(places[1], 2 * places[0])
 
 

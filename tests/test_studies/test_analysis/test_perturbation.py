@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmqadapter.studies.analysis.perturbation import Movable
+from mmqadapter.studies.analysis.perturbation import Perturbation
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def layer() -> nn.Linear:
 
 def test_weights_are_elsewhere_and_come_back_bit_for_bit(layer: nn.Linear) -> None:
     before = layer.weight.detach().clone()
-    movable = Movable({'weight': layer.weight})
+    movable = Perturbation({'weight': layer.weight})
     step = torch.randn(3, 5) * 1e-3
     with movable.along((2.0, {'weight': step}), (-1.0, {'weight': torch.ones(3, 5)})):
         torch.testing.assert_close(layer.weight.detach(), before + 2 * step - 1)
@@ -24,14 +24,14 @@ def test_weights_are_elsewhere_and_come_back_bit_for_bit(layer: nn.Linear) -> No
 
 def test_no_step_leaves_every_bit(layer: nn.Linear) -> None:
     before = layer.weight.detach().clone()
-    movable = Movable({'weight': layer.weight})
+    movable = Perturbation({'weight': layer.weight})
     with movable.along((0.0, {'weight': torch.randn(3, 5)})):
         assert torch.equal(layer.weight, before)
 
 
 def test_an_error_on_the_way_brings_them_back(layer: nn.Linear) -> None:
     before, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    movable = Movable({'weight': layer.weight, 'bias': layer.bias})
+    movable = Perturbation({'weight': layer.weight, 'bias': layer.bias})
     with pytest.raises(RuntimeError, match='evaluation'):
         with movable.at({'weight': torch.full((3, 5), torch.nan)}):
             assert layer.weight.isnan().all() and torch.equal(layer.bias, bias)
@@ -40,7 +40,7 @@ def test_an_error_on_the_way_brings_them_back(layer: nn.Linear) -> None:
 
 
 def test_gradients_do_not_see_the_move(layer: nn.Linear) -> None:
-    with Movable({'weight': layer.weight}).at({'weight': torch.zeros(3, 5)}):
+    with Perturbation({'weight': layer.weight}).at({'weight': torch.zeros(3, 5)}):
         pass
     layer(torch.ones(1, 5)).sum().backward()
     assert layer.weight.is_leaf and layer.weight.grad is not None

@@ -91,16 +91,16 @@ def test_a_method_out_of_memory_is_a_row_that_says_so(tiny, monkeypatch) -> None
 def test_methods_that_leave_the_device_between_turns_are_measured_in_each(
     tiny, monkeypatch
 ) -> None:
-    turns = [candidate.Turn(warm_up=1, steps=2, leaves=True)] * 2
-    monkeypatch.setattr(benchmark, 'plan_turns', lambda *settings: turns)
+    rounds = [candidate.Round(warm_up=1, steps=2, leaves=True)] * 2
+    monkeypatch.setattr(benchmark, 'plan_turns', lambda *settings: rounds)
     order: list[tuple[str, int]] = []
-    take = candidate.Candidate.take_turn
+    take = candidate.Candidate.measure
 
     def noted(self, *args) -> None:
         take(self, *args)
         order.append((self.method.name, len(self.seconds)))
         assert self._training is None
-        given = [w.quantizer.given.get(w.latent) for w in quantized_weights(self.model)]
+        given = [w.quantizer.cached.get(w.latent) for w in quantized_weights(self.model)]
         assert not any(value is not None for value in given)
 
     monkeypatch.setattr(candidate.Candidate, 'take_turn', noted)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmqadapter.studies.sweep.outcome import Outcome
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import Training
 
 CONFIG = """
@@ -43,7 +43,7 @@ class FakeTrainer:
     def __init__(self, score: Callable[[Training], float | None]) -> None:
         self.score, self.trained = score, list[Training]()
 
-    def __call__(self, training: Training, share: Share) -> Outcome:
+    def __call__(self, training: Training, share: ResourceSlot) -> Outcome:
         self.trained.append(training)
         score = self.score(training)
         if score is None:

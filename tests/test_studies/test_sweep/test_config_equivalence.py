@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from mmqadapter.studies.sweep.config_equivalence import same_training
+from mmqadapter.studies.sweep.config_equivalence import equivalent_training
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.training import SEED, Training, training_config
 
-Change = Callable[[Config], Any]
-WATCHES: dict[str, Change] = {
+PendingUpdate = Callable[[Config], Any]
+WATCHES: dict[str, PendingUpdate] = {
     'costs logged': lambda c: c.custom_hooks.append(dict(type='mmqadapter.EfficiencyHook')),
     'costs logged first': lambda c: c.custom_hooks.insert(
         0, dict(type='mmqadapter.EfficiencyHook', interval=5)
@@ -32,7 +32,7 @@ WATCHES: dict[str, Change] = {
         log_level='ERROR', log_processor=dict(by_epoch=False, window_size=3)
     ),
 }
-DECIDES: dict[str, Change] = {
+DECIDES: dict[str, PendingUpdate] = {
     'averaging': lambda c: c.custom_hooks.append(dict(type='EMAHook')),
     'few bits': lambda c: c.custom_hooks.append(dict(type='mmqadapter.QuantizeTaskHook', bits=4)),
     'no exact resume': lambda c: c.custom_hooks.pop(0),
@@ -59,13 +59,13 @@ def config(make_sweep) -> Config:
     return training_config(make_sweep(), Training(SEED, 'adaptformer@1', 1, Length(20), 0.1, 0.01))
 
 
-def compare(config: Config, change: Change) -> tuple[bool, bool]:
+def compare(config: Config, change: PendingUpdate) -> tuple[bool, bool]:
     """Whether a config that something was added to is the same, from either side."""
     other = copy.deepcopy(config)
     change(other)
     one, two = config.pretty_text, other.pretty_text
     assert one != two
-    return same_training(one, two), same_training(two, one)
+    return equivalent_training(one, two), equivalent_training(two, one)
 
 
 @pytest.mark.parametrize('name', WATCHES)
@@ -79,6 +79,6 @@ def test_all_else_counts(config: Config, name: str) -> None:
 
 
 def test_what_is_no_plain_text_has_to_be_equal() -> None:
-    assert same_training('a = f()', 'a = f()')
-    assert not same_training('a = f()', 'a = g()')
-    assert not same_training('a = f()', 'a = 1')
+    assert equivalent_training('a = f()', 'a = f()')
+    assert not equivalent_training('a = f()', 'a = g()')
+    assert not equivalent_training('a = f()', 'a = 1')

@@ -14,7 +14,7 @@ from sweeps import Silent
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.outcome import Outcome
 from mmqadapter.studies.sweep.ray_queue import RayQueue
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import SEED, Training
 
 ray = pytest.importorskip('ray', reason='Ray is optional: pip install ray')
@@ -27,7 +27,7 @@ class Visitor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, training: Training, share: Share) -> Outcome:
+    def __call__(self, training: Training, share: ResourceSlot) -> Outcome:
         died = self.folder / 'died'
         if training.seed == 3 and not died.exists():
             died.touch()

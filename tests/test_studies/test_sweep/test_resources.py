@@ -12,7 +12,7 @@ from sweeps import Silent
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.local import LocalQueue
 from mmqadapter.studies.sweep.outcome import Outcome
-from mmqadapter.studies.sweep.resources import Share, machine_shares
+from mmqadapter.studies.sweep.resources import ResourceSlot, machine_slots
 from mmqadapter.studies.sweep.training import SEED, Training
 
 
@@ -45,26 +45,26 @@ def machine(monkeypatch):
 )
 def test_gpus_are_shared_out(machine, gpus, visible, jobs, processes, shares) -> None:
     machine(gpus, visible)
-    assert machine_shares(jobs, processes) == [Share(8 // jobs, one) for one in shares]
+    assert machine_slots(jobs, processes) == [ResourceSlot(8 // jobs, one) for one in shares]
 
 
 def test_what_a_process_is_told() -> None:
-    assert Share(6).variables(4) == {'OMP_NUM_THREADS': '1'}
-    told = Share(6, '2,3').variables(2)
+    assert ResourceSlot(6).variables(4) == {'OMP_NUM_THREADS': '1'}
+    told = ResourceSlot(6, '2,3').variables(2)
     assert told == {'OMP_NUM_THREADS': '3', 'CUDA_VISIBLE_DEVICES': '2,3'}
 
 
 def test_a_share_is_used_by_one_at_a_time() -> None:
     busy: set[str | None] = set()
 
-    def train(training: Training, share: Share) -> Outcome:
+    def train(training: Training, share: ResourceSlot) -> Outcome:
         assert share.gpus not in busy
         busy.add(share.gpus)
         time.sleep(0.01)
         busy.remove(share.gpus)
         return Outcome(training, {'gpus': share.gpus})
 
-    queue = LocalQueue(train, [Share(1, '0'), Share(1, '1')], Silent())
+    queue = LocalQueue(train, [ResourceSlot(1, '0'), ResourceSlot(1, '1')], Silent())
     trainings = [Training(SEED, 'full', seed, Length(1), 0.1, 0.1) for seed in range(12)]
     used = [outcome.result['gpus'] for outcome in queue('seeds', trainings) if outcome.result]
     assert len(used) == 12 and set(used) == {'0', '1'}

@@ -19,7 +19,7 @@ from mmqadapter.studies.sweep.sample_pictures import BLANK, WIDTH, draw_content,
 from mmqadapter.studies.sweep.schedule import Results
 from mmqadapter.studies.sweep.training import SEED, Training
 from mmqadapter.studies.sweep.tune import Tuned
-from mmqadapter.studies.sweep.validation_samples import Content, Thing, validation_scenes
+from mmqadapter.studies.sweep.validation_samples import Annotation, Instance, validation_samples
 
 __all__ = ['instances', 'semantic']
 PALETTE = [(255, 0, 0), (0, 255, 0)]
@@ -77,16 +77,16 @@ def test_none_are_made_where_none_are_wanted(semantic: Run, samples_of) -> None:
 
 
 def test_scenes_have_their_truth(semantic: Run, instances: Run) -> None:
-    scenes = validation_scenes(Config.fromfile(semantic.config), 9)
-    assert [scene.path.name for scene in scenes] == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
+    samples = validation_samples(Config.fromfile(semantic.config), 9)
+    assert [sample.path.name for sample in samples] == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
     labels = np.asarray(Image.open(semantic.images.parent / 'labels/1.png'))
-    assert (scenes[1].truth.labels == labels).all()
-    pixels = np.asarray(Image.open(scenes[1].path))
-    assert np.abs(scenes[1].pixels.astype(int) - pixels).mean() < 3  # RGB, as the file
+    assert (samples[1].truth.labels == labels).all()
+    pixels = np.asarray(Image.open(samples[1].path))
+    assert np.abs(samples[1].pixels.astype(int) - pixels).mean() < 3  # RGB, as the file
 
-    (scene,) = validation_scenes(Config.fromfile(instances.config), 1)
-    box, dot = scene.truth.things
-    assert (box.label, dot.label) == (1, 2) and scene.truth.labels is None
+    (sample,) = validation_samples(Config.fromfile(instances.config), 1)
+    box, dot = sample.truth.things
+    assert (box.label, dot.label) == (1, 2) and sample.truth.labels is None
     left, top, right, bottom = (round(edge) for edge in box.box)
     assert right - left == bottom - top == 24 and box.mask.shape == (64, 64)
     assert box.mask[top:bottom, left:right].all() and box.mask.sum() <= 25**2
@@ -95,9 +95,9 @@ def test_scenes_have_their_truth(semantic: Run, instances: Run) -> None:
 def test_labels_are_colours() -> None:
     labels = np.zeros((20, 30), int)
     labels[:, 10:20], labels[:, 20:] = 1, 255
-    picture = draw_content(GROUND, Content(labels), PALETTE, photos=False)
+    picture = draw_content(GROUND, Annotation(labels), PALETTE, photos=False)
     assert picture[0, [0, 10, 20]].tolist() == [[255, 0, 0], [0, 255, 0], [BLANK] * 3]
-    over = draw_content(GROUND, Content(labels), PALETTE, photos=True)
+    over = draw_content(GROUND, Annotation(labels), PALETTE, photos=True)
     assert over[0, 0].tolist() == [193, 40, 40]  # 0.6 of the colour, 0.4 of the ground
     assert (GROUND == 100).all()
 
@@ -105,8 +105,8 @@ def test_labels_are_colours() -> None:
 def test_instances_are_outlines() -> None:
     mask = np.zeros((20, 30), bool)
     mask[5:15, 5:15] = True
-    for shape in (Thing(1, (5, 5, 14, 14), mask), Thing(1, (5, 5, 14, 14), None)):
-        picture = draw_content(GROUND, Content(None, [shape]), PALETTE, photos=True)
+    for shape in (Instance(1, (5, 5, 14, 14), mask), Instance(1, (5, 5, 14, 14), None)):
+        picture = draw_content(GROUND, Annotation(None, [shape]), PALETTE, photos=True)
         assert picture[5, 5:15].tolist() == [[0, 255, 0]] * 10
         assert (picture[8:12, 8:12] == 100).all() and (picture[:4] == 100).all()
 
@@ -115,13 +115,13 @@ def test_pictures_cost_no_report(samples_of, semantic: Run, monkeypatch) -> None
     def broken(*args: object) -> None:
         raise RuntimeError('no images to be had')
 
-    monkeypatch.setattr('mmqadapter.studies.sweep.sample_pictures.validation_scenes', broken)
+    monkeypatch.setattr('mmqadapter.studies.sweep.sample_pictures.validation_samples', broken)
     assert samples_of(semantic) is None
 
 
 def test_no_method_that_predicts_no_pictures(samples_of, semantic: Run, monkeypatch) -> None:
     monkeypatch.setattr(
-        'mmqadapter.studies.sweep.sample_pictures._seen', lambda folder, scenes: ({}, [None] * 4)
+        'mmqadapter.studies.sweep.sample_pictures._seen', lambda folder, samples: ({}, [None] * 4)
     )
     assert samples_of(semantic) is None
 
@@ -129,5 +129,5 @@ def test_no_method_that_predicts_no_pictures(samples_of, semantic: Run, monkeypa
 def test_images_of_floats_are_shown_as_well(semantic: Run) -> None:
     cfg = Config.fromfile(semantic.config)
     cfg.val_dataloader.dataset.pipeline[0].to_float32 = True
-    scene, *_ = validation_scenes(cfg, 1)
-    assert scene.pixels.dtype == np.uint8 and scene.pixels.any()
+    sample, *_ = validation_samples(cfg, 1)
+    assert sample.pixels.dtype == np.uint8 and sample.pixels.any()

@@ -9,7 +9,7 @@ from sweeps import FakeTrainer, Silent
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.local import LocalQueue
 from mmqadapter.studies.sweep.report import make_report, write_report
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.schedule import run_sweep
 from mmqadapter.studies.sweep.training import TIME, Training
 
@@ -26,7 +26,7 @@ def score(training: Training) -> float | None:
 @pytest.fixture
 def report(make_sweep) -> dict:
     sweep, trainer = make_sweep(), FakeTrainer(score)
-    queues = [LocalQueue(trainer, [Share(1)] * jobs, Silent()) for jobs in (2, 1)]
+    queues = [LocalQueue(trainer, [ResourceSlot(1)] * jobs, Silent()) for jobs in (2, 1)]
     results = run_sweep(sweep, NAMES, *queues, timing_steps=3)
     timed = [t for t in trainer.trained if t.purpose == TIME]
     assert trainer.trained[-4:] == timed and {t.length for t in timed} == {Length(3)}
@@ -68,7 +68,7 @@ def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
     """All classes absent, for one; mean and deviation are of the other seeds."""
     sweep = make_sweep()
     queue = LocalQueue(
-        FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), [Share(1)], Silent()
+        FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), [ResourceSlot(1)], Silent()
     )
     report = make_report(sweep, NAMES, run_sweep(sweep, NAMES, queue, queue), 1, 0)
     assert report['rows'][0]['scores'] == {'0': 50}
@@ -79,7 +79,7 @@ def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
 
 def test_a_report_of_nothing_but_failures(make_sweep, tmp_path) -> None:
     sweep = make_sweep()
-    queue = LocalQueue(FakeTrainer(lambda t: None), [Share(1)], Silent())
+    queue = LocalQueue(FakeTrainer(lambda t: None), [ResourceSlot(1)], Silent())
     results = run_sweep(sweep, NAMES, queue, queue)
     report = make_report(sweep, NAMES, results, 1, 0)
     assert {row['note'] for row in report['rows']} == {'every training failed'}

@@ -10,7 +10,7 @@ import pytest
 
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.outcome import Outcome
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.trainer import Trainer
 from mmqadapter.studies.sweep.training import SEED, TIME, TUNE, Training
 
@@ -44,7 +44,7 @@ def train(make_sweep, tmp_path: Path) -> Callable[..., Outcome]:
 
     def make(training: Training = ONE, **changes) -> Outcome:
         return Trainer(make_sweep(**changes), tmp_path / 'runs', [str(script)])(
-            training, Share(3, '7')
+            training, ResourceSlot(3, '7')
         )
 
     return make

@@ -8,13 +8,13 @@ from sweeps import FakeTrainer, Silent
 
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.local import LocalQueue
-from mmqadapter.studies.sweep.resources import Share
+from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import Training
 from mmqadapter.studies.sweep.tune import Tuned, tune
 
 
 def tuned(sweep, trainer: Callable, names: list[str]) -> Tuned:
-    return tune(sweep, names, LocalQueue(trainer, [Share(1)] * 2, Silent()))
+    return tune(sweep, names, LocalQueue(trainer, [ResourceSlot(1)] * 2, Silent()))
 
 
 def test_the_head_first_and_then_the_other_at_the_best_head_rate(make_sweep) -> None:
@@ -59,7 +59,7 @@ def test_an_interruption_drops_what_has_not_begun(make_sweep) -> None:
         def ended(self, outcome) -> None:
             raise KeyboardInterrupt
 
-    queue = LocalQueue(trainer, [Share(1)], Interrupted())
+    queue = LocalQueue(trainer, [ResourceSlot(1)], Interrupted())
     with pytest.raises(KeyboardInterrupt):
         queue(
             'title', [Training('tune', 'full', seed, Length(1), 0.1, 0.1) for seed in range(2000)]
