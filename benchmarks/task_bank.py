@@ -31,8 +31,8 @@ from torch import nn
 from mmqadapter import load_task, save_task
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
-from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 CONFIG = 'configs/upernet_vit_qadapter_ade20k.py'
 NAMES = ('first', 'second')

@@ -4,8 +4,17 @@ from mmqadapter import backbones, engine, hooks
 from mmqadapter.engine.compat import patch_mmengine
 from mmqadapter.inference.bank import TaskBank
 from mmqadapter.taskfile import inspect_task, load_task, save_task
+from mmqadapter.utils.moved_modules import answer_for_moved_modules
 from mmqadapter.version import __version__
 
+MOVED = {
+    'mmqadapter.checks': 'mmqadapter.data_checks',
+    'mmqadapter.onnx_export': 'mmqadapter.interop.onnx',
+    'mmqadapter.petl_vit': 'mmqadapter.interop.petl_vit',
+    'mmqadapter.taskbank': 'mmqadapter.inference.bank',
+}
+
+answer_for_moved_modules(MOVED)
 patch_mmengine()
 
 __all__ = [

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 ROOT = Path(__file__).resolve().parent.parent / 'configs'
 CONFIGS = sorted(path for where in ('', 'templates/', 'zoo/') for path in ROOT.glob(f'{where}*.py'))

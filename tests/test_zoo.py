@@ -14,7 +14,7 @@ from test_configs import ROOT, offline
 
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.studies.benchmark.methods import KNOWN, RECOMPUTED, parse_methods
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 ZOO = sorted((ROOT / 'zoo').glob('*.py'))
 METHODS = {path.stem for path in (ROOT / '_base_/methods').glob('*.py')}

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
@@ -28,13 +27,14 @@ from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerp
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS, require_config
 from mmqadapter.taskfile.fingerprint import fingerprint
-from mmqadapter.utils.accounting import stored_weights, trained_in_trunk
+from mmqadapter.utils.accounting import stored_weights
 from mmqadapter.utils.sharding import as_built, is_sharded
 from mmqadapter.utils.tensor_cache import clear_caches
+from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk
 
 
 @MODELS.register_module()
-class FrozenBackbone(BaseModule):
+class FrozenBackbone(TunedBackbone):
     """A backbone that is frozen but for what ``train`` names.
 
     Built in the active scope, loaded once and frozen here, before anything (DDP, an optimiser)

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmqadapter.taskfile.head_bits import KEY, trained_bits
 from mmqadapter.taskfile.task import plain
-from mmqadapter.utils.accounting import trained_in_trunk, tuned_backbone
+from mmqadapter.utils.tuned_backbone import trained_in_trunk, tuned_backbone
 
 MARKER = 'mmqadapter'
 VERSION = 1

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, RUNNERS, init_default_scope
 from mmengine.runner import FlexibleRunner, load_checkpoint
 
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 FSDP = 'FSDPStrategy'
 # Hooks that put another model beside the one that trains, or change it after it was sharded.

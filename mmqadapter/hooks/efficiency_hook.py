@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 from mmqadapter.hooks.metered_hook import MeteredHook
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import inspect_task
-from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.sharding import as_built, whole_counts
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 PREFIX = 'efficiency/'
 

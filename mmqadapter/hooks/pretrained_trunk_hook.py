@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmqadapter.registry import HOOKS
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 
 @HOOKS.register_module()

@@ -25,9 +25,9 @@ from mmqadapter.hooks.missed_validation import validation_is_due
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.task import HEAD_DTYPES
-from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.sharding import as_built, trained_whole
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 
 @HOOKS.register_module()

@@ -18,8 +18,8 @@ from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.inference.model import config_meta
 from mmqadapter.interop.plain_config import needs_package, plain_config
 from mmqadapter.quant import materialized_state_dict
-from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 CAN = 'LoRA (on q, k, v or qkv) can, and so can a FrozenBackbone, which has no adapters'
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from mmqadapter.quant import Layer, latent_of
-from mmqadapter.utils.accounting import trained_in_trunk, tuned_backbone
+from mmqadapter.utils.tuned_backbone import trained_in_trunk, tuned_backbone
 
 # What wrappers call their only child.
 WRAPPED = ('module', '_orig_mod')

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.utils.tuned_backbone import TunedBackbone
+
 # What PyTorch's own checkpointing asks, too, to know whether a backward is running.
 NO_BACKWARD = -1
-
-
-@runtime_checkable
-class Tuned(Protocol):
-    """What a wrapper around a frozen trunk tells about itself."""
-
-    trunk: nn.Module
-    trainable_names: frozenset[str]
-    tuning_config: dict
-    fingerprint: str
-
-
-def tuned_backbone(model: nn.Module) -> nn.Module | None:
-    """The wrapper of a frozen trunk in ``model``; None where nothing is frozen by us."""
-    return next((m for m in model.modules() if isinstance(m, Tuned)), None)
-
-
-def trained_in_trunk(trunk: nn.Module, trainable_names: Container[str]) -> dict[str, Tensor]:
-    """What of a trunk tasks change, by its name there.
-
-    What was chosen to train when the wrapper was built, even if it was frozen since, and all that
-    trains now.
-    """
-    state = trunk.state_dict(keep_vars=True)
-    return {n: t for n, t in state.items() if n in trainable_names or t.requires_grad}
 
 
 def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:
@@ -47,7 +23,7 @@ def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:
     """
     counts = {}
     for name, child in model.named_children():
-        inner = child.named_children() if isinstance(child, Tuned) else ()
+        inner = child.named_children() if isinstance(child, TunedBackbone) else ()
         parts = {f'{name}.{part}': module for part, module in inner} or {name: child}
         counts.update({part: _tally(module) for part, module in parts.items()})
     return {part: tally for part, tally in counts.items() if sum(tally.values())}

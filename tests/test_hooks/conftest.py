@@ -20,10 +20,13 @@ from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
 from mmqadapter.engine import exactly_resumable
+from mmqadapter.utils.tuned_backbone import TunedBackbone
 
 
-class TinyTuned(nn.Module):
+class TinyTuned(TunedBackbone):
     """Stands for a tuned backbone: a frozen trunk and one trainable adapter."""
+
+    fingerprint = ''
 
     def __init__(self, fingerprint: str) -> None:
         super().__init__()

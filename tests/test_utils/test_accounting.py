@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
-from mmqadapter.utils.accounting import part_counts, saved_for_backward, tuned_backbone
+from mmqadapter.utils.accounting import part_counts, saved_for_backward
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 Factory = Callable[..., dict]
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.backbones import HighwayBackbone
 from mmqadapter.inference.bank.bank import TaskBank
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 Maps = Sequence[Tensor]
 
@@ -37,7 +38,7 @@ class MultiTaskModel:
             raise ValueError('the bank has no tasks; register some first.')
         self._models: list[Any] = [bank.model_of(name) for name in self.names]
         backbones: list[Any] = [tuned_backbone(model) for model in self._models]
-        if not hasattr(backbones[0], 'run_with'):
+        if not isinstance(backbones[0], HighwayBackbone):
             raise ValueError(
                 f'{type(backbones[0]).__name__}: its trunk runs differently for each task; tasks '
                 'of a HighwayBackbone can share a run. Use TaskBank.use to switch tasks.'
@@ -68,8 +69,8 @@ class MultiTaskModel:
 
 def runs_once(model: nn.Module) -> bool:
     """Whether one run of the trunk serves all tasks of a model: a highway, no block in path."""
-    backbone: Any = tuned_backbone(model)
-    return hasattr(backbone, 'run_with') and not backbone.tuning_config['inpath_blocks']
+    backbone = tuned_backbone(model)
+    return isinstance(backbone, HighwayBackbone) and not backbone.tuning_config['inpath_blocks']
 
 
 class _SharedRun:

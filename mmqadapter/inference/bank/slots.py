@@ -9,7 +9,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeight
-from mmqadapter.utils.accounting import Tuned, trained_in_trunk, tuned_backbone
+from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk, tuned_backbone
 
 # A dictionary of a module, and a key there.
 TensorSlot = tuple[MutableMapping[str, Any], str]
@@ -33,7 +33,7 @@ def trunk_of(model: nn.Module) -> nn.Module:
 def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
     """The trunk's tensors that no task changes."""
     trunk, backbone = trunk_of(model), tuned_backbone(model)
-    assert isinstance(backbone, Tuned)
+    assert isinstance(backbone, TunedBackbone)
     trained = {id(t) for t in trained_in_trunk(trunk, backbone.trainable_names).values()}
     return (t for t in chain(trunk.parameters(), trunk.buffers()) if id(t) not in trained)
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mmqadapter.quant import quantized_weights
-from mmqadapter.utils.accounting import tuned_backbone
 from mmqadapter.utils.random_state import seeded
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 DECODED, LATENT = 'decoded', 'latent'
 WEIGHTS = (DECODED, LATENT)

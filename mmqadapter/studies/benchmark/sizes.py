@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from mmqadapter.taskfile import inspect_task, save_task
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.contents import BLOB_PREFIX
 from mmqadapter.taskfile.format import KEY, read_content
 from mmqadapter.taskfile.head_bits import FLOAT_BITS as HEAD_FLOAT_BITS
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 FILE, ADAPTERS = 'file', 'adapters'
 LIMITED = (FILE, ADAPTERS)

@@ -21,7 +21,7 @@ from torch import nn
 
 from mmqadapter import load_task, save_task
 from mmqadapter.inference.bank import TaskBank
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 
 class TestSwitching:

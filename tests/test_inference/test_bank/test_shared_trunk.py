@@ -14,7 +14,7 @@ from torch import nn
 
 from mmqadapter import save_task
 from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
-from mmqadapter.utils.accounting import tuned_backbone
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 JOINED = dict(
     HIGHWAY, adapter=dict(type='ConvAdapter', width=4), taps='stream', cell='JoinedCell',
