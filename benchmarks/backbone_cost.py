@@ -43,8 +43,8 @@ JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='J
 ADAPTFORMER = dict(type='AdaptFormer', width=64)
 LORA = dict(type='LoRA', rank=8, targets='qkv')
 
-FAST = dict(fused_attention=True, piecewise_mlp=True, packed_weights=True)
-FASTER = dict(FAST, trunk_dtype='bfloat16')
+FAST = dict(trunk=dict(attention='fused', mlp='chunked', prepacked=True))
+FASTER = dict(trunk=dict(FAST['trunk'], dtype='bfloat16'))
 
 
 @MODELS.register_module()

@@ -50,24 +50,18 @@ STOCK, AUTOCAST = 'stock', 'stock, bfloat16 autocast'
 WAYS: dict[str, dict] = {
     STOCK: {},
     AUTOCAST: {},
-    'fused': dict(fused_attention=True),
-    'fused, compiled': dict(fused_attention=True, compiled_mlp=True),
-    'fused, in pieces': dict(fused_attention=True, piecewise_mlp=True),
-    'fused, in pieces, packed': dict(fused_attention=True, piecewise_mlp=True, packed_weights=True),
-    'packed': dict(packed_weights=True),
-    'bfloat16 trunk': dict(trunk_dtype='bfloat16'),
-    'bfloat16 trunk, fused': dict(trunk_dtype='bfloat16', fused_attention=True),
-    'bfloat16 trunk, fused, compiled': dict(
-        trunk_dtype='bfloat16', fused_attention=True, compiled_mlp=True
+    'fused': dict(attention='fused'),
+    'fused, chunked': dict(attention='fused', mlp='chunked'),
+    'fused, chunked, prepacked': dict(attention='fused', mlp='chunked', prepacked=True),
+    'prepacked': dict(prepacked=True),
+    'bfloat16': dict(dtype='bfloat16'),
+    'bfloat16, fused': dict(dtype='bfloat16', attention='fused'),
+    'bfloat16, fused, chunked': dict(dtype='bfloat16', attention='fused', mlp='chunked'),
+    'bfloat16, fused, chunked, prepacked': dict(
+        dtype='bfloat16', attention='fused', mlp='chunked', prepacked=True
     ),
-    'bfloat16 trunk, fused, in pieces': dict(
-        trunk_dtype='bfloat16', fused_attention=True, piecewise_mlp=True
-    ),
-    'bfloat16 trunk, fused, in pieces, packed': dict(
-        trunk_dtype='bfloat16', fused_attention=True, piecewise_mlp=True, packed_weights=True
-    ),
-    'int8 trunk': dict(trunk_dtype='int8'),
-    'int8 trunk, fused': dict(trunk_dtype='int8', fused_attention=True),
+    'int8': dict(dtype='int8'),
+    'int8, fused': dict(dtype='int8', attention='fused'),
 }
 
 
@@ -77,7 +71,7 @@ class Measured:
     def __init__(self, way: str, config: dict, images: Tensor) -> None:
         torch.manual_seed(0)
         # Without options the trunk in it is the stock net, in eval mode and frozen.
-        self.net = FrozenBackbone(dict(config), **WAYS[way]).to(DEVICE)
+        self.net = FrozenBackbone(dict(config), trunk=WAYS[way]).to(DEVICE)
         self.images, self.autocast = images, way == AUTOCAST
         self.seconds: list[float] = []
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from mmqadapter.adapters import is_float
-from mmqadapter.backbones.block_table import find_blocks, select_blocks
+from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.in_path import adapt_block
+from mmqadapter.backbones.select import select_blocks
 from mmqadapter.registry import MODELS, full_config
 
 
@@ -16,7 +21,7 @@ class AdaptedBackbone(FrozenBackbone):
     """A frozen trunk with adapters in its blocks; gradients cross the trunk.
 
     The adapters live outside the trunk, in ``adapters``, and enter it through hooks: the trunk's
-    keys and its own initialisation are untouched.
+    keys and its own initialization are untouched.
 
     Args:
         backbone: Config of the net.
@@ -24,16 +29,13 @@ class AdaptedBackbone(FrozenBackbone):
         quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None or 32 bits
             for float adapters.
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
-        trunk_drop_path: Let the trunk's stochastic depth act during training.
-        trunk_dtype: See :class:`FrozenBackbone`. Gradients cross the trunk in it as under AMP:
-            ``'float16'`` needs a scaled loss (``AmpOptimWrapper``), the others do not.
-        fused_attention: See :class:`FrozenBackbone`.
-        compiled_mlp: See :class:`FrozenBackbone`.
-        piecewise_mlp: See :class:`FrozenBackbone`.
-        packed_weights: See :class:`FrozenBackbone`.
+        trunk_drop_path: See :class:`FrozenBackbone`.
+        trunk: See :class:`FrozenBackbone`.
+        **legacy: See :class:`FrozenBackbone`.
 
     Raises:
-        ValueError: An unknown backbone, adapter or quantiser, or ``blocks`` that match nothing.
+        ValueError: An unknown backbone, adapter, quantizer or option, or ``blocks`` that match
+            nothing.
     """
 
     def __init__(
@@ -43,18 +45,14 @@ class AdaptedBackbone(FrozenBackbone):
         quantizer: dict | None = None,
         blocks: str | None = None,
         trunk_drop_path: bool = False,
-        trunk_dtype: str = 'float32',
-        fused_attention: bool = False,
-        compiled_mlp: bool = False,
-        piecewise_mlp: bool = False,
-        packed_weights: bool = False,
+        trunk: Mapping[str, Any] | None = None,
+        **legacy: Any,
     ) -> None:
-        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp, packed_weights
-        super().__init__(backbone, (), trunk_drop_path, *faster)
-        chosen = select_blocks(find_blocks(self.trunk, self.family), blocks)
+        super().__init__(backbone, (), trunk_drop_path, trunk, **legacy)
+        selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
-            for name, block in chosen.items():
+            for name, block in selected.items():
                 self.adapters[name.replace('.', '_')] = adapt_block(
                     self.trunk, block, self.family, adapter, quantizer
                 )
@@ -64,4 +62,9 @@ class AdaptedBackbone(FrozenBackbone):
             'quantizer': None if is_float(quantizer) else full_config(quantizer),
             'blocks': blocks,
         }
-        self._log_summary(f'{adapter["type"]} in {len(chosen)} blocks')
+        self._log_summary(f'{adapter["type"]} in {len(selected)} blocks')
+
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        quantize_adapters(self.adapters, self.trunk)
+        return self.trunk(x)

@@ -1,37 +1,37 @@
-"""All quantisers of a wrapped backbone in a few calls a step, not one for each matrix."""
+"""Quantize all weights of a wrapped backbone in a few calls a step, not one for each matrix."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from torch import nn
 
 from mmqadapter.quant import quantize_batched, quantized_weights
 from mmqadapter.taskfile.task_state import find_backbone
 
-# What nets call it that a block computes its forward pass again for backward.
+# Attributes by which nets enable activation checkpointing.
 RECOMPUTING = ('with_cp', 'grad_checkpointing')
 
 
-def quantize_adapters(wrapper: Any, args: tuple) -> None:
-    """Pre-hook of a wrapper: quantise the weights of all its adapters.
+def quantize_adapters(adapters: nn.ModuleDict, trunk: nn.Module) -> None:
+    """Quantize the weights of all adapters beside or inside ``trunk``, for this forward.
 
-    Of blocks that recompute, each part of the graph is run alone, which a call for several blocks
-    does not survive; then those on the highway alone, if there is one.
+    Where blocks are recomputed in backward, each part of the graph is run by itself, which a call
+    for several blocks does not survive: then only those on the highway, if there is one.
+
+    Raises:
+        ValueError: A weight is constant, or holds NaN or inf.
     """
-    adapters = wrapper.adapters
     if next(quantized_weights(adapters), None) is None:
         return
-    if not recomputes(wrapper.trunk):
+    if not recomputes(trunk):
         quantize_batched(adapters)
     elif 'highway' in adapters:
         quantize_batched(adapters['highway'])
 
 
 def quantize_beside_backbone(model: nn.Module) -> None:
-    """Quantise the layers of neck and head that train at few bits, until the next backward pass.
+    """Quantize the layers of neck and head that train at few bits, until the next backward pass.
 
-    A head that several maps of a pyramid share would quantise its weights for each of them.
+    A head that several levels of a pyramid share would otherwise quantize its weights for each.
 
     Raises:
         ValueError: A weight is constant, or holds NaN or inf.
@@ -45,18 +45,18 @@ def quantize_beside_backbone(model: nn.Module) -> None:
 
 
 def _read_until_backward(part: nn.Module) -> None:
-    """Let layers quantise anew once gradients have passed, which frees the graph of the values."""
+    """Let layers quantize anew once gradients have passed, which frees the graph of the values."""
     for _, quantizer, latent in quantized_weights(part):
         value = quantizer.cached.get(latent)
         if value is not None and value.requires_grad:
             value.register_hook(quantizer.cached.release)
 
 
-def recomputes(trunk: nn.Module) -> bool:
-    """Whether a trunk uses activation checkpointing, its own or mmengine's."""
-    # A look-up in the dictionary: a module's own for what it lacks costs more than the rest.
+def recomputes(net: nn.Module) -> bool:
+    """Return whether a net uses activation checkpointing, its own or mmengine's."""
+    # vars(): a module's own attribute lookup costs more than all the rest.
     return any(
         any(vars(module).get(name) for name in RECOMPUTING)
         or hasattr(vars(module).get('forward'), '__wrapped__')  # turn_on_activation_checkpointing
-        for module in trunk.modules()
+        for module in net.modules()
     )

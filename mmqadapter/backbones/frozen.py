@@ -1,4 +1,4 @@
-"""FrozenBackbone: a pretrained trunk that does not train, and the base of all our wrappers."""
+"""FrozenBackbone: a pretrained net that does not train, and the base of all our wrappers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,10 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import (
-    compile_modules,
-    decoded,
-    fuse_attention,
-    parse_dtype,
-    prepack_weights,
-    run_chunked,
-    store_blocks,
-)
-from mmqadapter.backbones.batched_quantizers import quantize_adapters
-from mmqadapter.backbones.block_table import find_blocks, find_family, unused_parameters
-from mmqadapter.backbones.presets import trainable_parameters
+from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decoded, with_legacy
+from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.presets import parse_train, trainable_parameters
+from mmqadapter.backbones.select import find_blocks, unused_parameters
 from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS, require_config
@@ -35,30 +27,24 @@ from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk
 
 @MODELS.register_module()
 class FrozenBackbone(TunedBackbone):
-    """A backbone that is frozen but for what ``train`` names.
+    """A backbone that is frozen except for what ``train`` names.
 
-    Built in the active scope, loaded once and frozen here, before anything (DDP, an optimiser)
-    looks at it. It stays in eval mode. Checkpoints of the plain net load although it sits one
-    level deeper, and so do checkpoints that leave the frozen weights out.
+    The net is built in the active scope, loaded once and frozen here, before anything (DDP, an
+    optimizer) looks at it. It stays in eval mode. Checkpoints of the plain net load although it
+    sits one level deeper, and so do checkpoints that leave the frozen weights out.
 
     Args:
         backbone: Config of the net. With ``init_cfg=None`` (or no checkpoint) it is random.
         train: ``'partial-k'``, ``'bitfit'``, ``'norm'``, or regexes over parameter names.
         trunk_drop_path: Let the trunk's stochastic depth act during training.
-        trunk_dtype: ``'float32'``, or ``'bfloat16'`` or ``'float16'``: the frozen matrices of the
-            blocks are stored so, and the blocks run under autocast of that dtype. ``'int8'``:
-            linear layers are stored in 8 bits (torchao), the rest as in ``'bfloat16'``. The
-            residual stream, norms, adapters and all that trains stay float32; so do the maps.
-        fused_attention: Compute attention through ``scaled_dot_product_attention``: the same
-            within rounding, faster, and with less kept for backward.
-        compiled_mlp: Compute the MLPs of the blocks through ``torch.compile``: the same within
-            rounding, faster once the first step has waited for it.
-        piecewise_mlp: On a CPU, compute the MLPs of blocks without gradients a thousand tokens at
-            a time, in its cache: the same within rounding, faster.
+        trunk: How the frozen net is stored and computed, such as
+            ``dict(dtype='bfloat16', attention='fused')``: the options of
+            :class:`mmqadapter.backbones.acceleration.TrunkOptions`. None for the net's own code.
+        **legacy: Arguments of version 0.1.0 that became options of ``trunk``.
 
     Raises:
-        ValueError: An unknown backbone or ``trunk_dtype``, ``'int8'`` without torchao, or a choice
-            in ``train`` that matches nothing.
+        ValueError: An unknown backbone or option, ``'int8'`` without torchao, or an entry of
+            ``train`` that matches nothing.
     """
 
     def __init__(
@@ -66,53 +52,47 @@ class FrozenBackbone(TunedBackbone):
         backbone: dict,
         train: str | Sequence[str] = (),
         trunk_drop_path: bool = False,
-        trunk_dtype: str = 'float32',
-        fused_attention: bool = False,
-        compiled_mlp: bool = False,
-        piecewise_mlp: bool = False,
-        packed_weights: bool = False,
+        trunk: Mapping[str, Any] | None = None,
+        **legacy: Any,
     ) -> None:
         super().__init__()
-        self.trunk_dtype = parse_dtype(trunk_dtype)
+        self.trunk_options = TrunkOptions.parse(with_legacy(trunk, legacy))
         self.trunk = _build(backbone)
         self.adapters = nn.ModuleDict()
         self.family = find_family(self.trunk)
         self.trunk_drop_path = trunk_drop_path
         self.pretrained = self._load_weights()
-        choices = _choices(train)
-        self._freeze(choices)
-        self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(choices)}
+        blocks = find_blocks(self.trunk, self.family)
+        self.block_names = tuple(blocks)
+        train = parse_train(train)
+        self._freeze(train)
+        self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(train)}
         self._fingerprint: str | None = self._compute_fingerprint()
-        # After freezing: what trains is stored as it was.
-        if fused_attention:
-            fuse_attention(self.trunk, self.family.fused)
-        blocks = find_blocks(self.trunk, self.family).values()
-        store_blocks(blocks, self.trunk_dtype)
-        mlps = [block.get_submodule(self.family.mlp) for block in blocks]
-        if compiled_mlp:
-            compile_modules(mlps)
-        if piecewise_mlp:
-            run_chunked(mlps)
-        if packed_weights:
-            prepack_weights(self.trunk)
-        self.register_forward_pre_hook(quantize_adapters)
-        self.train()  # a new module trains: this puts the trunk in eval mode
+        # After freezing, since what trains stays as it is.
+        mlp, fused = self.family.mlp, self.family.fused
+        accelerate(self.trunk, list(blocks.values()), mlp, fused, self.trunk_options)
+        self.train()  # a new module is in training mode: this puts the trunk in eval mode
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the frozen weights as loaded, before ``trunk_dtype`` rounds them.
+        """SHA-256 of the frozen weights as loaded, before ``trunk.dtype`` rounds them.
 
-        Position embeddings that loading fits to the image size are left out.
+        Position embeddings that loading resizes to the image size are left out.
         """
         if self._fingerprint is None:
             self._fingerprint = self._compute_fingerprint()
         return self._fingerprint
 
+    @property
+    def blocks(self) -> dict[str, nn.Module]:
+        """Blocks of the trunk that reach an output, by full name, in execution order."""
+        return {name: self.trunk.get_submodule(name) for name in self.block_names}
+
     def init_weights(self) -> None:
-        """Nothing: weights were loaded in ``__init__``, so that testing has them as well."""
+        """Do nothing: ``__init__`` loaded the weights, so that testing has them as well."""
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
-        """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
         return self.trunk(x)
 
     def train(self, mode: bool = True) -> FrozenBackbone:
@@ -130,39 +110,38 @@ class FrozenBackbone(TunedBackbone):
         return super()._apply(fn, recurse)
 
     def _load_weights(self) -> bool:
-        """Load the trunk's weights; whether there were any to load."""
+        """Load the trunk's weights; return whether there were any to load."""
         trunk: Any = self.trunk
         trunk.init_weights()
         init_cfg = getattr(trunk, 'init_cfg', None)
         named = isinstance(init_cfg, dict) and bool(init_cfg.get('checkpoint'))
         return named or bool(getattr(self.trunk, 'pretrained_loaded', False))
 
-    def _freeze(self, choices: Sequence[str]) -> None:
+    def _freeze(self, train: Sequence[str]) -> None:
         self.trunk.requires_grad_(False)
-        blocks = list(find_blocks(self.trunk, self.family))
-        idle = unused_parameters(self.trunk, self.family)
-        trainable_names = trainable_parameters(self.trunk, blocks, idle, choices)
-        for parameter in trainable_names.values():
+        unused = unused_parameters(self.trunk, self.family)
+        selected = trainable_parameters(self.trunk, self.block_names, unused, train)
+        for parameter in selected.values():
             parameter.requires_grad_(True)
         # By name, since a model may be frozen as a whole once it has trained.
-        self.trainable_names = frozenset(trainable_names)
+        self.trainable_names = frozenset(selected)
 
     def _compute_fingerprint(self) -> str:
         return fingerprint(fingerprint_inputs(self.trunk, self.family, self.trainable_names))
 
-    def _fingerprint_with(self, given: Mapping[str, Tensor]) -> str | None:
-        """Fingerprint once weights, by name in the trunk, are loaded; None: to be taken then."""
+    def _fingerprint_with(self, loaded: Mapping[str, Tensor]) -> str | None:
+        """Return the fingerprint after ``loaded``, by trunk name, is in; None: take it then."""
         sharded = is_sharded(self.trunk)
-        if self.trunk_dtype == torch.float32 and not sharded:
+        if self.trunk_options.torch_dtype == torch.float32 and not sharded:
             return None
         with as_built(self.trunk) as trunk:
             weights = fingerprint_inputs(trunk, self.family, self.trainable_names)
-        if sharded and (lacking := sorted(weights.keys() - given.keys())):
+        if sharded and (missing := sorted(weights.keys() - loaded.keys())):
             raise ValueError(
-                f'these weights have {len(given)} tensors of the trunk and lack others, such as '
-                f'{lacking[0]!r}: into a trunk that is cut into shards load all of it or none.'
+                f'these weights have {len(loaded)} tensors of the trunk and lack others, such as '
+                f'{missing[0]!r}: into a trunk that is cut into shards load all of it or none.'
             )
-        return self.fingerprint if matches(weights, given) else fp32_fingerprint(weights, given)
+        return self.fingerprint if matches(weights, loaded) else fp32_fingerprint(weights, loaded)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self._insert_trunk_level(state_dict, prefix)
@@ -173,8 +152,8 @@ class FrozenBackbone(TunedBackbone):
         else:
             _decode(state_dict, frozen)
             of_trunk = [key for key in state_dict if key.startswith(f'{prefix}trunk.')]
-            given = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
-            self._fingerprint = self._fingerprint_with(decoded(given))
+            loaded = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
+            self._fingerprint = self._fingerprint_with(decoded(loaded))
             weights = {key for key, t in frozen.items() if isinstance(t, nn.Parameter)}
             self.pretrained |= weights <= state_dict.keys()
         if any(key.startswith(f'{prefix}adapters.') for key in state_dict):
@@ -182,7 +161,7 @@ class FrozenBackbone(TunedBackbone):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _frozen_state(self, prefix: str) -> dict[str, Tensor]:
-        """What of the trunk does not train, by its names in checkpoints."""
+        """Return the trunk tensors that do not train, by their names in checkpoints."""
         with as_built(self.trunk) as trunk:
             state = trunk.state_dict(keep_vars=True)
             trained = trained_in_trunk(trunk, self.trainable_names)
@@ -193,23 +172,21 @@ class FrozenBackbone(TunedBackbone):
             if key[len(prefix) :].partition('.')[0] not in self._modules:
                 state_dict[f'{prefix}trunk.{key[len(prefix) :]}'] = state_dict.pop(key)
 
+    def extra_repr(self) -> str:
+        """Return what trains and how the trunk is computed, for ``print(model)``."""
+        settings = {k: v for k, v in self.tuning_config.items() if k != 'type'}
+        lines = [f'family={self.family.name!r}, blocks={len(self.block_names)}']
+        lines += [f'{name}={value!r}' for name, value in settings.items()]
+        return '\n'.join([*lines, f'trunk: {self.trunk_options}'])
+
     def _log_summary(self, what: str) -> None:
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         total = sum(t.numel() for t in stored_weights(self.trunk))
         print_log(
-            f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,} in '
-            f'{str(self.trunk_dtype).removeprefix("torch.")}.',
+            f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,} '
+            f'({self.trunk_options}).',
             logger='current',
         )
-
-
-def _choices(train: str | Sequence[str]) -> tuple[str, ...]:
-    choices = (train,) if isinstance(train, str) else train
-    if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) for c in choices):
-        raise ValueError(
-            f'train={train!r} is no choice; give a name or a regex, or a list of them.'
-        )
-    return tuple(choices)
 
 
 def _build(backbone: dict) -> nn.Module:
@@ -221,19 +198,19 @@ def _build(backbone: dict) -> nn.Module:
 
 
 def _reason(error: Exception) -> str:
-    """A KeyError's text without the quotes that it puts round it."""
+    """Return the text of an error, without the quotes that a KeyError adds."""
     return str(error.args[0]) if error.args else str(error)
 
 
 def _decode(state_dict: dict, own: Mapping[str, Tensor]) -> None:
-    """Turn codes, as an int8 trunk saves them, into float weights; codes of its own layers stay."""
+    """Decode int8 weights in ``state_dict``, but for those of layers that are int8 themselves."""
     plain = decoded(state_dict, own)
     state_dict.clear()
     state_dict.update(plain)
 
 
 def unfold(module: nn.Module) -> None:
-    """Let weights that came decoded from a task file be quantised and trained again."""
+    """Let weights that a task file brought decoded be quantized and trained again."""
     for _, quantizer, latent in quantized_weights(module):
         quantizer.fold(None, latent)
         latent.requires_grad_(True)

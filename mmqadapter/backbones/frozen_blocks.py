@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from mmqadapter.backbones.block_table import FAMILIES
+from mmqadapter.backbones.families import FAMILIES
 from mmqadapter.registry import FUNCTIONS
 
 BLOCKS = {family.block for family in FAMILIES}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmqadapter.adapters import is_float
+from mmqadapter.backbones.batched_quantizers import quantize_adapters
+from mmqadapter.backbones.block_plan import PlannedBlock, output_norms, plan_blocks
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.highway_parts import (
     DOWNSAMPLE,
@@ -19,8 +21,7 @@ from mmqadapter.backbones.highway_parts import (
 )
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
-from mmqadapter.backbones.trunk_plan import PlannedBlock, output_norms, plan_blocks
-from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Highways, Stem
+from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config
 
 
@@ -51,12 +52,9 @@ class HighwayBackbone(FrozenBackbone):
             ``'JoinedCell'``, or the config of a :class:`mmqadapter.highway.Cell`.
         stem: What the side stream starts from: ``'NoStem'``, zero (as published), ``'ConvStem'``,
             convolutions over the image, or the config of a :class:`mmqadapter.highway.Stem`.
-        trunk_dtype: See :class:`FrozenBackbone`. Taps come to the highway in its own dtype.
-            Without ``inpath_blocks`` no gradient meets the trunk, whatever its dtype.
-        fused_attention: See :class:`FrozenBackbone`.
-        compiled_mlp: See :class:`FrozenBackbone`.
-        piecewise_mlp: See :class:`FrozenBackbone`.
-        packed_weights: See :class:`FrozenBackbone`.
+        trunk: See :class:`FrozenBackbone`. Taps reach the highway in its own dtype; without
+            ``inpath_blocks`` no gradient meets the trunk, whatever its dtype.
+        **legacy: See :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
@@ -75,30 +73,26 @@ class HighwayBackbone(FrozenBackbone):
         trunk_drop_path: bool = False,
         cell: str | dict = 'ParallelCell',
         stem: str | dict = 'NoStem',
-        trunk_dtype: str = 'float32',
-        fused_attention: bool = False,
-        compiled_mlp: bool = False,
-        piecewise_mlp: bool = False,
-        packed_weights: bool = False,
+        trunk: Mapping[str, Any] | None = None,
+        **legacy: Any,
     ) -> None:
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
-        faster = trunk_dtype, fused_attention, compiled_mlp, piecewise_mlp, packed_weights
-        super().__init__(backbone, (), trunk_drop_path, *faster)
-        plan = plan_blocks(self.trunk, self.family)
+        super().__init__(backbone, (), trunk_drop_path, trunk, **legacy)
+        plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
-            self.adapters['highway'] = highway = Highway(
+            self.adapters['highway'] = Highway(
                 build_cells(plan, adapter, quantizer, cell, FusedResidual(SAVED_TAPS[saved_taps])),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
                 copy_norms(self.trunk, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
             )
-            self._run = TrunkRun(highway)
+            self._run = TrunkRun()
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
@@ -114,17 +108,37 @@ class HighwayBackbone(FrozenBackbone):
         }
         self._log_summary(f'{adapter["type"]} on a highway beside {len(plan)} blocks')
 
+    @property
+    def highway(self) -> Highway:
+        """The highway of this wrapper."""
+        highway = self.adapters['highway']
+        assert isinstance(highway, Highway)
+        return highway
+
     def forward(self, x: Tensor) -> Sequence[Tensor]:
-        """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
-        return self._run(self.trunk, x)
+        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        quantize_adapters(self.adapters, self.trunk)
+        (maps,) = self._run(self.trunk, x, [self.highway])
+        return maps
 
-    def run_with(self, highways: Sequence[Highway]) -> None:
-        """Feed these highways from now on; ``forward`` gives the maps of each, in a list.
+    def forward_highways(self, x: Tensor, highways: Sequence[Highway]) -> list[Sequence[Tensor]]:
+        """Return the maps of each of several highways, in inference, from one run of the trunk.
 
-        For inference with several tasks: the trunk runs once.
+        Args:
+            x: Images (B, 3, H, W).
+            highways: Of wrappers with the same trunk and settings.
 
         Raises:
-            ValueError: Blocks have adapters in their path: each task has a trunk of its own.
+            ValueError: Blocks have adapters in their path, so each task has a trunk of its own.
+        """
+        self.require_shared_trunk()
+        return self._run(self.trunk, x, highways)
+
+    def require_shared_trunk(self) -> None:
+        """Check that the trunk computes the same for all tasks.
+
+        Raises:
+            ValueError: Blocks have adapters in their path.
         """
         in_path = self.tuning_config['inpath_blocks']
         if in_path:
@@ -132,7 +146,6 @@ class HighwayBackbone(FrozenBackbone):
                 f'inpath_blocks={in_path}: the trunk runs differently for each task; only without '
                 'blocks in path can tasks share a run. Use TaskBank.use to switch tasks.'
             )
-        self._run.highway = Highways(highways)
 
     def _adapt_in_path(
         self, plan: Sequence[PlannedBlock], adapter: dict, quantizer: dict | None
@@ -161,13 +174,13 @@ class HighwayBackbone(FrozenBackbone):
 
 def _check_choice(argument: str, value: str, known: Collection[str]) -> None:
     if value not in known:
-        raise ValueError(f'{argument}={value!r} is unknown; use one of {sorted(known)}.')
+        raise ValueError(f'{argument}={value!r} is invalid: expected one of {sorted(known)}.')
 
 
 def _last(plan: Sequence[PlannedBlock], count: int) -> Sequence[PlannedBlock]:
     if type(count) is not int or not 0 <= count <= len(plan):
         raise ValueError(
-            f'inpath_blocks={count}, but {len(plan)} blocks reach an output; use 0 (none in path) '
-            f'to {len(plan)}.'
+            f'inpath_blocks={count!r} is invalid: expected 0 (none in path) to {len(plan)}, the '
+            'number of blocks that reach an output.'
         )
     return plan[len(plan) - count :]

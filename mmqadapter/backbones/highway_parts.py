@@ -9,9 +9,9 @@ from itertools import groupby
 from torch import nn
 
 from mmqadapter.adapters import TokenAdapter, build_adapter, is_float
-from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.block_plan import PlannedBlock, mergings
+from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.taps import TAPS_PER_BLOCK
-from mmqadapter.backbones.trunk_plan import PlannedBlock, mergings
 from mmqadapter.highway import FusedResidual, InheritedMerging, LowRankMerging, build_cell
 from mmqadapter.registry import build_own
 
@@ -56,7 +56,7 @@ def build_mergings(
     quantizer: dict | None,
 ) -> Iterator[nn.Module]:
     """What takes the side stream from stage to stage: one of ``DOWNSAMPLE``."""
-    needed = sum('merge' in block.ends for block in plan)
+    needed = sum(block.ends_stage for block in plan)
     for merging, _ in zip(mergings(trunk, family), range(needed), strict=False):
         if downsample == 'inherited':
             yield InheritedMerging(merging.norm, merging.reduction, family.patch_order)

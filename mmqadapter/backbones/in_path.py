@@ -1,31 +1,30 @@
-"""Adapters in the path of a block: built for it and tied to its sites."""
+"""Build the adapters of a block and tie them to its sites."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from torch import Tensor, nn
 
 from mmqadapter.adapters import Adapter, build_adapter
-from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.block_plan import block_channels
+from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.grid_tracker import GridTracker
 from mmqadapter.backbones.sites import SITES
-from mmqadapter.backbones.token_grid import TokenGrid
 
 
 class OnGrid:
-    """A spatial adapter as a site calls it, with tokens alone.
+    """Spatial adapter that a site calls with tokens alone.
 
     Args:
         adapter: Takes tokens and their grid.
-        grid: Where that is read.
+        grid: Tracker of that grid.
     """
 
-    def __init__(self, adapter: Adapter, grid: TokenGrid) -> None:
+    def __init__(self, adapter: Adapter, grid: GridTracker) -> None:
         self.adapter = adapter
         self.grid = grid
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Change to add: (B, L, C) or (B, H, W, C), to the same."""
+        """Return the change to add, shape of ``x``: (B, L, C) or (B, H, W, C)."""
         return self.adapter(x.flatten(1, -2), self.grid.size).view_as(x)
 
 
@@ -42,17 +41,16 @@ def adapt_block(
         quantizer: Config, or None for float adapters.
 
     Returns:
-        The adapters, by site; nothing else holds them for saving or training.
+        The adapters, by site; the caller registers them, for saving and training.
 
     Raises:
         ValueError: Unknown types or arguments.
     """
-    norm: Any = block.get_submodule(family.mlp_in)  # a LayerNorm or one of timm's own
-    channels = norm.normalized_shape[0]
+    channels = block_channels(block, family)
     first = build_adapter(adapter, quantizer, channels=channels)
     others = [build_adapter(adapter, quantizer, channels=channels) for _ in first.sites[1:]]
     adapters = dict(zip(first.sites, [first, *others], strict=True))
     for site, module in adapters.items():
-        called = OnGrid(module, TokenGrid(trunk, block, family)) if module.spatial else module
-        SITES[site](called, block, family)
+        entry = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
+        SITES[site](entry, block, family)
     return nn.ModuleDict(adapters)

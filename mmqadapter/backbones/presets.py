@@ -1,4 +1,4 @@
-"""Which trunk parameters a choice of ``train`` names."""
+"""Select the trunk parameters that ``train=`` names."""
 
 from __future__ import annotations
 
@@ -7,39 +7,53 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mmqadapter.backbones.block_table import compiled
+from mmqadapter.backbones.select import compile_regex
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
+def parse_train(train: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the argument ``train`` as a tuple of presets and regexes.
+
+    Raises:
+        ValueError: It is neither a string nor a list of strings.
+    """
+    choices = (train,) if isinstance(train, str) else train
+    if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) for c in choices):
+        raise ValueError(
+            f'train={train!r} is invalid: expected a preset or a regex, or a list of them.'
+        )
+    return tuple(choices)
+
+
 def trainable_parameters(
-    trunk: nn.Module, blocks: Sequence[str], idle: set[str], choices: Sequence[str]
+    trunk: nn.Module, blocks: Sequence[str], unused: set[str], train: Sequence[str]
 ) -> dict[str, nn.Parameter]:
-    """Parameters of ``trunk`` that any of ``choices`` names.
+    """Return the parameters of ``trunk`` that any entry of ``train`` names.
 
     Args:
         trunk: The backbone.
         blocks: Full names of its blocks, in execution order.
-        idle: Names of parameters that no output depends on; never chosen.
-        choices: ``'partial-k'`` (the last k blocks), ``'bitfit'`` (biases and relative position
+        unused: Names of parameters that no output depends on; these are never returned.
+        train: ``'partial-k'`` (the last k blocks), ``'bitfit'`` (biases and relative position
             biases; arXiv 2106.10199), ``'norm'`` (affine parameters of norms), or regexes that a
             parameter's name must contain.
 
     Raises:
-        ValueError: A choice names no parameter.
+        ValueError: An entry names no parameter.
     """
-    chosen: dict[str, nn.Parameter] = {}
+    selected: dict[str, nn.Parameter] = {}
     parameters = dict(trunk.named_parameters())
-    for choice in choices:
-        names = [name for name in _names(trunk, blocks, choice) if name not in idle]
+    for choice in train:
+        names = [name for name in _names(trunk, blocks, choice) if name not in unused]
         if not names:
             raise ValueError(
-                f'train={choice!r} matches no parameter of the trunk; use a preset '
+                f'train={choice!r} matches no parameter of the trunk: use a preset '
                 f"('partial-1', 'bitfit', 'norm') or a regex for names such as "
                 f'{next(iter(parameters))!r}.'
             )
-        chosen.update({name: parameters[name] for name in names})
-    return chosen
+        selected.update({name: parameters[name] for name in names})
+    return selected
 
 
 def _names(trunk: nn.Module, blocks: Sequence[str], choice: str) -> list[str]:
@@ -54,5 +68,5 @@ def _names(trunk: nn.Module, blocks: Sequence[str], choice: str) -> list[str]:
         count = int(partial[1])
         last = blocks[-count:] if 0 < count <= len(blocks) else ()
         return [name for name in names if name.startswith(tuple(f'{block}.' for block in last))]
-    pattern = compiled(choice, 'train')
+    pattern = compile_regex(choice, 'train')
     return [name for name in names if pattern.search(name)]

@@ -1,8 +1,8 @@
-"""Sites: where an adapter enters a block, by hooks on the block's children.
+"""Sites: where an adapter enters a block, through hooks on the block's children.
 
-A site is a plain object that owns hooks as bound methods, so that ``copy.deepcopy`` of a wrapped
-backbone (EMA) copies site, adapter and hook together. State lives only between two children of
-one block, so that activation checkpointing recomputes it.
+A site is a plain object whose hooks are bound methods, so that ``copy.deepcopy`` of a wrapped
+backbone (EMA) copies site, adapter and hook together. A site holds a tensor only between two
+children of one block, because activation checkpointing recomputes children but not block hooks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmqadapter.adapters import LoRA
 from mmqadapter.adapters.base import Adapter
-from mmqadapter.backbones.block_table import BlockFamily
+from mmqadapter.backbones.family import BlockFamily
 
 
 class BranchSite:
@@ -30,96 +30,98 @@ class BranchSite:
 
 
 class AttentionBranchSite(BranchSite):
-    """After attention."""
+    """Adapter on the attention branch."""
 
     branch = 'attn_branch'
 
 
 class MLPBranchSite(BranchSite):
-    """After the MLP."""
+    """Adapter on the MLP branch."""
 
     branch = 'mlp_branch'
 
 
-class ParallelMLPSite:
-    """Adapter beside the MLP: it reads the stream before the MLP's norm, and adds to the block."""
+class DelayedSite:
+    """Base of sites that read a tensor at one child of a block and add to another child's output.
+
+    Subclasses register a hook that sets ``held`` and one that calls :meth:`_take`.
+    """
 
     def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
         self.adapter = adapter
-        self.stream: Tensor | None = None
-        self._listen(block.get_submodule(family.mlp_in))
-        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        self.held: Tensor | None = None
+        self._register(block, family)
         block.register_forward_hook(self._forget, always_call=True)
 
-    def _listen(self, norm: nn.Module) -> None:
-        norm.register_forward_pre_hook(self._remember)
+    def _register(self, block: nn.Module, family: BlockFamily) -> None:
+        raise NotImplementedError
 
-    def _remember(self, module: nn.Module, args: tuple) -> None:
-        self.stream = args[0]
+    def _hold_input(self, module: nn.Module, args: tuple) -> None:
+        self.held = args[0]
 
-    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        stream, self.stream = self.stream, None
-        return output + self.adapter(stream)
+    def _take(self) -> Tensor:
+        held, self.held = self.held, None
+        assert held is not None, 'the end of an MLP before its start'
+        return held
 
     def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self.stream = None  # a block that raised has not come to `_add`
+        self.held = None  # a block that raised did not come to `_take`
+
+
+class ParallelMLPSite(DelayedSite):
+    """Adapter beside the MLP: reads the stream before the MLP's norm, adds to the block."""
+
+    def _register(self, block: nn.Module, family: BlockFamily) -> None:
+        self._listen(block.get_submodule(family.mlp_in))
+        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+
+    def _listen(self, norm: nn.Module) -> None:
+        norm.register_forward_pre_hook(self._hold_input)
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        return output + self.adapter(self._take())
 
 
 class NormedParallelMLPSite(ParallelMLPSite):
-    """Adapter beside the MLP that reads what the MLP reads: the stream behind the MLP's norm."""
+    """Adapter beside the MLP that reads what the MLP reads: the stream after the MLP's norm."""
 
     def _listen(self, norm: nn.Module) -> None:
-        norm.register_forward_hook(self._remember_output)
+        norm.register_forward_hook(self._hold_output)
 
-    def _remember_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
-        self.stream = output
+    def _hold_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        self.held = output
 
 
-class AttentionStreamSite:
-    """Adapter on the stream after attention, s + A(s); the MLP reads the sum."""
+class AttentionStreamSite(DelayedSite):
+    """Adapter on the stream after attention, s + A(s); the MLP reads the sum.
 
-    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
-        self.adapter = adapter
-        self.change: Tensor | None = None
+    The block's shortcut was read before, so that A(s) is added once more behind the MLP.
+    """
+
+    def _register(self, block: nn.Module, family: BlockFamily) -> None:
         block.get_submodule(family.mlp_in).register_forward_pre_hook(self._enter)
         block.get_submodule(family.mlp_end).register_forward_hook(self._add)
-        block.register_forward_hook(self._forget, always_call=True)
 
     def _enter(self, module: nn.Module, args: tuple) -> tuple:
-        self.change = self.adapter(args[0])
-        return (args[0] + self.change,)
+        self.held = self.adapter(args[0])
+        return (args[0] + self.held,)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        change, self.change = self.change, None
-        assert change is not None, 'the end of an MLP before its norm'
-        return output + change
-
-    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self.change = None  # a block that raised has not come to `_add`
+        return output + self._take()
 
 
-class MLPStreamSite:
+class MLPStreamSite(DelayedSite):
     """Adapter on the stream after the MLP, s + A(s)."""
 
-    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
-        self.adapter = adapter
-        self.stream: Tensor | None = None
-        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._remember)
-        # First, since another site may add to the branch what is in this stream already.
+    def _register(self, block: nn.Module, family: BlockFamily) -> None:
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._hold_input)
+        # Before other hooks, since an AttentionStreamSite adds to this output what is in the held
+        # stream already.
         branch = block.get_submodule(family.mlp_branch)
         branch.register_forward_hook(self._add, prepend=True)
-        block.register_forward_hook(self._forget, always_call=True)
-
-    def _remember(self, module: nn.Module, args: tuple) -> None:
-        self.stream = args[0]
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        stream, self.stream = self.stream, None
-        assert stream is not None, 'an MLP before its norm'
-        return output + self.adapter(stream + output)
-
-    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self.stream = None  # a block that raised has not come to `_add`
+        return output + self.adapter(self._take() + output)
 
 
 class LinearProjectionSite:
@@ -134,7 +136,7 @@ class LinearProjectionSite:
 
 
 class PackedProjectionSite:
-    """LoRA inside ``nn.MultiheadAttention``, whose packed weight no child module holds.
+    """LoRA inside ``nn.MultiheadAttention``, whose fused weight no child module holds.
 
     For the length of a call an instance attribute shadows the frozen parameter; the parameter
     itself, its key and its place stay as they are.
@@ -147,7 +149,7 @@ class PackedProjectionSite:
 
     def _shadow(self, module: nn.Module, args: tuple) -> None:
         weight = module._parameters['in_proj_weight']
-        assert weight is not None, 'q, k and v of different widths are not packed'
+        assert weight is not None, 'q, k and v of different widths have no fused weight'
         module.__dict__['in_proj_weight'] = self.adapter.merge(weight)
 
     def _restore(self, module: nn.Module, args: tuple, output: Any) -> None:
@@ -155,7 +157,7 @@ class PackedProjectionSite:
 
 
 def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> object:
-    """Site on the fused projection, for either way of holding it."""
+    """Return the site on the fused projection, for either way of holding it."""
     projection = block.get_submodule(family.qkv)
     if isinstance(projection, nn.MultiheadAttention):
         return PackedProjectionSite(adapter, projection)
@@ -163,7 +165,7 @@ def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> obj
     return LinearProjectionSite(adapter, projection)
 
 
-# By name, what ties an adapter to a block when it is called with adapter, block and family.
+# By name: called with adapter, block and family, each ties an adapter to a block.
 SITES: dict[str, Any] = {
     'attn_branch': AttentionBranchSite,
     'mlp_branch': MLPBranchSite,

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
-from mmqadapter.backbones.pretrained import TimmNet, build_timm, load_weight_file
+from mmqadapter.backbones.timm_net import TimmNet, build_timm, load_weight_file
 from mmqadapter.registry import MODELS
 
 

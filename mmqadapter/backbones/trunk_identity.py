@@ -1,4 +1,4 @@
-"""The weights that a trunk is known by, and their fingerprint where they are kept rounded."""
+"""The weights that identify a trunk, and their fingerprint where they are stored rounded."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.backbones.acceleration import code_names, decoded
-from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.taskfile.fingerprint import fingerprint
 
 
 def fingerprint_inputs(
     trunk: nn.Module, family: BlockFamily, trainable_names: Container[str]
 ) -> dict[str, Tensor]:
-    """Frozen parameters by name, position embeddings that loading fits to the images aside.
+    """Return the frozen parameters by name, without those that loading resizes.
 
-    Weights that are stored as codes are what these stand for.
+    Weights that are stored as int8 codes are decoded.
 
     Args:
         trunk: The trunk.
@@ -31,15 +31,15 @@ def fingerprint_inputs(
     return {name: weights[name] for name in weights if name in names}
 
 
-def matches(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
-    """Whether ``given`` changes none of ``weights``: each is the same in dtype and content."""
-    pairs = ((weight, given[name]) for name, weight in weights.items() if name in given)
+def matches(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor]) -> bool:
+    """Return whether each of ``weights`` that is in ``loaded`` has the same dtype and content."""
+    pairs = ((weight, loaded[name]) for name, weight in weights.items() if name in loaded)
     return all(_same(weight, other) for weight, other in pairs)
 
 
-def fp32_fingerprint(weights: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """Fingerprint that a float32 trunk would have with ``given`` in place of its ``weights``."""
-    return fingerprint({name: given.get(name, weight).float() for name, weight in weights.items()})
+def fp32_fingerprint(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor]) -> str:
+    """Return the fingerprint of a float32 trunk with ``loaded`` in place of its ``weights``."""
+    return fingerprint({name: loaded.get(name, weight).float() for name, weight in weights.items()})
 
 
 def _same(weight: Tensor, other: Tensor) -> bool:

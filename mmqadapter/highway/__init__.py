@@ -5,7 +5,6 @@ from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.residual import FusedResidual, PendingUpdate, add_updates
 from mmqadapter.highway.saved_taps import SAVED_TAPS
-from mmqadapter.highway.several import Highways, SideStreams
 from mmqadapter.highway.side_stream import Highway, SideStream
 from mmqadapter.highway.stem import ConvStem, NoStem, Stem
 
@@ -15,7 +14,6 @@ __all__ = [
     'PendingUpdate',
     'ConvStem',
     'Highway',
-    'Highways',
     'InheritedMerging',
     'JoinedCell',
     'LowRankMerging',
@@ -24,7 +22,6 @@ __all__ = [
     'Recompute',
     'FusedResidual',
     'SideStream',
-    'SideStreams',
     'Stem',
     'add_updates',
     'build_cell',

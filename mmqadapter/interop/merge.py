@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmqadapter.adapters import Adapter, LoRA
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
-from mmqadapter.backbones.block_table import find_blocks
+from mmqadapter.backbones.select import find_blocks
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.inference.model import config_meta
@@ -132,10 +132,10 @@ def _require_mergeable(model: nn.Module) -> tuple[str, FrozenBackbone]:
             f'{type(backbone).__name__} cannot merge: its side stream is a net beside the trunk, '
             f'no change of it. {CAN}; keep the task file and this package for the others.'
         )
-    if backbone.trunk_dtype != torch.float32:
+    if backbone.trunk_options.torch_dtype != torch.float32:
         raise ValueError(
-            f'trunk_dtype={str(backbone.trunk_dtype).removeprefix("torch.")!r}: the trunk would '
-            'leave rounded; merge with --cfg-options model.backbone.trunk_dtype=float32.'
+            f'trunk.dtype={backbone.trunk_options.dtype!r} is invalid here: the trunk would '
+            'leave rounded; merge with --cfg-options model.backbone.trunk.dtype=float32.'
         )
     name = next(name for name, module in model.named_modules() if module is backbone)
     return (f'{name}.' if name else ''), backbone

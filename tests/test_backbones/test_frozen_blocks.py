@@ -8,7 +8,7 @@ from tiny_backbones import TINY, tiny_config
 from torch import nn
 
 from mmqadapter.backbones import frozen_blocks
-from mmqadapter.backbones.block_table import find_blocks
+from mmqadapter.backbones.select import find_blocks
 
 
 def chosen(model: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""fused_attention: the stock attention within rounding, forward and backward, in any use."""
+"""Fused attention: the stock attention within rounding, forward and backward, in any use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from nets import ADAPTERS, bare, images, randomize
 from torch import Tensor, nn
 
 from mmqadapter.backbones import FAMILIES, AdaptedBackbone, FrozenBackbone, HighwayBackbone
-from mmqadapter.backbones.acceleration import fuse_attention
+from mmqadapter.backbones.acceleration.class_swap import fuse_attention
 from mmqadapter.utils.accounting import saved_for_backward
 
 Factory = Callable[..., dict]
+FUSED = dict(attention='fused')
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
 # Grids of 16 x 16 and 8 x 8 tokens, odd ones, smaller ones than a window of 4 x 4 tokens.
 SIZES = [(64, 64), (48, 80), (70, 93), (20, 12), (64, 64)]
@@ -33,7 +34,7 @@ def tiny_fused(family: str, request: pytest.FixtureRequest) -> Factory:
 
 def fused(cfg: dict, **kwargs: Any) -> FrozenBackbone:
     """``bare(cfg)`` with fused attention, in eval mode."""
-    net = FrozenBackbone(cfg, fused_attention=True, **kwargs)
+    net = FrozenBackbone(cfg, trunk=FUSED, **kwargs)
     net.load_state_dict(bare(cfg).state_dict())
     return net.eval()
 
@@ -91,7 +92,7 @@ def test_timm_vit_is_fused_by_itself(tiny_timm_vit: Factory) -> None:
 def test_gradients_in_path(tiny_fused: Factory, adapter: str, with_cp: bool) -> None:
     cfg = tiny_fused(with_cp=with_cp)
     expected = gradients(moved(AdaptedBackbone, cfg, ADAPTERS[adapter]))
-    found = gradients(moved(AdaptedBackbone, cfg, ADAPTERS[adapter], fused_attention=True))
+    found = gradients(moved(AdaptedBackbone, cfg, ADAPTERS[adapter], trunk=FUSED))
     assert expected and all(name.startswith('adapters.') for name in expected)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -100,7 +101,7 @@ def test_gradients_in_path(tiny_fused: Factory, adapter: str, with_cp: bool) -> 
 @pytest.mark.parametrize('train', ['bitfit', 'partial-2'])
 def test_gradients_of_the_trunk_itself(tiny_fused: Factory, train: str) -> None:
     """Position biases that train are gathered anew in each forward."""
-    nets = [moved(FrozenBackbone, tiny_fused(), train, fused_attention=on) for on in (False, True)]
+    nets = [moved(FrozenBackbone, tiny_fused(), train, trunk=trunk) for trunk in (None, FUSED)]
     expected, found = (gradients(net) for net in nets)
     tables = [n for n, _ in nets[0].named_parameters() if 'position_bias_table' in n]
     assert set(tables[-2:]) <= expected.keys()
@@ -109,7 +110,7 @@ def test_gradients_of_the_trunk_itself(tiny_fused: Factory, train: str) -> None:
 
 @FUSED_FAMILIES
 def test_highway(tiny_fused: Factory) -> None:
-    nets = [moved(HighwayBackbone, tiny_fused(), DUAL, fused_attention=on) for on in (False, True)]
+    nets = [moved(HighwayBackbone, tiny_fused(), DUAL, trunk=trunk) for trunk in (None, FUSED)]
     expected, found = (gradients(net) for net in nets)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -134,8 +135,8 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
 @FUSED_FAMILIES
 def test_keeps_less_for_backward(tiny_fused: Factory) -> None:
     kept = []
-    for on in (False, True):
-        net = AdaptedBackbone(tiny_fused(), ADAPTERS['adaptformer'], fused_attention=on)
+    for trunk in (None, FUSED):
+        net = AdaptedBackbone(tiny_fused(), ADAPTERS['adaptformer'], trunk=trunk)
         with saved_for_backward(net) as saved:
             net(images())
         kept.append(saved.total)
@@ -195,7 +196,7 @@ def test_training_mode_is_stock_dropout_included(tiny_fused: Factory) -> None:
 
 @FUSED_FAMILIES
 def test_inference_mode_before_training(tiny_fused: Factory) -> None:
-    net = AdaptedBackbone(tiny_fused(), ADAPTERS['adaptformer'], fused_attention=True)
+    net = AdaptedBackbone(tiny_fused(), ADAPTERS['adaptformer'], trunk=FUSED)
     with torch.inference_mode():
         net(images())
     net(images())[-1].sum().backward()
@@ -205,7 +206,7 @@ def test_inference_mode_before_training(tiny_fused: Factory) -> None:
 @FUSED_FAMILIES
 def test_trains_after_inference_mode(tiny_fused: Factory) -> None:
     """More tokens than a piece: what is laid out once may be needed by a graph later."""
-    net = AdaptedBackbone(tiny_fused(), ADAPTERS['lora'], fused_attention=True)
+    net = AdaptedBackbone(tiny_fused(), ADAPTERS['lora'], trunk=FUSED)
     with torch.inference_mode():
         net.eval()(images(160, 160))
     sum(m.sum() for m in net.train()(images(160, 160))).backward()

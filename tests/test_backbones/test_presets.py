@@ -11,7 +11,7 @@ from nets import backward
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone
-from mmqadapter.backbones.block_table import find_blocks
+from mmqadapter.backbones.select import find_blocks
 
 Factory = Callable[..., dict]
 

@@ -8,9 +8,10 @@ import pytest
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmqadapter.backbones.block_table import find_blocks, find_family, unused_parameters
+from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.presets import trainable_parameters
+from mmqadapter.backbones.select import find_blocks, unused_parameters
 
 SWIN = dict(type='mmdet.SwinTransformer', depths=(2, 2, 18, 2), window_size=7)
 NETS = [

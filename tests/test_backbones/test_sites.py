@@ -11,7 +11,7 @@ import torch
 from nets import ADAPTERS, backward, bare, block_by_hand, images, merge_lora, trained
 from torch import Tensor, nn
 
-from mmqadapter.backbones.block_table import find_blocks
+from mmqadapter.backbones.select import find_blocks
 
 Factory = Callable[..., dict]
 BOTTLENECKS = pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""trunk_dtype: the trunk's matrices in 16 or 8 bits, everything else as without it."""
+"""trunk=dict(dtype=...): the trunk's matrices in 16 or 8 bits, everything else as without it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
 # Relative error of the last maps; the weights of these nets are large, see `randomize`.
 ERROR = {'bfloat16': 2e-2, 'float16': 2.5e-3, 'int8': 5e-2}
 EVERY_DTYPE = pytest.mark.parametrize('trunk_dtype', ERROR)
-FUSED = pytest.mark.parametrize('fused', [False, True], ids=['stock', 'fused'])
+ATTENTION = pytest.mark.parametrize('attention', ['stock', 'fused'])
 WRAPPERS: dict[str, Callable[..., FrozenBackbone]] = {
     'frozen': FrozenBackbone,
     'adapted': lambda cfg, **kwargs: AdaptedBackbone(cfg, ADAPTERS['sequential'], **kwargs),
@@ -36,7 +36,7 @@ EVERY_WRAPPER = pytest.mark.parametrize('wrapper', WRAPPERS)
 def half(cfg: dict, wrapper: str = 'frozen', **kwargs: Any) -> FrozenBackbone:
     """``bare(cfg)`` in half precision, wrapped."""
     torch.manual_seed(0)
-    net = WRAPPERS[wrapper](cfg, **{'trunk_dtype': 'bfloat16', **kwargs})
+    net = WRAPPERS[wrapper](cfg, **{'trunk': dict(dtype='bfloat16'), **kwargs})
     net.load_state_dict(bare(cfg).state_dict(), strict=False)
     return net
 
@@ -64,11 +64,11 @@ def test_what_is_stored_in_half_precision(tiny_backbone: Factory, wrapper: str) 
 
 
 @EVERY_DTYPE
-@FUSED
+@ATTENTION
 @torch.no_grad()
-def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, fused: bool) -> None:
+def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, attention: str) -> None:
     """Real rounding: there is some, within the bound, and the maps are float32."""
-    net = half(tiny_backbone(), trunk_dtype=trunk_dtype, fused_attention=fused)
+    net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype, attention=attention))
     for size in [(64, 64), (70, 93)]:
         maps = net(images(*size))
         assert all(one.dtype == torch.float32 for one in maps)
@@ -77,7 +77,7 @@ def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, fused: boo
 
 def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
     """The fused projection and the MLP of each block; what trains is no code."""
-    net, rest = (half(tiny_backbone(), trunk_dtype=d) for d in ('int8', 'bfloat16'))
+    net, rest = (half(tiny_backbone(), trunk=dict(dtype=d)) for d in ('int8', 'bfloat16'))
     codes = {n for n, b in net.named_buffers() if b.dtype == torch.int8}
     assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
     stored = {n: p.dtype for n, p in rest.named_parameters()}
@@ -87,7 +87,7 @@ def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
 
 
 def test_codes_under_ddp(tiny_timm_vit: Factory, tmp_path: Path) -> None:
-    net = half(tiny_timm_vit(), 'adapted', trunk_dtype='int8')
+    net = half(tiny_timm_vit(), 'adapted', trunk=dict(dtype='int8'))
     randomize(net.adapters)
     expected = gradients(deepcopy(net))
     meeting = f'file://{tmp_path}/meeting'
@@ -121,15 +121,15 @@ def test_maps_of_a_real_net(real_data: Path) -> None:
     )
     exact = FrozenBackbone(cfg)(images(96, 128))
     for trunk_dtype, bound in {'bfloat16': 3e-2, 'float16': 4e-3, 'int8': 1e-1}.items():
-        net = FrozenBackbone(cfg, trunk_dtype=trunk_dtype)
+        net = FrozenBackbone(cfg, trunk=dict(dtype=trunk_dtype))
         assert error(net(images(96, 128)), exact) < bound
 
 
 @EVERY_WRAPPER
-@FUSED
-def test_starts_as_the_half_trunk(tiny_backbone: Factory, wrapper: str, fused: bool) -> None:
-    net = half(tiny_backbone(), wrapper, fused_attention=fused)
-    frozen = half(tiny_backbone(), fused_attention=fused)
+@ATTENTION
+def test_starts_as_the_half_trunk(tiny_backbone: Factory, wrapper: str, attention: str) -> None:
+    net = half(tiny_backbone(), wrapper, trunk=dict(dtype='bfloat16', attention=attention))
+    frozen = half(tiny_backbone(), trunk=dict(dtype='bfloat16', attention=attention))
     for one, other in zip(net(images()), frozen(images()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
@@ -140,10 +140,10 @@ def test_gradients_are_those_of_float32_but_for_rounding(
     tiny_backbone: Factory, trunk_dtype: str, wrapper: str
 ) -> None:
     """Of a float32 trunk of the same weights, since a few bits less change a tiny net a lot."""
-    fused = trunk_dtype != 'float16'
+    attention = 'stock' if trunk_dtype == 'float16' else 'fused'
     nets = [
-        half(tiny_backbone(), wrapper, trunk_dtype='float32'),
-        half(tiny_backbone(), wrapper, trunk_dtype=trunk_dtype, fused_attention=fused),
+        half(tiny_backbone(), wrapper, trunk=dict(dtype='float32')),
+        half(tiny_backbone(), wrapper, trunk=dict(dtype=trunk_dtype, attention=attention)),
     ]
     randomize(nets[1].adapters)
     nets[0].load_state_dict(nets[1].state_dict())
@@ -166,7 +166,7 @@ def test_highway_computes_in_float32_beside_a_half_trunk(tiny_backbone: Factory)
 
 @EVERY_WRAPPER
 def test_under_amp_of_another_dtype(tiny_backbone: Factory, wrapper: str) -> None:
-    net = half(tiny_backbone(), wrapper, trunk_dtype='float16')
+    net = half(tiny_backbone(), wrapper, trunk=dict(dtype='float16'))
     randomize(net.adapters)
     plain = net(images())
     with torch.autocast('cpu', torch.bfloat16):
@@ -195,7 +195,7 @@ class Dtypes:
 def test_what_trains_in_the_trunk_stays_float32(
     tiny_backbone: Factory, train: str, trunk_dtype: str
 ) -> None:
-    low = FrozenBackbone(tiny_backbone(), train, trunk_dtype=trunk_dtype)
+    low = FrozenBackbone(tiny_backbone(), train, trunk=dict(dtype=trunk_dtype))
     low.load_state_dict(bare(tiny_backbone()).state_dict())
     nets = [FrozenBackbone(tiny_backbone(), train), low]
     nets[0].load_state_dict(low.state_dict())
@@ -219,7 +219,7 @@ def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory) -> None:
 @EVERY_DTYPE
 @torch.no_grad()
 def test_copies_are_independent(tiny_backbone: Factory, trunk_dtype: str) -> None:
-    net = half(tiny_backbone(), trunk_dtype=trunk_dtype).eval()
+    net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype)).eval()
     before = net(images())
     average, copy = ExponentialMovingAverage(net), deepcopy(net)
     average.update_parameters(net)
@@ -234,7 +234,7 @@ def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory, trunk_
     nets = []
     for dtype in ('float32', trunk_dtype):
         torch.manual_seed(0)
-        nets.append(FrozenBackbone(tiny_backbone(), trunk_dtype=dtype))
+        nets.append(FrozenBackbone(tiny_backbone(), trunk=dict(dtype=dtype)))
     exact, net = nets
     built = exact.fingerprint
     assert net.fingerprint == built
@@ -250,8 +250,8 @@ def test_fingerprint_of_rounded_weights_is_another(
     tiny_backbone: Factory, trunk_dtype: str
 ) -> None:
     """Whoever loads the checkpoint of such a trunk has these weights, whatever it stores."""
-    net = half(tiny_backbone(), trunk_dtype=trunk_dtype)
-    other = FrozenBackbone(tiny_backbone(), trunk_dtype=trunk_dtype)
+    net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
+    other = FrozenBackbone(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
     again = FrozenBackbone(tiny_backbone())
     for one in (other, again):
         one.load_state_dict(net.state_dict())
@@ -263,7 +263,7 @@ def test_fingerprint_of_rounded_weights_is_another(
 
 def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> None:
     for trunk_dtype in ('float32', *ERROR):
-        net = FrozenBackbone(tiny_backbone(), trunk_dtype=trunk_dtype)
+        net = FrozenBackbone(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
         assert not net.pretrained
         net.load_state_dict(bare(tiny_backbone()).state_dict())
         assert net.pretrained
@@ -283,8 +283,10 @@ def test_a_task_fits_the_trunk_in_any_dtype(
             type='mmqadapter.HighwayBackbone',
             backbone=tiny_backbone(),
             adapter=DUAL,
-            trunk_dtype=trunk_dtype,
-            fused_attention=trunk_dtype != 'float32',
+            trunk=dict(
+                dtype=trunk_dtype,
+                attention='stock' if trunk_dtype == 'float32' else 'fused',
+            ),
         )
         model = segmentor(cfg)
         model.backbone.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
@@ -297,15 +299,17 @@ def test_a_task_fits_the_trunk_in_any_dtype(
 
 
 def test_unknown_dtype(tiny_timm_vit: Factory) -> None:
-    with pytest.raises(ValueError, match="trunk_dtype='int4' is unknown; use one of.*'float32'"):
-        FrozenBackbone(tiny_timm_vit(), trunk_dtype='int4')
+    with pytest.raises(
+        ValueError, match=r"trunk\.dtype='int4' is invalid: expected one of .*'float32'"
+    ):
+        FrozenBackbone(tiny_timm_vit(), trunk=dict(dtype='int4'))
 
 
 @torch.no_grad()
 def test_codes_of_layers_that_train_here_become_float(tiny_backbone: Factory) -> None:
     """From a trunk that is frozen as a whole into one whose last block trains."""
-    whole = half(tiny_backbone(), trunk_dtype='int8')
-    last = FrozenBackbone(tiny_backbone(), 'partial-1', trunk_dtype='int8')
+    whole = half(tiny_backbone(), trunk=dict(dtype='int8'))
+    last = FrozenBackbone(tiny_backbone(), 'partial-1', trunk=dict(dtype='int8'))
     assert not last.load_state_dict(whole.state_dict()).unexpected_keys
     assert error(last(images()), whole(images())) < ERROR['bfloat16']
 
@@ -324,21 +328,23 @@ def test_attention_gets_its_inputs_in_a_row(
         return stock(*args, **kwargs)
 
     monkeypatch.setattr(nn.functional, 'multi_head_attention_forward', noted)
-    half(tiny_mmseg_vit(), trunk_dtype=trunk_dtype)(images())
+    half(tiny_mmseg_vit(), trunk=dict(dtype=trunk_dtype))(images())
     assert len(seen) >= 3 and all(seen)
 
 
 @pytest.mark.parametrize('trunk_dtype', [*ERROR, 'float32'])
 def test_a_model_of_mmengine_starts_with_it(tiny_backbone: Factory, trunk_dtype: str) -> None:
     """Its ``init_weights`` takes the mean of every parameter, before a runner trains."""
-    net = half(tiny_backbone(), 'adapted', trunk_dtype=trunk_dtype)
+    net = half(tiny_backbone(), 'adapted', trunk=dict(dtype=trunk_dtype))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     Sequential(net).init_weights()
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
 def test_codes_count_as_weights(tiny_backbone: Factory) -> None:
-    codes, floats = (half(tiny_backbone(), 'adapted', trunk_dtype=d) for d in ('int8', 'bfloat16'))
+    codes, floats = (
+        half(tiny_backbone(), 'adapted', trunk=dict(dtype=d)) for d in ('int8', 'bfloat16')
+    )
     assert part_counts(nn.ModuleDict({'a': codes})) == part_counts(nn.ModuleDict({'a': floats}))
     kept = []
     for net in (codes, floats):

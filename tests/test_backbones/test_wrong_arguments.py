@@ -23,7 +23,11 @@ LORA = dict(type='LoRA', rank=2)
         (dict(quantizer=1), 'quantizer=1 is no config'),
         (dict(backbone='mmdet.SwinTransformer'), "backbone='mmdet.SwinTransformer' is no config"),
         (dict(backbone=None), 'backbone=None is no config'),
-        (dict(trunk_dtype=['int8']), r"trunk_dtype=\['int8'\] is unknown"),
+        (dict(trunk=dict(dtype=['int8'])), r"trunk\.dtype=\['int8'\] is invalid: expected one of"),
+        (dict(trunk='bfloat16'), "trunk='bfloat16' is invalid: expected a dict with some of"),
+        (dict(trunk=dict(atention='fused')), 'trunk=.*atention.* is invalid: expected a dict'),
+        (dict(trunk=dict(prepacked=2)), r'trunk\.prepacked=2 is invalid: expected one of \(False'),
+        (dict(fast=True), 'fast=True is invalid: a wrapper has no such argument'),
     ],
     ids=str,
 )
@@ -39,8 +43,8 @@ def test_of_both_wrappers(
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(blocks=2), "blocks=2 is no choice; use None, 'last-k', or a regex"),
-        (dict(blocks=['last-1']), 'is no choice'),
+        (dict(blocks=2), "blocks=2 is invalid: expected None, 'last-k', or a regex"),
+        (dict(blocks=['last-1']), 'is invalid: expected None'),
     ],
     ids=str,
 )
@@ -56,8 +60,8 @@ def test_of_adapters_in_path(tiny_timm_vit: Factory, changes: dict, text: str) -
     [
         (dict(stem=None), 'stem=None is no config'),
         (dict(cell=None), 'cell=None is no config'),
-        (dict(inpath_blocks=None), 'inpath_blocks=None, but'),
-        (dict(inpath_blocks=1.5), 'inpath_blocks=1.5, but'),
+        (dict(inpath_blocks=None), 'inpath_blocks=None is invalid: expected 0'),
+        (dict(inpath_blocks=1.5), 'inpath_blocks=1.5 is invalid: expected 0'),
     ],
     ids=str,
 )
@@ -73,7 +77,7 @@ def test_of_highways(tiny_timm_vit: Factory, changes: dict, text: str) -> None:
 
 @pytest.mark.parametrize('train', [2, None, [3]])
 def test_of_what_trains(tiny_timm_vit: Factory, train: Any) -> None:
-    with pytest.raises(ValueError, match=r'train=.* is no choice; give a name or a regex'):
+    with pytest.raises(ValueError, match=r'train=.* is invalid: expected a preset or a regex'):
         MODELS.build(dict(type='FrozenBackbone', backbone=tiny_timm_vit(), train=train))
 
 
@@ -88,5 +92,5 @@ def test_outputs_that_a_net_has_not(tiny_mmseg_vit: Factory) -> None:
         backbone=tiny_mmseg_vit(out_indices=(0, 77)),
         adapter=dict(type='ConvAdapter', width=2),
     )
-    with pytest.raises(ValueError, match=r'out_indices: .* has none of \[77\]; use 0 to \d+\.'):
+    with pytest.raises(ValueError, match=r'out_indices=\[77\] is invalid: expected 0 to \d+ for'):
         MODELS.build(config)

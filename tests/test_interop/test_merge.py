@@ -102,8 +102,8 @@ def test_a_frozen_backbone_only_loses_its_level(tiny_mmdet_swin: Factory) -> Non
             '^HighwayBackbone cannot merge: its side stream is a net beside the trunk.*LoRA',
         ),
         (
-            lambda cfg: FrozenBackbone(cfg, trunk_dtype='bfloat16'),
-            "^trunk_dtype='bfloat16': the trunk would leave rounded; merge with --cfg-options",
+            lambda cfg: FrozenBackbone(cfg, trunk=dict(dtype='bfloat16')),
+            r"^trunk\.dtype='bfloat16' is invalid here: the trunk would leave rounded; merge with ",
         ),
         (lambda cfg: MODELS.build(ConfigDict(cfg)), 'has no wrapped backbone: it is plain already'),
     ],

@@ -51,7 +51,7 @@ def alone(tmp_path: Path):
 
 @pytest.mark.parametrize('trunk_dtype', ['bfloat16', 'int8'])
 def test_blocks_in_half_precision_are_no_unit(alone, trunk_dtype: str) -> None:
-    config = dict(type='mmqadapter.FrozenBackbone', trunk_dtype=trunk_dtype,
+    config = dict(type='mmqadapter.FrozenBackbone', trunk=dict(dtype=trunk_dtype),
                   backbone=tiny_config('mmseg_vit'))  # fmt: skip
     with pytest.raises(ValueError, match='uniform dtype'):
         FullyShardedDataParallel(

@@ -1,44 +1,29 @@
-"""Faster ways to compute a trunk that does not train, of the same modules and hooks."""
+"""Faster ways to compute a frozen trunk, with the same modules, keys and hooks."""
 
+from mmqadapter.backbones.acceleration.accelerate import accelerate
 from mmqadapter.backbones.acceleration.autocast import AutocastState
-from mmqadapter.backbones.acceleration.chunked import ChunkedForward, run_chunked
-from mmqadapter.backbones.acceleration.class_swap import FusedModules, fuse_attention, specialize
-from mmqadapter.backbones.acceleration.compiled import CompiledForward, compile_modules
+from mmqadapter.backbones.acceleration.class_swap import FusedModules
 from mmqadapter.backbones.acceleration.fused_multihead import FusedPackedAttention
 from mmqadapter.backbones.acceleration.fused_windows import (
     FusedShiftedWindows,
     FusedSwinBlock,
     FusedWindowAttention,
 )
-from mmqadapter.backbones.acceleration.half_block import (
-    TRUNK_DTYPES,
-    HalfBlock,
-    parse_dtype,
-    store_blocks,
-)
-from mmqadapter.backbones.acceleration.int8_linear import Int8Linear, code_names, decoded
-from mmqadapter.backbones.acceleration.prepacked_linear import PrepackedLinear, prepack_weights
+from mmqadapter.backbones.acceleration.int8_linear import code_names, decoded
+from mmqadapter.backbones.acceleration.legacy_arguments import LEGACY_ARGUMENTS, with_legacy
+from mmqadapter.backbones.acceleration.options import TrunkOptions
 
 __all__ = [
-    'TRUNK_DTYPES',
+    'LEGACY_ARGUMENTS',
     'AutocastState',
-    'CompiledForward',
     'FusedModules',
     'FusedPackedAttention',
     'FusedShiftedWindows',
     'FusedSwinBlock',
     'FusedWindowAttention',
-    'HalfBlock',
-    'Int8Linear',
-    'PrepackedLinear',
-    'ChunkedForward',
+    'TrunkOptions',
+    'accelerate',
     'code_names',
-    'compile_modules',
-    'specialize',
     'decoded',
-    'fuse_attention',
-    'prepack_weights',
-    'parse_dtype',
-    'run_chunked',
-    'store_blocks',
+    'with_legacy',
 ]

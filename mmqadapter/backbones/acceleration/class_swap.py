@@ -1,7 +1,8 @@
-"""Ways: classes that compute what a stock module computes, and what puts them ahead of its own.
+"""Replace the ``forward`` of a built module by a faster one, in place.
 
-The module stays the same object, with its parameters, keys, children, hooks and methods; a way is
-a base class ahead of its own class, so ``super()`` is the stock computation.
+The module stays the same object, with its parameters, keys, children and hooks. A class with the
+faster ``forward`` becomes a base class ahead of the module's own class, so that ``super()`` is the
+stock computation.
 """
 
 from __future__ import annotations
@@ -14,47 +15,55 @@ from torch import nn
 
 from mmqadapter.backbones.acceleration.window_layout import LayoutCache
 
-# For the type checker a way is a module; it becomes one ahead of a stock class.
-if TYPE_CHECKING:
-    from torch.nn import Module as FastForward
+if TYPE_CHECKING:  # a subclass becomes a module when it is put ahead of a stock class
+    from torch.nn import Module as _Base
 else:
-    FastForward = object
+    _Base = object
+
+
+class FastForward(_Base):
+    """Base class of faster forwards, to be put ahead of a stock module's class."""
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickle and copy by the classes that were combined, since pickle can import these."""
+        stock, fast = _components(type(self))
+        return _rebuild, (stock, fast), self.__dict__
 
 
 class FusedAttention(Protocol):
-    """A way that attention is fused in."""
+    """A :class:`FastForward` of attention."""
 
     def prepare(self, layouts: LayoutCache) -> None:
-        """Take what the modules of a trunk share; called once, on the module."""
+        """Take what the modules of a trunk share; called once per module."""
         ...
 
 
-# Qualified class names of stock modules, and their ways.
+# Qualified names of stock classes, and the class to put ahead of each.
 FusedModules = Sequence[tuple[str, type[FusedAttention]]]
 
 
-def specialize(module: nn.Module, way: type) -> None:
-    """Compute ``module`` in another way from now on; for the modules of a frozen trunk alone."""
+def specialize(module: nn.Module, fast: type) -> None:
+    """Let ``module`` compute with ``fast`` from now on; only for modules of a frozen trunk."""
     stock: Any = type(module)
-    module.__class__ = _ahead_of(way, stock)
+    module.__class__ = _combined(fast, stock)
 
 
 def fuse_attention(trunk: nn.Module, fused: FusedModules) -> int:
-    """Compute attention through PyTorch's ``scaled_dot_product_attention``; frozen weights first.
+    """Compute attention through PyTorch's ``scaled_dot_product_attention``.
 
     Args:
-        trunk: A built net; what of it trains has ``requires_grad`` set already.
-        fused: Names of stock classes and their ways, from the net's row of the block table.
+        trunk: A built net, already frozen: position biases that train are handled differently.
+        fused: Stock classes and their replacements, from the net's row of the table.
 
     Returns:
-        Number of modules that are computed in another way now.
+        Number of modules that were replaced.
     """
-    ways, layouts = dict(fused), LayoutCache()
-    found: list[Any] = [module for module in trunk.modules() if _name(module) in ways]
-    for module in found:
-        specialize(module, ways[_name(module)])
+    replacements, layouts = dict(fused), LayoutCache()
+    modules: list[Any] = [module for module in trunk.modules() if _name(module) in replacements]
+    for module in modules:
+        specialize(module, replacements[_name(module)])
         module.prepare(layouts)
-    return len(found)
+    return len(modules)
 
 
 def _name(module: nn.Module) -> str:
@@ -62,5 +71,23 @@ def _name(module: nn.Module) -> str:
 
 
 @cache
-def _ahead_of(way: type, stock: type) -> type:
-    return type(f'{way.__name__}({stock.__name__})', (way, stock), {'__module__': way.__module__})
+def _combined(fast: type, stock: type) -> type:
+    name = f'{fast.__name__}({stock.__name__})'
+    return type(name, (fast, stock), {'__module__': fast.__module__, '_components': (fast, stock)})
+
+
+def _components(kind: type) -> tuple[type, tuple[type, ...]]:
+    """Return the stock class of a combined class, and the classes ahead of it, innermost first."""
+    fast: list[type] = []
+    while '_components' in vars(kind):
+        outer, kind = vars(kind)['_components']
+        fast.insert(0, outer)
+    return kind, tuple(fast)
+
+
+def _rebuild(stock: type, fast: Sequence[type]) -> Any:
+    """Return an empty instance of ``stock`` with the classes of ``fast`` ahead of it."""
+    kind: Any = stock
+    for inner in fast:
+        kind = _combined(inner, kind)
+    return kind.__new__(kind)

@@ -13,28 +13,9 @@ from mmqadapter.backbones.acceleration.fused_multihead import ContiguousAttentio
 from mmqadapter.backbones.acceleration.int8_linear import is_float_linear, store_int8
 
 SINGLE = torch.float32
-TRUNK_DTYPES = {
-    'float32': SINGLE,
-    'bfloat16': torch.bfloat16,
-    'float16': torch.float16,
-    'int8': torch.int8,
-}
 # Codes are no numbers to compute with: what is stored in the key is computed in the value.
 COMPUTED_IN = {torch.int8: torch.bfloat16}
 MATRICES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
-
-
-def parse_dtype(trunk_dtype: str) -> torch.dtype:
-    """Dtype of a name in a config.
-
-    Raises:
-        ValueError: It is none that a trunk can be stored in.
-    """
-    if not isinstance(trunk_dtype, str) or trunk_dtype not in TRUNK_DTYPES:
-        raise ValueError(
-            f'trunk_dtype={trunk_dtype!r} is unknown; use one of {sorted(TRUNK_DTYPES)}.'
-        )
-    return TRUNK_DTYPES[trunk_dtype]
 
 
 class HalfBlock(FastForward):

@@ -113,7 +113,7 @@ def _torchao() -> Any:
         import torchao.quantization  # seconds, and needed for this alone
     except ImportError:
         raise ValueError(
-            "trunk_dtype='int8' needs torchao, which is not installed: "
-            'pip install "torchao>=0.18", or take bfloat16.'
+            "trunk.dtype='int8' is invalid here: expected torchao to be installed; run "
+            'pip install "torchao>=0.18", or use bfloat16.'
         ) from None
     return torchao.quantization

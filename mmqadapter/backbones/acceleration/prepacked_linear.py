@@ -77,9 +77,9 @@ def prepack_weights(trunk: nn.Module) -> None:
 
     Where PyTorch comes without oneDNN a warning says so, and they compute as they are.
     """
-    if not packs():
+    if not can_prepack():
         print_log(
-            'packed_weights=True does nothing here: this PyTorch comes without oneDNN.',
+            'trunk.prepacked=True has no effect: this PyTorch has no oneDNN.',
             logger='current', level=logging.WARNING,
         )  # fmt: skip
         return
@@ -90,7 +90,7 @@ def prepack_weights(trunk: nn.Module) -> None:
             specialize(layer, PrepackedLinear)
 
 
-def packs() -> bool:
+def can_prepack() -> bool:
     """Whether PyTorch can lay out weights: its operators for it are those of its own compiler."""
     operators = ('_reorder_linear_weight', '_linear_pointwise')
     here = torch.backends.mkldnn.is_available()

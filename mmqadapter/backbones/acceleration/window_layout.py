@@ -128,7 +128,7 @@ class WindowLayout:
 
 
 class LayoutCache:
-    """The layouts in use, the least recently used one leaving first; a deep copy starts empty.
+    """Cache of the most recently used layouts; a copy, deep or pickled, starts empty.
 
     Args:
         size: How many are kept. A Swin of four stages needs eight per image size and batch.
@@ -141,8 +141,8 @@ class LayoutCache:
     def __len__(self) -> int:
         return len(self._layouts)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> LayoutCache:
-        return LayoutCache(self._size)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LayoutCache, (self._size,)
 
     def get(self, windows: Windows, tokens: Tensor) -> WindowLayout:
         """Layout for tokens (B, ...)."""

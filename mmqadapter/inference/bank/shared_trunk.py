@@ -81,9 +81,12 @@ class _SharedRun:
     """
 
     def __init__(self, backbone: Any, highways: Sequence[nn.Module]) -> None:
-        backbone.run_with(highways)
-        self._backbone = backbone
+        backbone.require_shared_trunk()
+        self._backbone, self._highways = backbone, highways
         self._waiting: list[deque[tuple[Tensor, Maps]]] = [deque() for _ in highways]
+
+    def _forward(self, images: Tensor) -> Sequence[Maps]:
+        return self._backbone.forward_highways(images, self._highways)
 
     def clear(self) -> None:
         """Forget maps that nobody asked for."""
@@ -93,7 +96,7 @@ class _SharedRun:
     def maps(self, number: int, images: Tensor) -> Maps:
         """Maps of a task."""
         if not self._waiting[number]:
-            for queue, maps in zip(self._waiting, self._backbone(images), strict=True):
+            for queue, maps in zip(self._waiting, self._forward(images), strict=True):
                 queue.append((images, maps))
         seen, maps = self._waiting[number].popleft()
         assert torch.equal(seen, images), 'tasks of one model prepare an image alike'

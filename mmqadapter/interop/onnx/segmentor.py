@@ -10,10 +10,11 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mmqadapter.backbones.acceleration import LEGACY_ARGUMENTS
 from mmqadapter.quant import materialize
 
 WRAPPERS = ('FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone')
-FASTER = ('fused_attention', 'compiled_mlp', 'piecewise_mlp', 'packed_weights')
+FASTER = ('trunk', *LEGACY_ARGUMENTS)
 
 
 class PlainSegmentor(nn.Module):
@@ -71,5 +72,5 @@ def _stock(value: Any) -> Any:
         return value
     changed = {name: _stock(item) for name, item in value.items()}
     if str(value.get('type')).rpartition('.')[2] in WRAPPERS:
-        changed.update(dict.fromkeys(FASTER, False), trunk_dtype='float32')
+        changed = {name: item for name, item in changed.items() if name not in FASTER}
     return changed

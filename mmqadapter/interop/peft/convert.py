@@ -14,7 +14,7 @@ from torch import nn
 from mmqadapter.adapters import LoRA, build_adapter
 from mmqadapter.adapters.scale import LearnedScale
 from mmqadapter.backbones import AdaptedBackbone
-from mmqadapter.backbones.block_table import select_blocks
+from mmqadapter.backbones.select import select_blocks
 from mmqadapter.interop.peft.folder import PeftLora, read_peft, write_peft
 from mmqadapter.interop.peft.products import FUSED, Product, find_targets, join, split
 from mmqadapter.interop.peft.settings import MAX_RANK, PeftSettings

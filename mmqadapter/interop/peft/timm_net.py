@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 
 from mmqadapter.backbones import TimmBackbone
-from mmqadapter.backbones.block_table import find_blocks, find_family
+from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.select import find_blocks
 
 LEVEL = 'model.'  # TimmBackbone holds timm's net one level deeper
 

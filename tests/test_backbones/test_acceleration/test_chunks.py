@@ -1,4 +1,4 @@
-"""Pieces: MLPs and windows over pieces of tokens give what one call gives, where they may."""
+"""Chunks: MLPs and windows over chunks of tokens give what one call gives, where they may."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.backbones.acceleration import piecewise, run_chunked
+from mmqadapter.backbones.acceleration import chunked
+from mmqadapter.backbones.acceleration.chunked import run_chunked
 from mmqadapter.backbones.acceleration.window_layout import WindowLayout, Windows
 
 
@@ -25,8 +26,8 @@ class Counted(nn.Sequential):
 
 @pytest.fixture
 def mlp(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """A frozen MLP in pieces of 8 tokens."""
-    monkeypatch.setattr(piecewise, 'PIECE', 8)
+    """A frozen MLP in chunks of 8 tokens."""
+    monkeypatch.setattr(chunked, 'CHUNK', 8)
     built = Counted(nn.Linear(6, 24), nn.GELU(), nn.Linear(24, 5)).requires_grad_(False)
     run_chunked([built])
     return built

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import Int8Linear, decoded
-from mmqadapter.backbones.acceleration.int8_linear import store_int8
+from mmqadapter.backbones.acceleration.int8_linear import Int8Linear, decoded, store_int8
 
 quantization = pytest.importorskip(
     'torchao.quantization', reason='torchao is not installed; `make env` brings it'
@@ -131,5 +130,7 @@ def test_decoded_leaves_other_tensors() -> None:
 
 def test_without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'torchao.quantization', None)
-    with pytest.raises(ValueError, match=r"^trunk_dtype='int8' needs torchao, .*pip install"):
+    with pytest.raises(
+        ValueError, match=r"^trunk\.dtype='int8' is invalid here: expected torchao .*pip install"
+    ):
         store_int8(frozen())

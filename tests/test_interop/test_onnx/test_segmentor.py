@@ -38,12 +38,10 @@ def test_a_model_without_logits_of_pixels_is_refused() -> None:
 
 
 def test_trunks_compute_in_float32_as_the_stock_net() -> None:
-    backbone = dict(type='mmqadapter.HighwayBackbone', trunk_dtype='bfloat16', backbone=dict(a=1))
-    faster = dict(
-        fused_attention=False, compiled_mlp=False, piecewise_mlp=False, packed_weights=False
-    )
-    cfg = Config(dict(model=dict(type='EncoderDecoder', backbone=backbone), load_from='x.pth'))
+    backbone = dict(type='mmqadapter.HighwayBackbone', backbone=dict(a=1))
+    faster = dict(backbone, trunk=dict(dtype='bfloat16'), fused_attention=True)
+    cfg = Config(dict(model=dict(type='EncoderDecoder', backbone=faster), load_from='x.pth'))
     changed = stock_trunk(cfg)
-    assert changed.model.backbone.to_dict() == dict(backbone, trunk_dtype='float32', **faster)
-    assert cfg.model.backbone.trunk_dtype == 'bfloat16'
+    assert changed.model.backbone.to_dict() == backbone
+    assert cfg.model.backbone.trunk.dtype == 'bfloat16'
     assert changed.load_from == 'x.pth'

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmqadapter import save_task
 from mmqadapter.backbones import AdaptedBackbone
-from mmqadapter.backbones.pretrained import build_timm
+from mmqadapter.backbones.timm_net import build_timm
 
 # All blocks reach an output.
 NETS: dict[str, dict[str, Any]] = {

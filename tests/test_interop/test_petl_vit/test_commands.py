@@ -11,7 +11,7 @@ import torch
 from released import TINY
 from tiny_runs import tool
 
-from mmqadapter.backbones.pretrained import build_timm
+from mmqadapter.backbones.timm_net import build_timm
 
 Release = Callable[..., tuple[Path, Path]]
 

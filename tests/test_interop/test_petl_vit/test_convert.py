@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mmqadapter import inspect_task, load_task, save_task
 from mmqadapter.backbones import AdaptedBackbone
-from mmqadapter.backbones.pretrained import build_timm
+from mmqadapter.backbones.timm_net import build_timm
 from mmqadapter.interop.petl_vit import PetlClassifier, export_petl, import_petl, load_petl
 from mmqadapter.interop.petl_vit.settings import METHODS
 from mmqadapter.quant import gaussian_codebook

@@ -157,7 +157,7 @@ def test_shipped_sweep_of_equal_storage() -> None:
 def test_shipped_sweep_of_trunks() -> None:
     """Of each task, the dtype of its trunk alone changes."""
     methods = read_sweep(ROOT / 'configs/sweeps/camvid_trunk.yaml').methods.values()
-    dtypes = [m.backbone.pop('trunk_dtype', 'float32') for m in methods]
+    dtypes = [m.backbone.pop('trunk', {}).get('dtype', 'float32') for m in methods]
     assert dtypes == 2 * ['float32', 'bfloat16', 'int8']
     first, *rest = [m.backbone for m in methods]
     assert rest[:2] == [first, first] and rest[2] == rest[3] == rest[4] != first

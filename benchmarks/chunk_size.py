@@ -1,6 +1,6 @@
 """How many tokens of an MLP to compute at a time on a CPU: one call against pieces of sizes.
 
-python benchmarks/piece_size.py --out benchmarks/results/piece_size
+python benchmarks/chunk_size.py --out benchmarks/results/chunk_size
 
 Frozen MLPs of the four stages of a Swin-B at 512 x 512, batch 2, float32, no gradients. Sizes take
 turns; the time of each is its best, since what disturbs a machine only adds.
@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import piecewise, run_chunked
+from mmqadapter.backbones.acceleration import chunked
+from mmqadapter.backbones.acceleration.chunked import run_chunked
 from mmqadapter.utils.atomic import atomic_write
 
 STAGES = ((32768, 128), (8192, 256), (2048, 512), (512, 1024))
@@ -36,7 +37,7 @@ def mlp(channels: int) -> nn.Module:
 
 def seconds(net: nn.Module, x: Tensor, size: int) -> float:
     """One call in pieces of ``size`` tokens."""
-    piecewise.CHUNK = size
+    chunked.CHUNK = size
     start = time.perf_counter()
     net(x)
     return time.perf_counter() - start
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     header = {
-        'script': 'benchmarks/piece_size.py',
+        'script': 'benchmarks/chunk_size.py',
         'date': date.today().isoformat(),
         'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
         'torch': torch.__version__,

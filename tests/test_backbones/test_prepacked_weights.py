@@ -1,4 +1,4 @@
-"""packed_weights: every linear layer, maps and gradients as the stock net's."""
+"""trunk=dict(prepacked=True): every linear layer, maps and gradients as the stock net's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from nets import backward, bare, images, randomize, trained, wrap
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
-from mmqadapter.backbones.acceleration import PrepackedLinear
-from mmqadapter.backbones.acceleration.prepacked_linear import packs
+from mmqadapter.backbones.acceleration.prepacked_linear import PrepackedLinear, can_prepack
 
 Factory = Callable[..., dict]
 HIGHWAY = dict(adapter=dict(type='ConvAdapter', width=4), taps='stream', cell='JoinedCell')
-pytestmark = pytest.mark.skipif(not packs(), reason='this PyTorch comes without oneDNN')
+pytestmark = pytest.mark.skipif(not can_prepack(), reason='this PyTorch comes without oneDNN')
 
 
 def layers(net: nn.Module) -> set[str]:
@@ -24,9 +23,9 @@ def layers(net: nn.Module) -> set[str]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('others', [{}, dict(fused_attention=True, piecewise_mlp=True)], ids=len)
+@pytest.mark.parametrize('others', [{}, dict(attention='fused', mlp='chunked')], ids=len)
 def test_equals_the_stock_net(tiny_backbone: Factory, others: dict) -> None:
-    net = FrozenBackbone(tiny_backbone(), packed_weights=True, **others)
+    net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True, **others))
     stock = bare(tiny_backbone())
     net.load_state_dict(stock.state_dict())
     for size in ((64, 64), (48, 80)):
@@ -35,7 +34,7 @@ def test_equals_the_stock_net(tiny_backbone: Factory, others: dict) -> None:
 
 
 def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
-    net = FrozenBackbone(tiny_backbone(), packed_weights=True)
+    net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True))
     plain = FrozenBackbone(tiny_backbone())
     linear = {name for name, m in plain.named_modules() if isinstance(m, nn.Linear)}
     called = {name for name in linear if not name.endswith('attn.out_proj')}
@@ -44,27 +43,27 @@ def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
 
 
 def test_what_trains_and_codes_are_left_out(tiny_mmdet_swin: Factory) -> None:
-    net = FrozenBackbone(tiny_mmdet_swin(), train=['qkv.bias'], packed_weights=True)
+    net = FrozenBackbone(tiny_mmdet_swin(), train=['qkv.bias'], trunk=dict(prepacked=True))
     assert layers(net) and not any(name.endswith('qkv') for name in layers(net))
     pytest.importorskip('torchao', reason='torchao is not installed; `make env` brings it')
-    net = FrozenBackbone(tiny_mmdet_swin(), trunk_dtype='int8', packed_weights=True)
+    net = FrozenBackbone(tiny_mmdet_swin(), trunk=dict(dtype='int8', prepacked=True))
     assert not any('blocks' in name for name in layers(net))
 
 
 @pytest.mark.parametrize('adapter', ['adaptformer', 'sequential', 'lora-qkv'])
 def test_gradients_in_path(tiny_backbone: Factory, adapter: str) -> None:
-    found = backward(trained(tiny_backbone(), adapter, packed_weights=True))
+    found = backward(trained(tiny_backbone(), adapter, trunk=dict(prepacked=True)))
     expected = backward(trained(tiny_backbone(), adapter))
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('options', [{}, dict(trunk_dtype='bfloat16')], ids=str)
+@pytest.mark.parametrize('options', [{}, dict(dtype='bfloat16')], ids=str)
 def test_gradients_of_a_highway(tiny_backbone: Factory, options: dict[str, Any]) -> None:
     gradients = []
     for packed in (False, True):
         torch.manual_seed(0)
-        net = HighwayBackbone(tiny_backbone(), **HIGHWAY, **options, packed_weights=packed)
+        net = HighwayBackbone(tiny_backbone(), **HIGHWAY, trunk=dict(options, prepacked=packed))
         net.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
         randomize(net.adapters)
         gradients.append(backward(net))
@@ -75,7 +74,7 @@ def test_gradients_of_a_highway(tiny_backbone: Factory, options: dict[str, Any])
 
 
 def test_a_task_from_one_loads_into_the_other(tiny_mmdet_swin: Factory) -> None:
-    one = trained(tiny_mmdet_swin(), packed_weights=True).eval()
+    one = trained(tiny_mmdet_swin(), trunk=dict(prepacked=True)).eval()
     other = wrap(tiny_mmdet_swin()).eval()
     assert one.fingerprint == other.fingerprint
     one(images())

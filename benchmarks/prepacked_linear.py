@@ -1,6 +1,6 @@
 """Linear layers of a Swin-B on a CPU, stock against packed weights: GFLOPS in float32 and bfloat16.
 
-python benchmarks/packed_linear.py --out benchmarks/results/packed_linear
+python benchmarks/prepacked_linear.py --out benchmarks/results/prepacked_linear
 
 A thousand tokens a call, as MLPs in pieces have them, no gradients. Ways take turns; the time of
 each is its best, since what disturbs a machine only adds.
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import prepack_weights
+from mmqadapter.backbones.acceleration.prepacked_linear import prepack_weights
 from mmqadapter.utils.atomic import atomic_write
 
 TOKENS = 1024
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     header = {
-        'script': 'benchmarks/packed_linear.py',
+        'script': 'benchmarks/prepacked_linear.py',
         'date': date.today().isoformat(),
         'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
         'torch': torch.__version__,

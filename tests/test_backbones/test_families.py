@@ -9,7 +9,8 @@ import torch
 from nets import BRANCHES, bare
 
 from mmqadapter.backbones import FAMILIES, FrozenBackbone
-from mmqadapter.backbones.block_table import find_blocks, find_family, select_blocks
+from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.select import find_blocks, select_blocks
 
 Factory = Callable[..., dict]
 NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end', 'qkv')

@@ -1,4 +1,4 @@
-"""Where the token grid (H, W) of a block is read."""
+"""Track the token grid (H, W) of a block."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 from torch import nn
 
-from mmqadapter.backbones.block_family import BlockFamily
+from mmqadapter.backbones.family import BlockFamily
 
 
-class TokenGrid:
-    """Grid of a block's tokens in the forward that runs, for what hooks on the block do.
+class GridTracker:
+    """Grid of a block's tokens in the current forward, for hooks on the block.
 
-    Where the attention branch is told the grid, or gets tokens (B, H, W, C), it is read there:
-    inside what activation checkpointing computes again, so that it is right then too. Otherwise
-    the patch embedding tells it, and a block that is computed again takes that of the last images.
+    Where the attention branch gets the grid as an argument, or tokens (B, H, W, C), the grid is
+    read there, inside what activation checkpointing recomputes, so that it is right then too.
+    Otherwise the patch embedding's output has it, and a recomputed block sees the grid of the last
+    images.
 
     Args:
         trunk: The net.
@@ -31,7 +32,7 @@ class TokenGrid:
             branch.register_forward_pre_hook(self._read_branch)
 
     def _read_embedding(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """Of (tokens, grid), or tokens (B, H, W, C)."""
+        """Read (tokens, grid), or tokens (B, H, W, C)."""
         self.size = tuple(output[1] if isinstance(output, tuple) else output.shape[1:3])
 
     def _read_branch(self, module: nn.Module, args: tuple) -> None:

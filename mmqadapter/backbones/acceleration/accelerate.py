@@ -1,0 +1,41 @@
+"""Apply trunk options to a built net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from mmqadapter.backbones.acceleration.chunked import run_chunked
+from mmqadapter.backbones.acceleration.class_swap import FusedModules, fuse_attention
+from mmqadapter.backbones.acceleration.half_block import store_blocks
+from mmqadapter.backbones.acceleration.options import TrunkOptions
+from mmqadapter.backbones.acceleration.prepacked_linear import prepack_weights
+
+
+def accelerate(
+    trunk: nn.Module,
+    blocks: Sequence[nn.Module],
+    mlp: str,
+    fused: FusedModules,
+    options: TrunkOptions,
+) -> None:
+    """Store and compute ``trunk`` as ``options`` say; call it after freezing.
+
+    Args:
+        trunk: A built net; what trains in it (``requires_grad``) stays as it is.
+        blocks: Its blocks.
+        mlp: Name of the MLP inside a block.
+        fused: Attention classes and their fused replacements, from the family's row.
+        options: The options.
+
+    Raises:
+        ValueError: ``int8`` without torchao.
+    """
+    if options.attention == 'fused':
+        fuse_attention(trunk, fused)
+    store_blocks(blocks, options.torch_dtype)
+    if options.mlp == 'chunked':
+        run_chunked(block.get_submodule(mlp) for block in blocks)
+    if options.prepacked:
+        prepack_weights(trunk)

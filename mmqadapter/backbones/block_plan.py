@@ -1,0 +1,110 @@
+"""Where a built trunk has its stages and outputs, according to its family's row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mmqadapter.backbones.family import BlockFamily
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """A block that reaches an output.
+
+    Attributes:
+        name: Full name.
+        module: The block.
+        stage: Its stage; 0 in a net of one stage.
+        channels: C.
+        gives_map: An output map is taken behind it.
+        ends_stage: A patch merging follows it.
+    """
+
+    name: str
+    module: nn.Module
+    stage: int
+    channels: int
+    gives_map: bool
+    ends_stage: bool
+
+
+def plan_blocks(
+    trunk: nn.Module, family: BlockFamily, blocks: Mapping[str, nn.Module]
+) -> list[PlannedBlock]:
+    """Return a plan of ``blocks``, all that reach an output, in execution order.
+
+    Raises:
+        ValueError: An option of the net makes its outputs other than one map for each of
+            ``out_indices``, or these are beyond its blocks.
+    """
+    _check_outputs(trunk, family)
+    numbers = {name: _number(family, name) for name in blocks}
+    last_of = {number: name for name, number in numbers.items()}
+    if missing := sorted(set(_outputs(trunk)) - last_of.keys()):
+        raise ValueError(
+            f'out_indices={missing} is invalid: expected 0 to {max(last_of)} for {family.name}.'
+        )
+    outputs = {last_of[number] for number in _outputs(trunk)}
+    ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()
+    return [
+        PlannedBlock(
+            name=name,
+            module=block,
+            stage=numbers[name] if family.merging else 0,
+            channels=block_channels(block, family),
+            gives_map=name in outputs,
+            ends_stage=name in ends,
+        )
+        for name, block in blocks.items()
+    ]
+
+
+def block_channels(block: nn.Module, family: BlockFamily) -> int:
+    """Return the number of channels C of a block's residual stream."""
+    norm: Any = block.get_submodule(family.mlp_in)  # a LayerNorm or one of timm's own
+    return norm.normalized_shape[0]
+
+
+def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
+    """Return the full name of each output's norm, in execution order; '' where it has none."""
+    matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
+    end = max(int(match[1]) for match in matches if match)
+    return [_output_norm(trunk, family, number, number == end) for number in _outputs(trunk)]
+
+
+def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[Any]:
+    """Yield the trunk's patch mergings, in execution order."""
+    for name, module in trunk.named_modules():
+        if family.merging and re.fullmatch(family.merging, name):
+            yield module
+
+
+def _check_outputs(trunk: nn.Module, family: BlockFamily) -> None:
+    for argument in family.other_outputs:
+        if getattr(trunk, argument):
+            raise ValueError(
+                f'{argument}=True is invalid: the highway expects {family.name} to return one map '
+                f'for each of out_indices; leave {argument} out.'
+            )
+
+
+def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bool) -> str:
+    name = family.output_norm.format(number) or (family.end_norm if is_last else '')
+    # An option of the net may leave the norm out.
+    return name if name in dict(trunk.named_modules()) else ''
+
+
+def _outputs(trunk: nn.Module) -> list[int]:
+    indices: Any = trunk.out_indices
+    return sorted(int(i) for i in indices)
+
+
+def _number(family: BlockFamily, name: str) -> int:
+    match = re.fullmatch(family.blocks, name)
+    assert match is not None
+    return int(match[1])
