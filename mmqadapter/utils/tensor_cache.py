@@ -52,6 +52,6 @@ def _state(source: Tensor) -> tuple:
 def clear_caches(net: nn.Module) -> None:
     """Make all that modules keep anew: hooks and loaders may have written through ``.data``."""
     for module in net.modules():
-        kept = vars(module).get('_kept')
-        if isinstance(kept, TensorCache):
-            kept.forget()
+        cache = vars(module).get('_cache')
+        if isinstance(cache, TensorCache):
+            cache.forget()
