@@ -10,6 +10,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
+        trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
         backbone=_base_.model.backbone,
         adapter=dict(type='AdaptFormer', width=32),
         quantizer=dict(type='GaussianQuantizer', bits=1),

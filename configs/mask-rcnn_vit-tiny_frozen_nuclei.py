@@ -8,6 +8,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.FrozenBackbone',
+        trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
         backbone=_base_.model.backbone.backbone,
     )
 )

@@ -15,6 +15,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
+        trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
         backbone=dict(
             init_cfg=dict(type='Pretrained', checkpoint=checkpoint), **_base_.model.backbone
         ),

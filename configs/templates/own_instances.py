@@ -17,6 +17,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
+        trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
         # timm fetches the weights once; without a network: checkpoint='FILE', pretrained=False.
         backbone={**_base_.model.backbone, 'checkpoint': None, 'pretrained': True},
         adapter=dict(type='AdaptFormer', width=64, dropout=0.0),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
+from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.select import select_blocks
@@ -62,7 +63,10 @@ class AdaptedBackbone(FrozenBackbone):
             'quantizer': None if is_float(quantizer) else full_config(quantizer),
             'blocks': blocks,
         }
-        self._log_summary(f'{adapter["type"]} in {len(selected)} blocks')
+        sites = ', '.join(site for site, _ in next(self.adapters.children()).named_children())
+        text = describe_adapter(adapter, quantizer)
+        self.summary = f'{text}, at {sites} in {len(selected)} blocks'
+        self._log_summary()
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""

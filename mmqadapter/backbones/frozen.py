@@ -67,6 +67,7 @@ class FrozenBackbone(TunedBackbone):
         train = parse_train(train)
         self._freeze(train)
         self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(train)}
+        self.summary = f'train={list(train)}'
         self._fingerprint: str | None = self._compute_fingerprint()
         # After freezing, since what trains stays as it is.
         mlp, fused = self.family.mlp, self.family.fused
@@ -174,16 +175,14 @@ class FrozenBackbone(TunedBackbone):
 
     def extra_repr(self) -> str:
         """Return what trains and how the trunk is computed, for ``print(model)``."""
-        settings = {k: v for k, v in self.tuning_config.items() if k != 'type'}
-        lines = [f'family={self.family.name!r}, blocks={len(self.block_names)}']
-        lines += [f'{name}={value!r}' for name, value in settings.items()]
-        return '\n'.join([*lines, f'trunk: {self.trunk_options}'])
+        family = f'family={self.family.name!r}, blocks={len(self.block_names)}'
+        return f'{family}\n{self.summary}\ntrunk: {self.trunk_options}'
 
-    def _log_summary(self, what: str) -> None:
+    def _log_summary(self) -> None:
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         total = sum(t.numel() for t in stored_weights(self.trunk))
         print_log(
-            f'{self.family.name}: {what}; {trained:,} parameters train, trunk of {total:,} '
+            f'{self.family.name}: {self.summary}; {trained:,} parameters train, trunk of {total:,} '
             f'({self.trunk_options}).',
             logger='current',
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_plan import PlannedBlock, output_norms, plan_blocks
+from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.highway_parts import (
     DOWNSAMPLE,
@@ -20,7 +21,7 @@ from mmqadapter.backbones.highway_parts import (
     copy_norms,
 )
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
+from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config
 
@@ -106,7 +107,12 @@ class HighwayBackbone(FrozenBackbone):
             'cell': cell,
             'stem': stem,
         }
-        self._log_summary(f'{adapter["type"]} on a highway beside {len(plan)} blocks')
+        settings = f'{taps=}, cell={cell["type"]}, stem={stem["type"]}, {downsample=}'
+        self.summary = (
+            f'{describe_adapter(adapter, quantizer)}, on {TAPS_PER_BLOCK} taps of {len(plan)} '
+            f'blocks ({settings}, {inpath_blocks=})'
+        )
+        self._log_summary()
 
     @property
     def highway(self) -> Highway:

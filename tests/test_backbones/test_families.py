@@ -7,10 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from nets import BRANCHES, bare
+from torch import nn
 
 from mmqadapter.backbones import FAMILIES, FrozenBackbone
 from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.select import find_blocks, select_blocks
+from mmqadapter.registry import MODELS
 
 Factory = Callable[..., dict]
 NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end', 'qkv')
@@ -85,8 +88,8 @@ def test_select_blocks(tiny_timm_vit: Factory) -> None:
 @pytest.mark.parametrize(
     ('choice', 'match'),
     [
-        ('last-0', "'last-0'.*there are 3"),
-        ('last-99', "'last-99'.*there are 3"),
+        ('last-0', "'last-0' is invalid: expected 1 to 3"),
+        ('last-99', "'last-99' is invalid: expected 1 to 3"),
         ('stages', r"'stages'.*model\.blocks\.0.*model\.blocks\.2"),
     ],
 )
@@ -94,3 +97,20 @@ def test_wrong_choice_of_blocks(tiny_timm_vit: Factory, choice: str, match: str)
     net = bare(tiny_timm_vit())
     with pytest.raises(ValueError, match=match):
         select_blocks(find_blocks(net, find_family(net)), choice)
+
+
+@pytest.mark.parametrize('wrapper', ['FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone'])
+def test_blocks_are_looked_for_once(
+    tiny_timm_vit: Factory, wrapper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[nn.Module] = []
+
+    def count(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
+        calls.append(trunk)
+        return find_blocks(trunk, family)
+
+    monkeypatch.setattr('mmqadapter.backbones.frozen.find_blocks', count)
+    adapter = {} if wrapper == 'FrozenBackbone' else dict(adapter=dict(type='ConvAdapter', width=2))
+    net = MODELS.build(dict(type=f'mmqadapter.{wrapper}', backbone=tiny_timm_vit(), **adapter))
+    assert len(calls) == 1
+    assert net.blocks == find_blocks(net.trunk, net.family)

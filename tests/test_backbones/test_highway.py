@@ -113,7 +113,7 @@ def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
 
 @pytest.mark.parametrize('argument', ['taps', 'saved_taps', 'downsample'])
 def test_unknown_choices(tiny_timm_vit: Factory, argument: str) -> None:
-    with pytest.raises(ValueError, match=f"{argument}='both' is unknown; use one of"):
+    with pytest.raises(ValueError, match=f"{argument}='both' is invalid: expected one of"):
         HighwayBackbone(tiny_timm_vit(), DUAL, **{argument: 'both'})
 
 
@@ -126,7 +126,9 @@ def test_lora_has_no_place_on_the_highway(tiny_timm_vit: Factory) -> None:
 def test_other_outputs_than_maps_of_blocks_are_refused(
     tiny_mmseg_vit: Factory, argument: str
 ) -> None:
-    with pytest.raises(ValueError, match=f'{argument}=True: mmseg ViT.*leave {argument} out'):
+    with pytest.raises(
+        ValueError, match=f'{argument}=True is invalid: .*mmseg ViT.*leave {argument} out'
+    ):
         HighwayBackbone(tiny_mmseg_vit(**{argument: True}), DUAL)
 
 

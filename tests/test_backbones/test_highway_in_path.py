@@ -51,5 +51,5 @@ def test_bytes_grow_with_in_path_blocks(tiny_backbone: Factory) -> None:
 
 @pytest.mark.parametrize('count', [-1, 4])
 def test_more_in_path_blocks_than_there_are(tiny_timm_vit: Factory, count: int) -> None:
-    with pytest.raises(ValueError, match=f'inpath_blocks={count}, but 3 blocks.*to 3'):
+    with pytest.raises(ValueError, match=f'inpath_blocks={count} is invalid: expected 0 .*to 3,'):
         HighwayBackbone(tiny_timm_vit(), DUAL, inpath_blocks=count)

@@ -2,6 +2,7 @@
 
 method = dict(
     type='mmqadapter.AdaptedBackbone',
+    trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
     adapter=dict(type='SequentialAdapter', width=64, bias=True),
     quantizer=dict(type='GaussianQuantizer', bits=32),
 )

@@ -1,3 +1,6 @@
 """Frozen: neck and heads train, the backbone does not."""
 
-method = dict(type='mmqadapter.FrozenBackbone')
+method = dict(
+    type='mmqadapter.FrozenBackbone',
+    trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
+)

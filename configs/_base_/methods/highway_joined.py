@@ -2,6 +2,7 @@
 
 method = dict(
     type='mmqadapter.HighwayBackbone',
+    trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
     adapter=dict(type='ConvAdapter', width=32),
     quantizer=dict(type='GaussianQuantizer', bits=1),
     taps='stream',

@@ -2,6 +2,7 @@
 
 method = dict(
     type='mmqadapter.HighwayBackbone',
+    trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
     adapter=dict(type='DualLowRankAdapter', branches=2, rank=8),
     quantizer=dict(type='GaussianQuantizer', bits=1),
     saved_taps='half',

@@ -2,6 +2,7 @@
 
 method = dict(
     type='mmqadapter.AdaptedBackbone',
+    trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
     adapter=dict(type='LoRA', rank=64, targets='qkv'),
     quantizer=dict(type='GaussianQuantizer', bits=32),
 )

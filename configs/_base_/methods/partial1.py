@@ -1,3 +1,7 @@
 """Partial-1: the last block trains."""
 
-method = dict(type='mmqadapter.FrozenBackbone', train='partial-1')
+method = dict(
+    type='mmqadapter.FrozenBackbone',
+    train='partial-1',
+    trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
+)

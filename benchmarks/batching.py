@@ -1,0 +1,178 @@
+"""Share of a training step that batched quantizers and batched parallel cells save.
+
+python benchmarks/batching.py --out benchmarks/results/batching
+
+A Swin alone, forward, backward and AdamW at a rate of zero. Each row switches one kind of batching
+off and on in turns, within one process; ratios are of medians, off over on. With quantizers off
+every layer quantizes its own weight where it reads it, once more where a call is recomputed; with
+cells off each parallel cell adds to the side stream by itself. On a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import mmdet.models.backbones  # noqa: F401  (registers the net)
+import torch
+from mmengine.registry import MODELS
+from rich.console import Console
+from rich.progress import track
+
+import mmqadapter  # noqa: F401
+from mmqadapter.backbones import adapted, highway
+from mmqadapter.highway import ParallelCell
+from mmqadapter.quant import quantized_weights
+from mmqadapter.utils.atomic import atomic_write
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)
+NETS = {
+    'swin-t': dict(SWIN, embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    'swin-b': dict(SWIN, embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+}
+METHODS: dict[str, dict[str, Any]] = {
+    'AdaptFormer in path': dict(
+        type='mmqadapter.AdaptedBackbone', adapter=dict(type='AdaptFormer', width=64)
+    ),
+    'published highway': dict(
+        type='mmqadapter.HighwayBackbone',
+        adapter=dict(type='DualLowRankAdapter'),
+        saved_taps='half',
+    ),
+    'joined highway': dict(
+        type='mmqadapter.HighwayBackbone',
+        adapter=dict(type='ConvAdapter', width=32),
+        taps='stream',
+        cell='JoinedCell',
+        saved_taps='half',
+    ),
+}
+ONE_BIT = dict(type='GaussianQuantizer', bits=1)
+
+
+class Training:
+    """A wrapped net that takes training steps."""
+
+    def __init__(self, net: str, method: str, size: int, batch: int) -> None:
+        torch.manual_seed(0)
+        config = dict(METHODS[method], backbone=NETS[net], quantizer=ONE_BIT)
+        self.net = MODELS.build(config).to(DEVICE).train()
+        self.images = torch.randn(batch, 3, size, size, device=DEVICE)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=0.0)
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        wait: Callable[[], Any] = torch.cuda.synchronize if DEVICE == 'cuda' else int
+        wait()
+        start = time.perf_counter()
+        self.optimizer.zero_grad()
+        maps = self.net(self.images)
+        torch.autograd.backward(maps, [torch.ones_like(one) for one in maps])
+        self.optimizer.step()
+        wait()
+        return time.perf_counter() - start
+
+    def forget(self) -> None:
+        """Leave no quantized weight of another step to be read."""
+        for _, quantizer, _ in quantized_weights(self.net):
+            quantizer.cached.clear()
+
+
+@contextmanager
+def without_quantizers(training: Training) -> Iterator[None]:
+    """Let each layer quantize its own weight."""
+    training.forget()
+    with (
+        mock.patch.object(adapted, 'quantize_adapters'),
+        mock.patch.object(highway, 'quantize_adapters'),
+    ):
+        yield
+
+
+@contextmanager
+def without_cells(training: Training) -> Iterator[None]:
+    """Let each parallel cell add to the side stream by itself."""
+    with mock.patch.object(ParallelCell, 'update', return_value=None):
+        yield
+
+
+SWITCHES = {'quantizers': without_quantizers, 'cells': without_cells}
+
+
+def measure(training: Training, switch: str, steps: int) -> dict[str, float]:
+    """Median seconds of a step with a kind of batching on and off, and their ratio."""
+    on, off = [], []
+    for number in range(steps + 2):
+        for _ in range(2):
+            if (number + len(on) + len(off)) % 2:
+                on.append(training.step())
+            else:
+                with SWITCHES[switch](training):
+                    off.append(training.step())
+    medians = {'on': statistics.median(on[2:]), 'off': statistics.median(off[2:])}
+    return {**medians, 'ratio': medians['off'] / medians['on']}
+
+
+def rows(nets: list[str], sizes: list[int], batch: int, steps: int) -> Iterator[dict[str, Any]]:
+    """One row for each net, method, size and kind of batching that acts there."""
+    for net in nets:
+        for size in sizes:
+            for method in track(METHODS, description=f'{net} {size}'):
+                training = Training(net, method, size, batch)
+                for switch in SWITCHES:
+                    if switch == 'cells' and method != 'published highway':
+                        continue
+                    seconds = measure(training, switch, steps)
+                    yield dict(net=net, size=size, method=method, batching=switch, **seconds)
+
+
+def table(measured: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = ['| net | pixels | method, 1 bit | batching of | s, on | off / on |', '|---' * 6 + '|']
+    for row in measured:
+        lines.append(
+            f'| {row["net"]} | {row["size"]} | {row["method"]} | {row["batching"]} '
+            f'| {row["on"]:.2f} | {row["ratio"]:.3f} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
+    parser.add_argument('--sizes', nargs='+', type=int, default=[224, 512])
+    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--steps', type=int, default=5)
+    parser.add_argument('--out', type=Path, required=True)
+    args = parser.parse_args()
+    measured = list(rows(args.nets, args.sizes, args.batch, args.steps))
+    report = {
+        'script': 'benchmarks/batching.py',
+        'date': date.today().isoformat(),
+        'machine': f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores',
+        'device': DEVICE,
+        'torch': torch.__version__,
+        'batch': args.batch,
+        'steps': args.steps,
+        'rows': measured,
+    }
+    atomic_write(args.out / 'report.json', json.dumps(report, indent=1).encode())
+    atomic_write(args.out / 'report.md', table(measured).encode())
+    Console().print(table(measured), markup=False)
+
+
+if __name__ == '__main__':
+    main()
