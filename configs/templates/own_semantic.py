@@ -19,7 +19,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
-        # timm downloads the weights once; offline: checkpoint='FILE', pretrained=False.
+        # timm fetches the weights once; without a network: checkpoint='FILE', pretrained=False.
         backbone={**_base_.model.backbone, 'checkpoint': None, 'pretrained': True},
         adapter=dict(type='AdaptFormer', width=64, dropout=0.0),
         quantizer=dict(type='GaussianQuantizer', bits=1),
