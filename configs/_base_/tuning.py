@@ -1,4 +1,4 @@
-"""Shared by all tuning runs: exact resume, checks of the trunk and for NaN, logs of costs."""
+"""What every tuning run shares: exact resume, checks of trunk and numbers, logs of costs."""
 
 custom_imports = dict(imports=['mmqadapter'])
 custom_hooks = [
