@@ -92,7 +92,7 @@ def overview(sizes: Sizes) -> str:
     """A line for each config as it is."""
     lines = [
         '| launch | trains in the backbone | trains in all | adapters, bytes | task file, bytes | '
-        'kept for backward and step on a CPU, this / full fine-tuning |',
+        'activation memory and step on a CPU, this / full fine-tuning |',
         '|---|---|---|---|---|---|',
     ]
     for config, rows in sizes.items():

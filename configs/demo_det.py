@@ -26,7 +26,7 @@ model = dict(
         quantizer=dict(type='GaussianQuantizer', bits=1),
     )
 )
-# `backbone` acts in full fine-tuning, where the whole backbone trains.
+# The key `backbone` takes effect in full fine-tuning, where the whole backbone trains.
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={'backbone.adapters': dict(lr_mult=3.0), 'backbone': dict(lr_mult=0.3)}

@@ -27,7 +27,7 @@ model = dict(
     ),
     decode_head=dict(num_classes=5),
 )
-# `backbone` acts in full fine-tuning, where the whole backbone trains.
+# The key `backbone` takes effect in full fine-tuning, where the whole backbone trains.
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={'backbone.adapters': dict(lr_mult=3.0), 'backbone': dict(lr_mult=0.3)}

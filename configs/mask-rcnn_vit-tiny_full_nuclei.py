@@ -1,4 +1,4 @@
-"""Mask R-CNN, ViT-Tiny, full fine-tuning, nuclei: the bare backbone, without a wrapper.
+"""Mask R-CNN, ViT-Tiny, full fine-tuning, nuclei: the plain backbone, without a wrapper.
 
 python tools/train.py configs/mask-rcnn_vit-tiny_full_nuclei.py
 """

@@ -21,7 +21,7 @@ model = dict(
         adapter=dict(type='AdaptFormer', width=64, dropout=0.0),
         quantizer=dict(type='GaussianQuantizer', bits=1),
     ),
-    # Nuclei are small and many: smaller anchors, fewer proposals than for COCO.
+    # Nuclei are small and many: anchors are smaller and proposals fewer than for COCO.
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     train_cfg=dict(rpn_proposal=dict(max_per_img=500), rcnn=dict(sampler=dict(num=128))),
     test_cfg=dict(rpn=dict(max_per_img=500), rcnn=dict(max_per_img=200)),

@@ -2,7 +2,7 @@
 
 python tools/train.py configs/mask-rcnn_vit_qadapter_coco.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32
-Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of timm's ViT-B/16.
+Weights: convert timm's ViT-B/16 with mmsegmentation's tools/model_converters/vit2mmseg.py.
 """
 
 _base_ = [

@@ -13,7 +13,7 @@ _base_ = [
     './_base_/methods/highway.py',
     './_base_/tuning.py',
 ]
-# RetinaNet starts at stride 8: the map of the first stage would go nowhere.
+# RetinaNet starts at stride 8, so the map of the first stage is not needed.
 net = dict(_base_.swin_l, out_indices=(1, 2, 3))
 model = dict(
     backbone=dict(_delete_=True, backbone=net, **_base_.method),

@@ -20,8 +20,8 @@ model = dict(
         quantizer=dict(type='GaussianQuantizer', bits=1),
     )
 )
-# The base's 6e-5 is for a trunk that trains. Nothing pretrained moves here: the decoder takes 3e-4,
-# adapters 1e-3, the rate of arXiv 2307.16867; both without search on ADE20K.
+# The base's 6e-5 is for a trunk that trains. Here the trunk is frozen: the decoder takes 3e-4, the
+# adapters 1e-3 as in arXiv 2307.16867; neither was searched on ADE20K.
 optim_wrapper = dict(
     constructor='mmqadapter.TrainableOptimWrapperConstructor',
     optimizer=dict(lr=3e-4),

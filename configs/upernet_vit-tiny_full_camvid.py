@@ -1,4 +1,4 @@
-"""UperNet, ViT-Tiny, full fine-tuning, CamVid: the bare backbone, without a wrapper.
+"""UperNet, ViT-Tiny, full fine-tuning, CamVid: the plain backbone, without a wrapper.
 
 python tools/train.py configs/upernet_vit-tiny_full_camvid.py
 """

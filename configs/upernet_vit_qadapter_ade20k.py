@@ -2,7 +2,7 @@
 
 python tools/train.py configs/upernet_vit_qadapter_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32
-Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of timm's ViT-B/16.
+Weights: convert timm's ViT-B/16 with mmsegmentation's tools/model_converters/vit2mmseg.py.
 """
 
 _base_ = [
@@ -11,7 +11,7 @@ _base_ = [
 ]
 checkpoint = 'pretrain/vit_base_patch16_224.pth'
 model = dict(
-    pretrained=None,  # mmseg would hand it to the wrapper; the net itself loads it
+    pretrained=None,  # mmseg would pass it to the wrapper; the network itself loads it
     backbone=dict(
         _delete_=True,
         type='mmqadapter.AdaptedBackbone',
@@ -23,7 +23,7 @@ model = dict(
         quantizer=dict(type='GaussianQuantizer', bits=1),
     ),
 )
-# As for Swin: nothing pretrained moves, so the decoder takes 3e-4 and the adapters 1e-3.
+# As for Swin: the trunk is frozen, so the decoder takes 3e-4 and the adapters 1e-3.
 optim_wrapper = dict(
     constructor='mmqadapter.TrainableOptimWrapperConstructor',
     optimizer=dict(lr=3e-4),

@@ -3,7 +3,7 @@
 1. Edit the first block of ../_base_/datasets/custom_semantic.py (paths, class names, crop).
 2. python tools/check_data.py configs/templates/own_semantic.py
 3. python tools/train.py configs/templates/own_semantic.py
-A larger net: another model_name of timm, such as 'vit_base_patch14_reg4_dinov2' (embed_dim 768).
+Larger network: another model_name of timm, such as 'vit_base_patch14_reg4_dinov2' (embed_dim 768).
 """
 
 _base_ = [

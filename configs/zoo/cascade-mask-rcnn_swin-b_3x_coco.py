@@ -2,7 +2,7 @@
 
 bash tools/dist_train.sh configs/zoo/cascade-mask-rcnn_swin-b_3x_coco.py 8
 One GPU: python tools/train.py configs/zoo/cascade-mask-rcnn_swin-b_3x_coco.py
-Another method: MMQADAPTER_METHOD=mona in front; the methods are in configs/_base_/methods/.
+Another method: put MMQADAPTER_METHOD=mona in front; configs/_base_/methods/ has the names.
 """
 
 _base_ = [

@@ -2,7 +2,7 @@
 
 bash tools/dist_train.sh configs/zoo/retinanet_swin-l_voc0712.py 8
 One GPU: python tools/train.py configs/zoo/retinanet_swin-l_voc0712.py
-Another method: MMQADAPTER_METHOD=mona in front; the methods are in configs/_base_/methods/.
+Another method: put MMQADAPTER_METHOD=mona in front; configs/_base_/methods/ has the names.
 """
 
 _base_ = [
@@ -10,7 +10,7 @@ _base_ = [
     '../_base_/models/swin.py',
     '../_base_/recipes/detection_adamw.py',
 ]
-# RetinaNet starts at stride 8: the map of the first stage would go nowhere.
+# RetinaNet starts at stride 8, so the map of the first stage is not needed.
 net = dict(_base_.swin_l, drop_path_rate=0.2, out_indices=(1, 2, 3))
 model = dict(
     backbone=dict(_delete_=True, backbone=net, **_base_.method),

@@ -2,7 +2,7 @@
 
 bash tools/dist_train.sh configs/zoo/upernet_swin-b_160k_ade20k.py 8
 One GPU: python tools/train.py configs/zoo/upernet_swin-b_160k_ade20k.py
-Another method: MMQADAPTER_METHOD=mona in front; the methods are in configs/_base_/methods/.
+Another method: put MMQADAPTER_METHOD=mona in front; configs/_base_/methods/ has the names.
 """
 
 _base_ = [

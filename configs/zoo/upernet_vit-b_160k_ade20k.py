@@ -2,8 +2,8 @@
 
 bash tools/dist_train.sh configs/zoo/upernet_vit-b_160k_ade20k.py 8
 One GPU: python tools/train.py configs/zoo/upernet_vit-b_160k_ade20k.py
-Another method: MMQADAPTER_METHOD=mona in front; the methods are in configs/_base_/methods/.
-Weights: mmsegmentation's tools/model_converters/vit2mmseg.py makes this file of timm's ViT-B/16.
+Another method: put MMQADAPTER_METHOD=mona in front; configs/_base_/methods/ has the names.
+Weights: convert timm's ViT-B/16 with mmsegmentation's tools/model_converters/vit2mmseg.py.
 """
 
 _base_ = [
@@ -12,7 +12,7 @@ _base_ = [
 ]
 weights = dict(type='Pretrained', checkpoint='pretrain/vit_base_patch16_224.pth')
 model = dict(
-    pretrained=None,  # mmseg would hand it to the wrapper; the net itself loads it
+    pretrained=None,  # mmseg would pass it to the wrapper; the network itself loads it
     backbone=dict(
         _delete_=True, backbone=dict(init_cfg=weights, **_base_.model.backbone), **_base_.method
     ),

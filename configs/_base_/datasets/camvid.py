@@ -1,7 +1,8 @@
 """CamVid, 11 classes (SegNet split): 480 x 360 street scenes, trained and tested at half size.
 
 Layout below data_root: images/{train,val}/*.jpg, annotations/{train,val}/*.png (255: ignored).
-For a few hundred iterations on two cores: no colour distortion, which pays off only in long runs.
+Meant for a few hundred iterations on two cores: without color distortion, which helps only in long
+runs.
 """
 
 data_root = '{{$MMQADAPTER_DATA:data}}/camvid'
@@ -15,8 +16,8 @@ metainfo = dict(
         [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192],
     ],
 )  # fmt: skip
-# Weight of a class: 1 / ln(1.02 + share of all pixels) (ENet, arXiv 1606.02147), mean 1. Poles,
-# signs and people are then learnt in a few hundred iterations instead of thousands.
+# Class weights: 1 / ln(1.02 + share of all pixels) (ENet, arXiv 1606.02147), scaled to mean 1. With
+# them, poles, signs and people are learned in a few hundred iterations instead of thousands.
 class_weight = [0.80, 0.61, 4.77, 0.48, 2.22, 1.26, 4.53, 4.58, 1.84, 5.34, 6.35]
 crop_size = (240, 320)  # height, width in pixels
 scale = (320, 240)  # width, height in pixels
@@ -33,7 +34,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: scores are taken at the size of the label map
+    dict(type='LoadAnnotations'),  # after Resize: scores are computed at the size of the label map
     dict(type='PackSegInputs'),
 ]
 

@@ -1,11 +1,11 @@
-"""Own instances: pictures and one COCO JSON (polygons or run lengths) per split.
+"""Your own instances: images and one COCO JSON (polygons or RLE) per split.
 
 Layout below data_root: images/*, instances_train.json, instances_val.json (file_name is relative to
 images/). Edit the first block, then run tools/check_data.py on the config that inherits this file.
 """
 
 data_root = '{{$MMQADAPTER_DATA:data}}/custom_instances'
-classes = ('object',)  # names and order as in `categories` of the JSON; one name needs the comma
+classes = ('object',)  # names and order of `categories` in the JSON; a single name needs the comma
 train_ann, val_ann = 'instances_train.json', 'instances_val.json'
 train_images, val_images = 'images/', 'images/'
 scale = (800, 800)  # the longer side of an image in pixels; smaller needs less memory

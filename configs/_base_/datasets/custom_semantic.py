@@ -1,4 +1,4 @@
-"""Own label maps: one picture and one 8-bit PNG of class numbers per sample.
+"""Your own label maps: one image and one 8-bit PNG of class numbers per sample.
 
 Layout below data_root: images/{train,val}/NAME.jpg, annotations/{train,val}/NAME.png.
 Edit the first block, then run tools/check_data.py on the config that inherits this file.
@@ -9,10 +9,10 @@ classes = ('background', 'object')  # pixel value 0, 1, ...; 255 is ignored
 img_suffix = '.jpg'
 seg_map_suffix = '.png'
 crop_size = (512, 512)  # height, width in pixels; smaller needs less memory
-batch_size = 4  # 2 at least for each GPU: the head normalises over a batch
+batch_size = 4  # at least 2 per GPU: the head uses batch norm
 
 metainfo = dict(classes=classes)
-scale = (4 * crop_size[1], crop_size[0])  # the shorter side of an image becomes that of the crop
+scale = (4 * crop_size[1], crop_size[0])  # the shorter side of an image is resized to the crop
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -25,7 +25,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations'),  # after Resize: scores are taken at the size of the label map
+    dict(type='LoadAnnotations'),  # after Resize: scores are computed at the size of the label map
     dict(type='PackSegInputs'),
 ]
 

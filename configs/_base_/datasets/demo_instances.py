@@ -12,7 +12,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(96, 96), keep_ratio=True),  # the detector asks for its factor
+    dict(type='Resize', scale=(96, 96), keep_ratio=True),  # sets scale_factor for the detector
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',
@@ -21,7 +21,7 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=0,  # the images are so small that processes would only wait for each other
+    num_workers=0,  # images are so small that worker processes would only add waiting
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CocoDataset',

@@ -19,7 +19,7 @@ dataset = dict(type='BaseSegDataset', img_suffix='.png', seg_map_suffix='.png')
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=0,  # the images are so small that processes would only wait for each other
+    num_workers=0,  # images are so small that worker processes would only add waiting
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         **dataset,

@@ -7,16 +7,16 @@ Layout below data_root: {train,val}/*.png, annotations/instances_{train,val}.jso
 data_root = '{{$MMQADAPTER_DATA:data}}/nuclei'
 metainfo = dict(classes=('nucleus',), palette=[[220, 20, 60]])
 crop_size = (256, 256)
-scale = (320, 256)  # width, height in pixels: the native size, nothing small is shrunk for testing
+scale = (320, 256)  # width, height in pixels: the native size, so that tests shrink no nucleus
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomResize', scale=scale, ratio_range=(0.8, 1.5), keep_ratio=True),
-    # Boxes are taken from the cropped masks: a nucleus cut by the border keeps a tight box.
+    # Boxes are recomputed from the cropped masks, so that a cut nucleus keeps a tight box.
     dict(type='RandomCrop', crop_size=crop_size, allow_negative_crop=True, recompute_bbox=True),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=False),
-    # A microscope has no upright direction: a quarter each of the flips, a quarter as it is.
+    # Microscopy has no upright direction: each flip has probability 0.25, and so has no flip.
     dict(
         type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
     ),

@@ -1,3 +1,3 @@
-"""The highway that all configs named so use."""
+"""The highway of all configs that are named ``highway``."""
 
 _base_ = './highway_joined.py'

@@ -1,4 +1,4 @@
-"""The highway whose convolutional adapters read trunk and side stream jointly, at 1 bit."""
+"""The joined highway at 1 bit: convolutional adapters read both the trunk and the side stream."""
 
 method = dict(
     type='mmqadapter.HighwayBackbone',

@@ -7,5 +7,5 @@ method = dict(
     quantizer=dict(type='GaussianQuantizer', bits=1),
     saved_taps='half',
 )
-# Nothing pretrained moves, so adapters take the rate of arXiv 2307.16867; not searched here.
+# The trunk is frozen, so adapters take the learning rate of arXiv 2307.16867; not searched here.
 adapter_rate, adapter_decay = 1e-3, 0.0

@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN with GIoU and heads of four convolutions and a linear layer (4conv1fc).
 
-As in the published tables: class-wise boxes, synchronised batch norm.
+As in the published tables: class-wise boxes, synchronized batch norm.
 """
 
 _base_ = 'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py'

@@ -28,7 +28,7 @@ model = dict(
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 3),
         channels=64,
-        # mmseg starts its classifier at 0.01, so small that short runs never reach rare classes.
+        # mmseg initializes conv_seg with std 0.01, too little for short runs to learn rare classes.
         init_cfg=dict(type='Normal', std=0.1, override=dict(name='conv_seg')),
         dropout_ratio=0.1,
         norm_cfg=norm_cfg,

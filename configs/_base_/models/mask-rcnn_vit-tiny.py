@@ -1,6 +1,7 @@
 """Mask R-CNN with a ViT-Tiny of timm and narrow heads (64 channels), for small data and a CPU.
 
-The plain ViT has one scale; Feature2Pyramid makes strides 4 to 32 of it for an FPN of 64 channels.
+The plain ViT has one scale; Feature2Pyramid computes strides 4 to 32 from it for an FPN of 64
+channels.
 """
 
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'

@@ -1,6 +1,6 @@
 """UperNet with a ViT-Tiny of timm and a light decoder (64 channels), for small data and a CPU.
 
-The plain ViT has one scale; Feature2Pyramid makes strides 4, 8, 16 and 32 of it.
+The plain ViT has one scale; Feature2Pyramid computes strides 4, 8, 16 and 32 from it.
 """
 
 norm_cfg = dict(type='BN', requires_grad=True)
@@ -27,7 +27,7 @@ model = dict(
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
         channels=64,
-        # mmseg starts its classifier at 0.01, so small that short runs never reach rare classes.
+        # mmseg initializes conv_seg with std 0.01, too little for short runs to learn rare classes.
         init_cfg=dict(type='Normal', std=0.1, override=dict(name='conv_seg')),
         dropout_ratio=0.1,
         norm_cfg=norm_cfg,

@@ -1,12 +1,12 @@
-"""What a method changes in mmsegmentation's recipe of 160,000 iterations of ADE20K.
+"""Changes of a method to mmsegmentation's recipe for ADE20K (160,000 iterations).
 
 The environment variable MMQADAPTER_METHOD names the file of ../methods to train with. The config
-that inherits this file takes ``method``, ``method_optim_wrapper`` and ``task_hooks`` from it: the
-recipe's own settings are in the ``mmseg::`` config beside it.
+that inherits this file takes ``method``, ``method_optim_wrapper`` and ``task_hooks`` from it; the
+recipe itself comes from the ``mmseg::`` config beside it.
 """
 
 _base_ = ['../methods/{{$MMQADAPTER_METHOD:highway}}.py', '../tuning.py']
-rate = _base_.get('ade20k_rate', 3e-4)  # as the released logs have it for frozen trunks
+rate = _base_.get('ade20k_rate', 3e-4)  # as in the released logs of frozen trunks
 method_optim_wrapper = dict(
     constructor='mmqadapter.TrainableOptimWrapperConstructor',
     optimizer=dict(lr=rate),

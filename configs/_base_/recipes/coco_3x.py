@@ -14,7 +14,7 @@ def _resize(scales):
     return dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)
 
 
-# As DETR does it: half of the images are cropped between two resizings.
+# As in DETR: half of the images are cropped between two resize steps.
 _crop = dict(
     type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600), allow_negative_crop=True
 )

@@ -1,7 +1,7 @@
 """AdamW in mixed precision as published for Swin detectors: ``method_optim_wrapper``.
 
 The environment variable MMQADAPTER_METHOD names the file of ../methods to train with; a config
-takes ``method`` from there.
+takes ``method`` from it.
 """
 
 _base_ = ['../methods/{{$MMQADAPTER_METHOD:highway}}.py', '../tuning.py']
