@@ -84,4 +84,4 @@ def test_the_extra_is_named_where_it_is_missing(
 def test_another_suffix_is_refused(semantic: Run, run_task, tmp_path: Path) -> None:
     words = ['--out', tmp_path / 'x.pth']
     _, _, told = run_task('export-onnx', semantic.config, semantic.task, *words)
-    assert "x.pth' must end in .onnx" in told
+    assert "x.pth' is invalid: it must end in .onnx" in told
