@@ -95,7 +95,7 @@ def test_frozen_backbone_loses_only_its_key_level(tiny_mmdet_swin: Factory) -> N
     [
         (
             lambda cfg: AdaptedBackbone(cfg, dict(type='AdaptFormer', width=4)),
-            r'^AdaptFormer cannot be merged.*linear change of a weight.*LoRA \(on q, k, v or qkv\) can',
+            r'^AdaptFormer cannot be merged.*linear change.*LoRA \(on q, k, v or qkv\) can',
         ),
         (
             lambda cfg: HighwayBackbone(cfg, dict(type='DualLowRankAdapter')),
@@ -103,9 +103,12 @@ def test_frozen_backbone_loses_only_its_key_level(tiny_mmdet_swin: Factory) -> N
         ),
         (
             lambda cfg: FrozenBackbone(cfg, trunk_dtype='bfloat16'),
-            "^trunk_dtype='bfloat16' cannot be merged, because .* rounded; merge with --cfg-options",
+            "^trunk_dtype='bfloat16' cannot be merged.* rounded; merge with --cfg-options",
         ),
-        (lambda cfg: MODELS.build(ConfigDict(cfg)), 'has no wrapped backbone, so it is a plain model already'),
+        (
+            lambda cfg: MODELS.build(ConfigDict(cfg)),
+            'has no wrapped backbone, so it is a plain model already',
+        ),
     ],
 )
 def test_error_says_why_a_model_cannot_be_merged(

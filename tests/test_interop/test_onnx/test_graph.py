@@ -76,16 +76,22 @@ def test_graph_with_other_logits_is_refused() -> None:
     net = nn.Conv2d(3, 4, 1).eval().requires_grad_(False)
     content = make_graph(net, image(8, 8)).SerializeToString()
     assert check_graph(content, image(8, 8), net(image(8, 8))) < 1e-6
-    with pytest.raises(ValueError, match=r'logits of onnxruntime differ from those of PyTorch by .* of the largest'):
+    with pytest.raises(
+        ValueError, match=r'logits of onnxruntime differ from those of PyTorch by .* of the largest'
+    ):
         check_graph(content, image(8, 8), net(image(8, 8)) + 1)
-    with pytest.raises(ValueError, match=r'logits of shape \(1, 4, 8, 8\), PyTorch of \(1, 4, 8, 4\)'):
+    with pytest.raises(
+        ValueError, match=r'logits of shape \(1, 4, 8, 8\), PyTorch of \(1, 4, 8, 4\)'
+    ):
         check_graph(content, image(8, 8), net(image(8, 4)))
 
 
 def test_image_that_is_too_small_for_the_net_is_refused() -> None:
     net = nn.Conv2d(3, 4, 5).eval()
     assert pytorch_logits(net, image(8, 8)).shape == (1, 4, 4, 4)
-    with pytest.raises(ValueError, match=r'image size 2 x 3 is invalid: .* Kernel size .* training crop'):
+    with pytest.raises(
+        ValueError, match=r'image size 2 x 3 is invalid: .* Kernel size .* training crop'
+    ):
         pytorch_logits(net, image(2, 3))
 
 

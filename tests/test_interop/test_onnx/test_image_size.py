@@ -35,11 +35,15 @@ def test_a_config_without_a_size_asks_for_one() -> None:
 
 @pytest.mark.parametrize('size', [(0, 64), (64, -1), (64,)])
 def test_invalid_size_is_refused(size: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r'is invalid: expected a height and a width in pixels, above 0'):
+    with pytest.raises(
+        ValueError, match=r'is invalid: expected a height and a width in pixels, above 0'
+    ):
         choose_size(PADDED, size)
 
 
 def test_size_that_tests_would_pad_is_refused() -> None:
     assert choose_size(DIVISIBLE, (64, 96)) == (64, 96)
-    with pytest.raises(ValueError, match=r'60 x 96 is invalid: .* multiples of 32 .*--image-size 64 96'):
+    with pytest.raises(
+        ValueError, match=r'60 x 96 is invalid: .* multiples of 32 .*--image-size 64 96'
+    ):
         choose_size(DIVISIBLE, (60, 96))

@@ -33,7 +33,9 @@ def test_no_parameter_requires_a_gradient() -> None:
 
 
 def test_model_without_logits_per_pixel_is_refused() -> None:
-    with pytest.raises(ValueError, match="Linear is invalid: expected .* logits .*mmseg's segmentors.*merge"):
+    with pytest.raises(
+        ValueError, match="Linear is invalid: expected .* logits .*mmseg's segmentors.*merge"
+    ):
         PlainSegmentor(nn.Linear(2, 2))
 
 
