@@ -111,8 +111,8 @@ def require_own_config(config: str | os.PathLike | None, trust: bool) -> None:
     if config is None and not trust:
         raise ValueError(
             'testing runs code that the config names, and the config stored in a checkpoint may '
-            'come from anybody: give the config of the training (--config), or pass '
-            '--trust-checkpoint if you know who wrote the checkpoint.'
+            'come from anybody: give the config of the training (--config), or state that you '
+            'know who wrote the checkpoint (--trust-checkpoint).'
         )
 
 
