@@ -1,1 +1,1 @@
-"""To and from the formats of others: PETL-ViT, PEFT, ONNX, plain mmdet and mmseg models."""
+"""Conversion to and from other formats: PETL-ViT, PEFT, ONNX, plain mmdet and mmseg models."""

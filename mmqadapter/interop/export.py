@@ -1,4 +1,4 @@
-"""A task file of a training checkpoint, or of another task file."""
+"""Export of a training checkpoint, or of another task file, as a task file."""
 
 from __future__ import annotations
 
@@ -33,30 +33,32 @@ def export_task(
     ema: bool = True,
     trust: bool = False,
 ) -> str:
-    """Write the task file ``out`` of a training checkpoint or of another task file.
+    """Write a training checkpoint, or another task file, as the task file ``out``.
 
     Args:
-        source: A checkpoint of a model with a wrapped backbone, or a ``*.safetensors``.
-        out: Path of the task file; written atomically.
-        config: The training's config; by default the one in the checkpoint, read as data. A task
-            file carries none.
+        source: Checkpoint of a model with a wrapped backbone, or a task file
+            (``*.safetensors``).
+        out: Path of the task file, which is written atomically.
+        config: Config of the training. By default the one stored in the checkpoint, which is
+            parsed as data; a task file stores none.
         head_bits: Bits per weight outside the adapters, see :func:`mmqadapter.save_task`.
-        ema: Where an EMA hook trained along, take the averaged weights, as validation did.
+        ema: Export the averaged weights, which validation used, if an EMA hook ran in training.
         trust: See :func:`mmqadapter.checkpoints.load.read_checkpoint`.
 
     Returns:
-        Which weights the file holds, in words.
+        Which weights the file holds, as text for a message.
 
     Raises:
-        FileNotFoundError: A file that does not exist.
-        ValueError: No safe or no fitting source, no wrapped backbone, no EMA to leave out,
-            ``head_bits`` that are unknown or match nothing, or ``out`` with another suffix.
+        FileNotFoundError: A file does not exist.
+        ValueError: The source is unsafe or does not fit the config, the model has no wrapped
+            backbone, ``ema=False`` without averaged weights, ``head_bits`` is invalid or matches
+            no layer, or ``out`` has another suffix.
     """
     check_head_bits(head_bits)
     require_suffix(out)
-    _, model, meta, held = _load(source, config, ema, trust)
+    _, model, meta, kind = _load(source, config, ema, trust)
     save_task(model, out, dataset_meta=meta, head_bits=head_bits)
-    return held
+    return kind
 
 
 def metric_change(
@@ -66,68 +68,71 @@ def metric_change(
     ema: bool = True,
     trust: bool = False,
 ) -> dict[str, tuple[float, float]]:
-    """Metrics of ``source`` and of the task file ``out``, on the test data of the config.
+    """Evaluate ``source`` and the task file ``out`` on the test data of the config.
 
-    Both are measured by mmengine's test loop, ``source`` at 32 bits where it did not train at
-    fewer. That runs the data pipelines, hooks and loggers that the config names, so the one in a
-    checkpoint of a stranger does not do.
+    Both are evaluated by mmengine's test loop, ``source`` with 32-bit weights except those that
+    were trained at fewer bits. The test loop runs the data pipelines, hooks and loggers that the
+    config names, so a config stored in a checkpoint is used only with ``trust``.
 
     Args:
-        source: See :func:`export_task`, as the other arguments.
-        out: What was exported of it.
+        source: See :func:`export_task`.
+        out: Task file exported from ``source``.
         config: See :func:`export_task`.
         ema: See :func:`export_task`.
         trust: See :func:`export_task`.
 
     Returns:
-        By metric: before and after.
+        Values before and after the export, by metric.
 
     Raises:
-        FileNotFoundError: A file or a data root that does not exist.
-        ValueError: The config tests nothing, or the weights do not fit; there is no ``config``
-            and no ``trust``.
+        FileNotFoundError: A file or a data root does not exist.
+        ValueError: The config has no test set-up, the weights do not fit the model, or neither
+            ``config`` nor ``trust`` is given.
     """
     require_own_config(config, trust)
     cfg, model, meta, _ = _load(source, config, ema, trust)
     with TemporaryDirectory() as folder:
         cfg.work_dir = folder
-        # Not the one of this process, which trainings write their logs through.
+        # A visualizer of its own: trainings in this process write their logs through the current.
         cfg.visualizer = dict(type='mmengine.Visualizer', name=Path(folder).name)
-        whole = Path(folder, 'whole.task.safetensors')
-        save_task(model, whole, dataset_meta=meta)
+        full = Path(folder, 'full.task.safetensors')  # head at 32 bits
+        save_task(model, full, dataset_meta=meta)
         del model
-        before, after = (testing_runner(cfg, file).test() for file in (whole, out))
+        before, after = (testing_runner(cfg, file).test() for file in (full, out))
     return {name: (float(value), float(after[name])) for name, value in before.items()}
 
 
 def require_own_config(config: str | os.PathLike | None, trust: bool) -> None:
-    """Refuse to test with the config that a checkpoint carries.
+    """Check that a test does not run the config of an untrusted checkpoint.
 
     Raises:
-        ValueError: There is no other one, and nobody vouches for the checkpoint.
+        ValueError: Neither ``config`` nor ``trust`` is given.
     """
     if config is None and not trust:
         raise ValueError(
-            'a test runs what its config names, and the one in a checkpoint may come from anybody: '
-            'give the config of the training (--config), or say that you know who wrote the '
-            'checkpoint (--trust-checkpoint).'
+            'testing runs code that the config names, and the config stored in a checkpoint may '
+            'come from anybody: give the config of the training (--config), or state that you '
+            'know who wrote the checkpoint (--trust-checkpoint).'
         )
 
 
 def parse_head_bits(words: Sequence[str]) -> HeadBits:
-    """Bits of head weights as a command line has them: ``8``, or ``decode_head.*=4 neck.*=8``.
+    """Parse the head bits of a command line, such as ``8`` or ``decode_head.*=4 neck.*=8``.
 
-    A number without a pattern is for all layers; what comes later counts.
+    A number without a pattern holds for all layers; later words override earlier ones.
 
     Raises:
-        ValueError: Something else.
+        ValueError: A word has another form, or an invalid number of bits.
     """
     bits: dict[str, int] = {}
     for word in words:
         pattern, _, number = word.rpartition('=')
         if not number.isdecimal():
-            raise ValueError(f'head_bits={word!r} is neither a number nor PATTERN=NUMBER.')
-        bits.pop(pattern or '.*', None)  # at its first place an earlier one would overrule it
+            raise ValueError(
+                f'head_bits={word!r} is invalid: expected NUMBER or PATTERN=NUMBER, such as '
+                '8 or neck.*=8.'
+            )
+        bits.pop(pattern or '.*', None)  # a repeated pattern moves to the end of the order
         bits[pattern or '.*'] = int(number)
     head_bits: HeadBits = bits['.*'] if [*bits] == ['.*'] else bits
     check_head_bits(head_bits)
@@ -137,29 +142,35 @@ def parse_head_bits(words: Sequence[str]) -> HeadBits:
 def _load(
     source: str | os.PathLike, config: str | os.PathLike | None, ema: bool, trust: bool
 ) -> tuple[Config, nn.Module, dict[str, Any] | None, str]:
-    """Config, model with the weights, classes, and which weights these are."""
+    """Return the config, the model with its weights, the dataset meta and the kind of weights."""
     if Path(source).suffix == SUFFIX:
         return _load_task(source, config, ema)
     content = read_checkpoint(source, trust)
     if not ema and EMA not in content:
-        raise ValueError(f'{str(source)!r} holds no averaged weights; leave --no-ema out.')
+        raise ValueError(f'{str(source)!r} has no averaged weights (EMA); leave out --no-ema.')
     cfg = load_config(config) if config else stored_config(content)
     model = build_model(cfg)
     load_state(model, averaged(content, ema), source)
     meta = dataset_meta(content.get('meta', {}).get('dataset_meta'))
     if EMA not in content:
         return cfg, model, meta, 'the trained weights'
-    averages = 'the averaged (EMA) weights' if ema else 'the weights without averaging'
-    return cfg, model, meta, averages
+    kind = 'the averaged (EMA) weights' if ema else 'the weights without averaging'
+    return cfg, model, meta, kind
 
 
 def _load_task(
     source: str | os.PathLike, config: str | os.PathLike | None, ema: bool
 ) -> tuple[Config, nn.Module, dict[str, Any] | None, str]:
     if config is None:
-        raise ValueError(f'{str(source)!r} is a task file and carries no config; give --config.')
+        raise ValueError(
+            f'{str(source)!r} is a task file, which stores no config; give the config of its '
+            'training (--config).'
+        )
     if not ema:
-        raise ValueError(f'{str(source)!r} holds one set of weights; leave --no-ema out.')
+        raise ValueError(
+            f'{str(source)!r} is a task file, which has a single set of weights; leave out '
+            '--no-ema.'
+        )
     cfg = load_config(config)
     model = build_model(cfg)
     return cfg, model, load_task(model, source)['dataset'], 'the weights of the task file'

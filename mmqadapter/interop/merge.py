@@ -1,4 +1,4 @@
-"""LoRA merged into the trunk: a plain checkpoint and a plain config."""
+"""Merging of LoRA into the trunk, which gives a plain checkpoint and a plain config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from mmqadapter.quant import materialized_state_dict
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
-CAN = 'LoRA (on q, k, v or qkv) can, and so can a FrozenBackbone, which has no adapters'
+MERGEABLE = 'LoRA (on q, k, v or qkv) can, and so can a FrozenBackbone, which has no adapters'
+REMEDY = f'{MERGEABLE}; keep the task file and this package for the others'
 
 
 def merge_checkpoint(
@@ -31,26 +32,26 @@ def merge_checkpoint(
     cfg_options: dict[str, Any] | None = None,
     trust: bool = False,
 ) -> tuple[Path, bool]:
-    """Write a tuned model as a plain checkpoint, and its plain config beside it.
+    """Write a tuned model as a plain checkpoint, with a plain config beside it.
 
-    ``out`` has ``state_dict`` with the keys of the model without our wrapper, and the classes in
-    ``meta``; tensors and plain values alone (``weights_only=True`` reads it). The config has the
-    same name with ``.py``. Both are written atomically.
+    ``out`` contains ``state_dict``, with the keys of the model without our wrapper, and the
+    classes in ``meta``: only tensors and plain values, so ``weights_only=True`` can load it. The
+    config has the same name with the suffix ``.py``. Both files are written atomically.
 
     Args:
-        config: The config that the weights were trained with; its trunk must be at hand.
-        weights: A task file or a checkpoint of it.
-        out: The ``.pth`` to write.
+        config: Config that the weights were trained with; the trunk's weights must be available.
+        weights: Task file or checkpoint of this config.
+        out: The ``.pth`` file to write.
         cfg_options: Settings to override in the config.
         trust: See :func:`mmqadapter.checkpoints.load.load_weights`.
 
     Returns:
-        Path of the plain config, and whether it still needs this package (trunks of timm do).
+        Path of the plain config, and whether it still needs this package (timm trunks do).
 
     Raises:
-        FileNotFoundError: A file that does not exist.
-        ValueError: Adapters that cannot merge, weights that do not fit, or a name for ``out``
-            that is no ``.pth`` or lies beside ``config`` under its name.
+        FileNotFoundError: A file does not exist.
+        ValueError: The adapters cannot be merged, the weights do not fit, or ``out`` is not a
+            ``.pth`` file or would put the plain config in the place of ``config``.
     """
     out = Path(out)
     plain_path = out.parent / f'{out.stem}.py'
@@ -70,30 +71,30 @@ def merge_checkpoint(
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """State of ``model`` without our wrapper, its LoRA merged into the trunk's projections.
+    """Return the state of ``model`` without our wrapper, with LoRA merged into the trunk.
 
     Keys and shapes are those of the plain model: ``backbone.*`` without the level ``trunk``. The
-    tensors are on the CPU; those that do not change share memory with the model's.
+    tensors are on the CPU; unchanged ones share memory with those of the model.
 
     Args:
-        model: A detector or segmentor with a wrapped backbone, or that backbone alone.
+        model: A detector or segmentor with a wrapped backbone, or the wrapped backbone alone.
 
     Raises:
-        ValueError: No wrapped backbone, or adapters that cannot merge.
+        ValueError: The model has no wrapped backbone, or adapters that cannot be merged.
     """
     prefix, backbone = _require_mergeable(model)
-    changed = {f'{prefix}{name}': tensor for name, tensor in _merged_weights(backbone).items()}
+    merged = {f'{prefix}{name}': tensor for name, tensor in _merged_weights(backbone).items()}
     state = {}
     for name, tensor in materialized_state_dict(model).items():
         if not name.startswith(f'{prefix}adapters.'):
             plain = _plain_name(name, prefix)
-            state[plain] = changed.get(plain, tensor).detach().cpu().contiguous()
+            state[plain] = merged.get(plain, tensor).detach().cpu().contiguous()
     return state
 
 
 @torch.no_grad()
 def _merged_weights(backbone: FrozenBackbone) -> dict[str, Tensor]:
-    """Changed weights (3 C, C) by their names in the trunk."""
+    """Return the fused weights (3 C, C) with LoRA merged in, by their names in the trunk."""
     family, merged = backbone.family, {}
     for name, block in find_blocks(backbone.trunk, family).items():
         key = name.replace('.', '_')
@@ -102,10 +103,9 @@ def _merged_weights(backbone: FrozenBackbone) -> dict[str, Tensor]:
         lora = backbone.adapters.get_submodule(f'{key}.qkv')
         assert isinstance(lora, LoRA)
         layer: Any = block.get_submodule(family.qkv)
-        packed = isinstance(layer, nn.MultiheadAttention)
-        weight = layer.in_proj_weight if packed else layer.weight
-        parameter = 'in_proj_weight' if packed else 'weight'
-        merged[f'{name}.{family.qkv}.{parameter}'] = lora.merge(weight)
+        attention = isinstance(layer, nn.MultiheadAttention)
+        parameter = 'in_proj_weight' if attention else 'weight'
+        merged[f'{name}.{family.qkv}.{parameter}'] = lora.merge(getattr(layer, parameter))
     return merged
 
 
@@ -115,34 +115,35 @@ def _plain_name(name: str, prefix: str) -> str:
 
 
 def _require_mergeable(model: nn.Module) -> tuple[str, FrozenBackbone]:
-    """Prefix of the wrapped backbone's keys, and the backbone."""
+    """Return the prefix of the wrapped backbone's keys, and the backbone."""
     backbone = tuned_backbone(model)
     if not isinstance(backbone, FrozenBackbone):
         raise ValueError(
-            f'{type(model).__name__} has no wrapped backbone: it is plain already, use its '
-            'checkpoint as it is.'
+            f'{type(model).__name__} has no wrapped backbone, so it is a plain model already: '
+            'use its checkpoint as it is.'
         )
-    if others := _unmergeable(backbone):
+    if kinds := _unmergeable(backbone):
         raise ValueError(
-            f'{", ".join(others)} cannot merge into the trunk: a weight takes up a linear change '
-            f'of itself alone. {CAN}; keep the task file and this package for the others.'
+            f'{", ".join(kinds)} cannot be merged into the trunk, which can absorb only a linear '
+            f'change of a weight. {REMEDY}.'
         )
     if type(backbone) not in (FrozenBackbone, AdaptedBackbone):
         raise ValueError(
-            f'{type(backbone).__name__} cannot merge: its side stream is a net beside the trunk, '
-            f'no change of it. {CAN}; keep the task file and this package for the others.'
+            f'{type(backbone).__name__} cannot be merged, because its side stream is a network '
+            f'beside the trunk and not a change of its weights. {REMEDY}.'
         )
     if backbone.trunk_options.torch_dtype != torch.float32:
         raise ValueError(
-            f'trunk.dtype={backbone.trunk_options.dtype!r} is invalid here: the trunk would '
-            'leave rounded; merge with --cfg-options model.backbone.trunk.dtype=float32.'
+            f'trunk.dtype={backbone.trunk_options.dtype!r} cannot be merged, '
+            'because the trunk would be saved rounded; merge with '
+            '--cfg-options model.backbone.trunk.dtype=float32.'
         )
     name = next(name for name, module in model.named_modules() if module is backbone)
     return (f'{name}.' if name else ''), backbone
 
 
 def _unmergeable(backbone: FrozenBackbone) -> list[str]:
-    """Kinds of adapters in the trunk's path other than LoRA."""
+    """Return the class names of in-path adapters other than LoRA."""
     adapters = [m for m in backbone.adapters.modules() if isinstance(m, Adapter)]
     in_path = isinstance(backbone, AdaptedBackbone)
     return sorted({type(m).__name__ for m in adapters if in_path and not isinstance(m, LoRA)})
@@ -150,7 +151,10 @@ def _unmergeable(backbone: FrozenBackbone) -> list[str]:
 
 def _check_names(config: Path, out: Path, plain: Path) -> None:
     if out.suffix != '.pth':
-        raise ValueError(f'{str(out)!r} must end in .pth; the plain config goes beside it as .py.')
+        raise ValueError(
+            f'out={str(out)!r} is invalid: it must end in .pth; the plain config is written '
+            'beside it as .py.'
+        )
     if plain.resolve() == config.resolve():
         raise ValueError(
             f'the plain config would replace {str(config)!r}; give --out another name or folder.'

@@ -107,7 +107,7 @@ def test_noise_on_a_detector_with_a_metric_of_choice(instances: Run, analyze) ->
     (row,) = content['rows']
     assert row['metric'] == 'coco/bbox_mAP' and len(row['scores']) == 1
     told = analyze('noise', instances, instances.task, '--sigmas', '0', '--score', 'mIoU')
-    assert "score='mIoU' is not evaluated; there are coco/" in told
+    assert "score='mIoU' is invalid: expected one of coco/" in told
 
 
 def test_distribution_of_float_weights(semantic: Run, float_task: str, analyze) -> None:
@@ -145,13 +145,13 @@ def test_quantised_after_training_and_in_training(semantic: Run, float_task, ana
 @pytest.mark.parametrize(
     ('study', 'options', 'message'),
     [
-        ('noise', ['--sigmas', '0,-0.1'], 'ValueError: sigma=-0.1 is no size of noise'),
+        ('noise', ['--sigmas', '0,-0.1'], 'ValueError: sigma=-0.1 is invalid: expected a finite'),
         ('noise', ['--sigmas', 'much'], "ValueError: --sigmas 'much': could not convert"),
-        ('noise', ['--sigmas', ','], 'ValueError: sigmas are missing'),
+        ('noise', ['--sigmas', ','], 'ValueError: sigmas=[] is invalid'),
         ('noise', ['--repeats', '0'], 'ValueError: repeats=0'),
-        ('landscape', ['--points', '4'], 'ValueError: points=4: use an odd number'),
-        ('landscape', ['--radius', '0'], 'ValueError: radius=0.0 is no distance'),
-        ('landscape', ['--batches', '0'], 'ValueError: batches=0 is too small'),
+        ('landscape', ['--points', '4'], 'ValueError: points=4 is invalid: expected an odd'),
+        ('landscape', ['--radius', '0'], 'ValueError: radius=0.0 is invalid: expected a finite'),
+        ('landscape', ['--batches', '0'], 'ValueError: batches=0 is invalid: expected 1 or more'),
         ('landscape', ['--full', 'no.py', 'x'], "FileNotFoundError: there is no config 'no.py'"),
         ('error', ['--bits', '3'], 'ValueError: bits=3 is not supported'),
         ('error', ['--trained', 'x'], 'ValueError: --trained and --score compare metrics'),
@@ -169,7 +169,7 @@ def test_files_of_another_kind_are_told(semantic: Run, full, analyze, tmp_path: 
     told = analyze('noise', plain, semantic.task)
     assert told.startswith("ValueError: the config 'full.py' has no adapters")
     told = analyze('landscape', semantic, semantic.task, *SMALL, '--full', config, semantic.task)
-    assert told.startswith('ValueError') and 'no full fine-tuning' in told
+    assert told.startswith('ValueError') and 'is not a fully fine-tuned model' in told
     assert analyze('noise', semantic, 'no.pth').startswith('FileNotFoundError')
     assert analyze('noise', semantic, 'no.task.safetensors').startswith('FileNotFoundError')
 

@@ -52,7 +52,10 @@ def test_a_graph_of_a_quantised_task(few: Run, run_task, tmp_path: Path, kind: s
 @pytest.mark.parametrize(
     ('words', 'text'),
     [
-        (['--image-size', '0', '64'], 'image size [0, 64] is not a height and a width'),
+        (
+            ['--image-size', '0', '64'],
+            'image size [0, 64] is invalid: expected a height and a width',
+        ),
         (['--cfg-options', 'model.data_preprocessor.size=None'], 'give --image-size HEIGHT WIDTH'),
     ],
 )
@@ -67,7 +70,10 @@ def test_image_sizes_that_do_not_do(
 def test_a_detector_is_refused(instances: Run, run_task, tmp_path: Path) -> None:
     words = ['--out', tmp_path / 'x.onnx', '--image-size', '64', '64']
     status, _, told = run_task('export-onnx', instances.config, instances.task, *words)
-    assert status == 1 and 'MaskRCNN gives no logits for every pixel' in told
+    assert (
+        status == 1
+        and 'MaskRCNN is invalid: expected a model that computes logits for every pixel' in told
+    )
     assert "mmseg's segmentors (EncoderDecoder" in told and not any(tmp_path.iterdir())
 
 
@@ -84,4 +90,4 @@ def test_the_extra_is_named_where_it_is_missing(
 def test_another_suffix_is_refused(semantic: Run, run_task, tmp_path: Path) -> None:
     words = ['--out', tmp_path / 'x.pth']
     _, _, told = run_task('export-onnx', semantic.config, semantic.task, *words)
-    assert "x.pth' must end in .onnx" in told
+    assert "x.pth' is invalid: it must end in .onnx" in told

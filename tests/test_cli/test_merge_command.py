@@ -174,7 +174,7 @@ def test_a_checkpoint_merges_as_well(merge, tmp_path: Path) -> None:
 def test_mistakes_are_told_in_one_line(merge, semantic: Run, tmp_path: Path) -> None:
     out = tmp_path / 'o.pth'
     status, _, told = merge(semantic.config, semantic.task, '--out', out)
-    assert status == 1 and 'AdaptFormer cannot merge' in told and 'LoRA' in told
+    assert status == 1 and 'AdaptFormer cannot be merged' in told and 'LoRA' in told
     config = write_config(tmp_path, 'mmseg_vit')
     assert 'belongs to the trunk' in merge(config, _stranger(tmp_path), '--out', out)[2]
     assert 'must end in .pth' in merge(config, 'x', '--out', tmp_path / 'o.py')[2]

@@ -33,4 +33,4 @@ def test_the_table_and_what_nearly_fits(semantic: Run, capsys) -> None:
 
 def test_bad_sizes_are_told(semantic: Run, capsys) -> None:
     assert tool('task')(['plan', semantic.config, '--max-bytes', 'much']) == 1
-    assert capsys.readouterr().err.startswith("ValueError: 'much' is no size")
+    assert capsys.readouterr().err.startswith("ValueError: the size 'much' is invalid")

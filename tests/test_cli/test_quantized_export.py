@@ -52,10 +52,10 @@ def test_export_after_training_with_a_check(
     ('words', 'text'),
     [
         (['--head-bits', '7'], 'head_bits=7 is not supported'),
-        (['--head-bits', 'four'], "head_bits='four' is neither a number nor PATTERN=NUMBER"),
+        (['--head-bits', 'four'], "head_bits='four' is invalid: expected NUMBER or PATTERN=NUMBER"),
         (['--head-bits', 'necks.*=4'], r"'necks.*' matches no linear or convolutional layer"),
         (['--head-bits', 'neck.*=3'], 'use 1, 2, 4, 8 or 16'),
-        (['--no-ema'], 'holds one set of weights; leave --no-ema out'),
+        (['--no-ema'], 'which has a single set of weights; leave out --no-ema'),
     ],
 )
 def test_export_refuses(
@@ -81,7 +81,7 @@ def test_the_source_is_not_written_over(few: Run, run_task, tmp_path: Path) -> N
 
 def test_a_task_file_needs_a_config(upernet: Run, run_task, tmp_path: Path) -> None:
     _, _, told = run_task('export', upernet.task, '--out', tmp_path / 'x.safetensors')
-    assert 'is a task file and carries no config; give --config' in told
+    assert 'is a task file, which stores no config; give the config' in told
 
 
 def test_a_check_runs_no_config_of_a_checkpoint(few: Run, run_task, tmp_path: Path) -> None:

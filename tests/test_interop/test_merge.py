@@ -1,4 +1,4 @@
-"""LoRA merged into every family of trunks."""
+"""Merging of LoRA into every family of trunks, and plain configs."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 
 
 @torch.no_grad()
-def moved(module: nn.Module) -> None:
+def perturb(module: nn.Module) -> None:
     generator = torch.Generator().manual_seed(1)
     for parameter in module.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
 
 
 def trained(cfg: dict[str, Any], adapter: dict[str, Any], **kwargs: Any) -> AdaptedBackbone:
-    """A wrapped net whose weights all have moved, LayerScale's included; in double precision."""
+    """Return a wrapped net in which every weight is changed, LayerScale too, in float64."""
     wrapped = AdaptedBackbone(cfg, adapter, **kwargs)
-    moved(wrapped)
+    perturb(wrapped)
     return wrapped.double().eval()
 
 
-def bare(cfg: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
-    """The plain net with these weights and no others."""
+def plain_net(cfg: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
+    """Return the plain net with exactly these weights."""
     net = MODELS.build(ConfigDict(cfg)).double()
     net.load_state_dict(state)
     net.eval()  # not chained: some nets return None
@@ -54,12 +54,12 @@ def images() -> Tensor:
 @pytest.mark.parametrize('bits', [1, 32])
 @pytest.mark.parametrize('lora', LORAS)
 @torch.no_grad()
-def test_the_plain_net_computes_the_same(tiny_backbone: Factory, lora: str, bits: int) -> None:
+def test_merged_net_computes_the_same(tiny_backbone: Factory, lora: str, bits: int) -> None:
     quantizer = dict(type='GaussianQuantizer', bits=bits)
     wrapped = trained(tiny_backbone(), LORAS[lora], quantizer=quantizer)
     trunk = {name: tensor.clone() for name, tensor in wrapped.trunk.state_dict().items()}
-    net = bare(tiny_backbone(), merged_state(wrapped))
-    maps = [n(images()) for n in (net, wrapped, bare(tiny_backbone(), trunk))]
+    net = plain_net(tiny_backbone(), merged_state(wrapped))
+    maps = [n(images()) for n in (net, wrapped, plain_net(tiny_backbone(), trunk))]
     for merged, adapted, plain in zip(*maps, strict=True):
         torch.testing.assert_close(merged, adapted, rtol=1e-9, atol=1e-9)
         assert not torch.allclose(merged, plain, rtol=1e-6, atol=1e-6)
@@ -75,7 +75,7 @@ def test_blocks_without_lora_keep_their_weights(tiny_backbone: Factory) -> None:
     assert len(changed) == 1 and state.keys() == wrapped.trunk.state_dict().keys()
 
 
-def test_other_parts_of_a_model_stay(tiny_mmseg_vit: Factory) -> None:
+def test_other_parts_of_a_model_are_unchanged(tiny_mmseg_vit: Factory) -> None:
     model = nn.Module()
     model.backbone, model.trunk = trained(tiny_mmseg_vit(), LORAS['k']), nn.Linear(2, 2)
     state = merged_state(model)
@@ -85,9 +85,9 @@ def test_other_parts_of_a_model_stay(tiny_mmseg_vit: Factory) -> None:
     assert torch.equal(state['trunk.weight'], model.trunk.weight)
 
 
-def test_a_frozen_backbone_only_loses_its_level(tiny_mmdet_swin: Factory) -> None:
+def test_frozen_backbone_loses_only_its_key_level(tiny_mmdet_swin: Factory) -> None:
     wrapped = FrozenBackbone(tiny_mmdet_swin(), train='bitfit')
-    bare(tiny_mmdet_swin(), merged_state(wrapped))
+    plain_net(tiny_mmdet_swin(), merged_state(wrapped))
 
 
 @pytest.mark.parametrize(
@@ -95,27 +95,30 @@ def test_a_frozen_backbone_only_loses_its_level(tiny_mmdet_swin: Factory) -> Non
     [
         (
             lambda cfg: AdaptedBackbone(cfg, dict(type='AdaptFormer', width=4)),
-            r'^AdaptFormer cannot merge.*linear change of itself.*LoRA \(on q, k, v or qkv\) can',
+            r'^AdaptFormer cannot be merged.*linear change.*LoRA \(on q, k, v or qkv\) can',
         ),
         (
             lambda cfg: HighwayBackbone(cfg, dict(type='DualLowRankAdapter')),
-            '^HighwayBackbone cannot merge: its side stream is a net beside the trunk.*LoRA',
+            '^HighwayBackbone cannot be merged, because its side stream is a network beside.*LoRA',
         ),
         (
             lambda cfg: FrozenBackbone(cfg, trunk=dict(dtype='bfloat16')),
-            r"^trunk\.dtype='bfloat16' is invalid here: the trunk would leave rounded; merge with ",
+            r"^trunk\.dtype='bfloat16' cannot be merged.* rounded; merge with --cfg-options",
         ),
-        (lambda cfg: MODELS.build(ConfigDict(cfg)), 'has no wrapped backbone: it is plain already'),
+        (
+            lambda cfg: MODELS.build(ConfigDict(cfg)),
+            'has no wrapped backbone, so it is a plain model already',
+        ),
     ],
 )
-def test_what_cannot_merge_says_why(
+def test_error_says_why_a_model_cannot_be_merged(
     build: Callable[..., nn.Module], text: str, tiny_mmdet_swin: Factory
 ) -> None:
     with pytest.raises(ValueError, match=text):
         merged_state(build(tiny_mmdet_swin()))
 
 
-def test_a_head_that_trains_at_few_bits_leaves_as_it_computes(tiny_timm_vit: Factory) -> None:
+def test_quantized_head_is_saved_with_the_values_it_computes_with(tiny_timm_vit: Factory) -> None:
     model = nn.Module()
     model.backbone = trained(tiny_timm_vit(), LORAS['q and v'])
     model.head = nn.Conv2d(4, 4, 3).double()
@@ -129,12 +132,12 @@ def test_a_head_that_trains_at_few_bits_leaves_as_it_computes(tiny_timm_vit: Fac
 
 @pytest.mark.parametrize('kind', ['AdaptedBackbone', 'backbones.AdaptedBackbone'])
 @pytest.mark.parametrize('imports', ['mmqadapter', ['mmqadapter', 'mine'], []])
-def test_a_plain_config_whatever_the_wrapper_is_called(kind: str, imports: Any) -> None:
+def test_plain_config_finds_the_wrapper_under_any_scope(kind: str, imports: Any) -> None:
     cfg = Config(dict(
         model=dict(backbone=dict(type=f'mmqadapter.{kind}', backbone=dict(type='mmseg.A', a=1))),
         custom_imports=dict(imports=imports),
     ))  # fmt: skip
     plain = plain_config(cfg)
     assert plain.model.backbone == dict(type='mmseg.A', a=1, init_cfg=None)
-    kept = ['mine'] if 'mine' in imports else None
-    assert plain.get('custom_imports', {}).get('imports') == kept
+    expected = ['mine'] if 'mine' in imports else None
+    assert plain.get('custom_imports', {}).get('imports') == expected

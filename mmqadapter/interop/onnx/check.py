@@ -1,4 +1,4 @@
-"""Does onnxruntime compute what PyTorch computes?"""
+"""Comparison of onnxruntime's logits with PyTorch's."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.interop.onnx.error_text import root_cause
 from mmqadapter.interop.onnx.graph import INPUT, OUTPUT
 
-# Of the largest logit. Float32 in another order of sums differs by about 1e-6 in small nets.
+# Relative to the largest logit. Summing in another order changes float32 by about 1e-6 in small
+# nets.
 TOLERANCE = 1e-3
 
 
 @torch.no_grad()
 def pytorch_logits(net: nn.Module, image: Tensor) -> Tensor:
-    """Logits (1, classes, H, W) that PyTorch computes.
+    """Compute logits (1, classes, H, W) with PyTorch.
 
     Args:
         net: In eval mode.
         image: (1, 3, H, W).
 
     Raises:
-        ValueError: The net does not take images of this size.
+        ValueError: The net cannot process images of this size.
     """
     try:
         return net(image)
     except (AssertionError, RuntimeError) as error:
         height, width = image.shape[-2:]
-        reason = (str(error).splitlines() or [repr(error)])[0]
         raise ValueError(
-            f'image size {height} x {width}: the model does not take it ({reason}); give another '
-            '--image-size, such as the training crop.'
+            f'image size {height} x {width} is invalid: the model cannot process it '
+            f'({root_cause(error)}); give another --image-size, such as the training crop.'
         ) from error
 
 
 def run_graph(content: bytes, image: Tensor) -> np.ndarray:
-    """Logits (1, classes, H, W) that onnxruntime computes on the CPU.
+    """Compute logits (1, classes, H, W) with onnxruntime on the CPU.
 
     Args:
         content: An ONNX file.
@@ -51,19 +52,30 @@ def run_graph(content: bytes, image: Tensor) -> np.ndarray:
 
 
 def check_graph(content: bytes, image: Tensor, logits: Tensor) -> float:
-    """Largest difference of onnxruntime's logits from PyTorch's, as a share of the largest logit.
+    """Return the largest difference between the logits of onnxruntime and of PyTorch.
+
+    Args:
+        content: An ONNX file.
+        image: (1, 3, H, W).
+        logits: What PyTorch computes, (1, classes, H, W).
+
+    Returns:
+        The difference relative to the largest logit.
 
     Raises:
-        ValueError: It is above 1e-3.
+        ValueError: It is above 1e-3, or the shapes differ.
     """
-    got, wanted = run_graph(content, image), logits.numpy()
-    if got.shape != wanted.shape:
-        raise ValueError(f'the graph gives logits {got.shape}, PyTorch {wanted.shape}.')
-    difference = float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-12))
+    actual, expected = run_graph(content, image), logits.numpy()
+    if actual.shape != expected.shape:
+        raise ValueError(
+            f'the graph computes logits of shape {actual.shape}, PyTorch of {expected.shape}; '
+            'nothing was written.'
+        )
+    difference = float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-12))
     if not difference <= TOLERANCE:
         raise ValueError(
-            f'onnxruntime gives other logits than PyTorch: they differ by {difference:.1e} of the '
-            f'largest one, at most {TOLERANCE:.0e} is expected; nothing was written. Try another '
+            f'the logits of onnxruntime differ from those of PyTorch by {difference:.1e} of the '
+            f'largest one, expected at most {TOLERANCE:.0e}; nothing was written. Try another '
             'version of torch or onnxruntime.'
         )
     return difference

@@ -1,4 +1,4 @@
-"""The one image size that a graph takes."""
+"""Choice of the one image size that a graph accepts."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def choose_size(model: Mapping[str, Any], given: Sequence[int] | None) -> tuple[int, int]:
-    """Height and width, in pixels: those given, or those that a model's config names.
+def choose_size(model: Mapping[str, Any], requested: Sequence[int] | None) -> tuple[int, int]:
+    """Return the height and width of a graph's images, in pixels.
 
-    That is the window of sliding inference, or else the size that images are padded to in tests
-    or in training.
+    Without a request this is the window of sliding inference, or else the size to which images
+    are padded in tests or in training.
 
     Args:
         model: Config of a segmentor.
-        given: Height and width; None for the config's own.
+        requested: Height and width; None for those of the config.
 
     Raises:
-        ValueError: Nothing names a size, or the size is none that the model is tested with.
+        ValueError: The config names no size, or the model is never tested at this size.
     """
-    preparing = model.get('data_preprocessor') or {}
-    padding = preparing.get('test_cfg') or {}
-    named = (given, (model.get('test_cfg') or {}).get('crop_size'), padding.get('size'))
-    size = next((s for s in (*named, preparing.get('size')) if s is not None), None)
+    preprocessor = model.get('data_preprocessor') or {}
+    padding = preprocessor.get('test_cfg') or {}
+    sizes = (
+        requested,
+        (model.get('test_cfg') or {}).get('crop_size'),
+        padding.get('size'),
+        preprocessor.get('size'),
+    )
+    size = next((size for size in sizes if size is not None), None)
     if size is None:
         raise ValueError(
             'the config names no image size (data_preprocessor.size, test_cfg.crop_size); give '
@@ -33,13 +38,16 @@ def choose_size(model: Mapping[str, Any], given: Sequence[int] | None) -> tuple[
     if height % divisor or width % divisor:
         up = [-(-length // divisor) * divisor for length in (height, width)]
         raise ValueError(
-            f'image size {height} x {width}: the config pads images to multiples of {divisor} '
-            f'(data_preprocessor.test_cfg.size_divisor); give --image-size {up[0]} {up[1]}.'
+            f'image size {height} x {width} is invalid: the config pads images to multiples of '
+            f'{divisor} (data_preprocessor.test_cfg.size_divisor); give --image-size {up[0]} '
+            f'{up[1]}.'
         )
     return height, width
 
 
 def _checked(size: Sequence[int]) -> tuple[int, int]:
     if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise ValueError(f'image size {size!r} is not a height and a width in pixels, above 0.')
+        raise ValueError(
+            f'image size {size!r} is invalid: expected a height and a width in pixels, above 0.'
+        )
     return size[0], size[1]

@@ -1,4 +1,4 @@
-"""The packages that exporting needs, and the rest of this package does not."""
+"""Optional packages that the ONNX export needs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 
 
 def require_packages() -> None:
-    """Check that they are installed, before any model is built.
+    """Check that the packages are installed, before any model is built.
 
     Raises:
-        ValueError: One is not.
+        ValueError: At least one is missing.
     """
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""LoRA folders of Hugging Face's PEFT for timm's ViT and Swin: from them to ours, and back."""
+"""Conversion of LoRA for timm's ViT and Swin from and to the folders of Hugging Face's PEFT."""
 
 from mmqadapter.interop.peft.convert import export_peft, import_peft
 from mmqadapter.interop.peft.folder import PeftLora, read_peft, write_peft

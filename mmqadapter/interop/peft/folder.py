@@ -1,4 +1,4 @@
-"""The folder that PEFT saves: adapter_config.json and adapter_model.safetensors. Untrusted."""
+"""Folder that PEFT saves: adapter_config.json and adapter_model.safetensors. Untrusted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from mmqadapter.interop.peft.products import Product
 from mmqadapter.interop.peft.settings import PeftSettings, read_settings
+from mmqadapter.interop.unfit_error import UnfitError
+from mmqadapter.interop.untrusted_file import require_file
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.text import one_line
 
@@ -27,11 +29,12 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class PeftLora:
-    """What such a folder holds.
+    """Content of a PEFT folder.
 
     Attributes:
         settings: Rank and scale.
-        products: By name of the changed linear layer, such as ``'blocks.0.attn.qkv'``; float32.
+        products: Low-rank products in float32, by name of the linear layer that they change,
+            such as ``'blocks.0.attn.qkv'``.
     """
 
     settings: PeftSettings
@@ -42,9 +45,9 @@ def read_peft(folder: str | os.PathLike) -> PeftLora:
     """Read and check the folder of a LoRA; no code in it is run.
 
     Raises:
-        FileNotFoundError: No such folder, or a file is missing in it.
-        ValueError: A damaged file, something other than plain LoRA, shapes that do not belong
-            together, or weights that are NaN or inf.
+        FileNotFoundError: The folder or a file in it does not exist.
+        ValueError: A file is damaged, the adapter is not a plain LoRA, shapes do not match, or
+            weights are NaN or inf.
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f'there is no folder {str(folder)!r}; check the path.')
@@ -52,12 +55,12 @@ def read_peft(folder: str | os.PathLike) -> PeftLora:
     path = Path(folder, WEIGHTS)
     try:
         return PeftLora(settings, _products(_read_tensors(path), settings))
-    except _UnfitError as error:
+    except UnfitError as error:
         raise ValueError(f'{str(path)!r} {error}') from error
 
 
 def write_peft(content: PeftLora, folder: str | os.PathLike) -> None:
-    """Write the two files of a folder, each atomically; the folder is made where it is missing.
+    """Write the two files of a folder, each atomically; the folder is created if missing.
 
     Raises:
         OSError: A file cannot be written.
@@ -70,23 +73,15 @@ def write_peft(content: PeftLora, folder: str | os.PathLike) -> None:
     atomic_write(Path(folder, CONFIG), content.settings.text([*content.products]).encode())
 
 
-class _UnfitError(ValueError):
-    """What is wrong with the weights, without the name of their file."""
-
-
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        pickle = path.with_name(PICKLE).is_file()
-        raise FileNotFoundError(
-            f'there is no {str(path)!r}; '
-            + (f'{PICKLE} is a pickle and may run code: ' if pickle else '')
-            + 'save the adapter again with PEFT (save_pretrained writes safetensors).'
-        )
+    pickle = path.with_name(PICKLE).is_file()
+    reason = f'{PICKLE} is a pickle, which may run code: ' if pickle else ''
+    require_file(path, f'{reason}save the adapter again with PEFT (save_pretrained)')
     try:
         with safe_open(path, 'pt') as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise _UnfitError(f'is truncated or damaged ({one_line(error)}); copy it again.') from error
+        raise UnfitError(f'is truncated or damaged ({one_line(error)}); copy it again.') from error
 
 
 def _products(tensors: Mapping[str, Tensor], settings: PeftSettings) -> dict[str, Product]:
@@ -94,22 +89,23 @@ def _products(tensors: Mapping[str, Tensor], settings: PeftSettings) -> dict[str
     for name, tensor in tensors.items():
         match = NAME.fullmatch(name)
         if not match:
-            raise _UnfitError(
-                f'holds {short(name)}; {PREFIX}<layer>.lora_A.weight and .lora_B.weight are '
-                'expected alone: plain LoRA on linear layers, saved by PEFT for a timm net.'
+            raise UnfitError(
+                f'holds {short(name)}; expected only {PREFIX}<layer>.lora_A.weight and '
+                '.lora_B.weight: a plain LoRA on linear layers, saved by PEFT for a timm net.'
             )
         factors.setdefault(match[1], {})[match[2]] = _checked(name, tensor)
     if not factors:
-        raise _UnfitError('holds no weights; save the adapter again.')
+        raise UnfitError('holds no weights; save the adapter again.')
     return {name: _product(name, factors[name], settings.rank) for name in sorted(factors)}
 
 
 def _checked(name: str, tensor: Tensor) -> Tensor:
+    """Return ``tensor`` as float32."""
     if tensor.dtype not in DTYPES:
-        known = ', '.join(str(dtype) for dtype in DTYPES)
-        raise _UnfitError(f'has {name!r} as {tensor.dtype}; expected {known}: cast and save again.')
+        dtypes = ', '.join(str(dtype) for dtype in DTYPES)
+        raise UnfitError(f'has {name!r} as {tensor.dtype}; expected {dtypes}: cast and save again.')
     if not bool(tensor.isfinite().all()):
-        raise _UnfitError(f'has NaN or inf in {name!r}; take an earlier checkpoint of it.')
+        raise UnfitError(f'has NaN or inf in {name!r}; use an earlier checkpoint of the training.')
     return tensor.float()
 
 
@@ -117,10 +113,10 @@ def _product(name: str, factors: Mapping[str, Tensor], rank: int) -> Product:
     shapes = {f'lora_{letter}': tuple(t.shape) for letter, t in sorted(factors.items())}
     down, up = factors.get('A'), factors.get('B')
     if down is None or up is None or down.ndim != 2 or up.ndim != 2:
-        raise _UnfitError(f'has {shapes} for {name!r}; expected the matrices lora_A and lora_B.')
+        raise UnfitError(f'has {shapes} for {name!r}; expected the matrices lora_A and lora_B.')
     if down.shape[0] != rank or up.shape[1] != rank:
-        raise _UnfitError(
-            f'has {shapes} for {name!r}; {CONFIG} has r={rank}, so ({rank}, inputs) and '
-            f'(outputs, {rank}) are expected: do both files belong together?'
+        raise UnfitError(
+            f'has {shapes} for {name!r}; expected ({rank}, inputs) and (outputs, {rank}), because '
+            f'{CONFIG} has r={rank}: do both files belong together?'
         )
     return Product(down, up)

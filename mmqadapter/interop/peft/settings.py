@@ -1,4 +1,4 @@
-"""adapter_config.json: what PEFT says of a LoRA. It is untrusted."""
+"""adapter_config.json: PEFT's settings of a LoRA, read from an untrusted file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+from mmqadapter.interop.unfit_error import UnfitError
+from mmqadapter.interop.untrusted_file import read_limited
+
 CONFIG_LIMIT = 2**20  # bytes; PEFT writes one or two thousand
-MAX_RANK = 4096  # so that a damaged number does not ask for all memory
+MAX_RANK = 4096  # a damaged number must not allocate all memory
 READ = ('peft_type', 'r', 'lora_alpha', 'use_rslora', 'init_lora_weights')
-# What may have any value: where it came from, how it was trained, and which modules it is on
-# (their weights say that). The last two act only together with a setting that we refuse.
-FREE = (
+# Settings of any value: origin, training, and the modules, which are named by their weights too.
+# The last two have an effect only together with a setting that is refused.
+IGNORED = (
     'auto_mapping',
     'base_model_name_or_path',
     'exclude_modules',
@@ -32,18 +34,18 @@ FREE = (
     'megatron_core',
     'qalora_group_size',
 )
-# All others must be off, those of later versions as well: what they are for, they change.
+# All other settings must be off, also unknown ones of later versions: they change the function.
 OFF: tuple[Any, ...] = (None, False, 'none', {}, [])
-# Other starts (PiSSA, OLoRA, LoftQ ...) change the weights below the adapter.
-STARTS = (True, False, 'gaussian', 'orthogonal')
+# Other initializations (PiSSA, OLoRA, LoftQ ...) change the weights below the adapter.
+PLAIN_INITS = (True, False, 'gaussian', 'orthogonal')
 
 
 @dataclass(frozen=True)
 class PeftSettings:
-    """The settings that decide what a LoRA computes.
+    """Settings that determine what a LoRA computes.
 
     Attributes:
-        rank: PEFT's ``r``, of the products as PEFT stores them.
+        rank: PEFT's ``r``: rank of the products as PEFT stores them.
         alpha: PEFT's ``lora_alpha``.
         rslora: Whether the scale is alpha / sqrt(rank) (arXiv 2312.03732), not alpha / rank.
     """
@@ -59,18 +61,18 @@ class PeftSettings:
 
     @classmethod
     def of_scale(cls, scale: float, rank: int) -> PeftSettings:
-        """Settings for a product of ``rank`` with this scale, or the next number to it."""
+        """Return settings for a product of ``rank``, with this scale as exactly as possible."""
         alpha = scale * rank
-        near = (alpha, math.nextafter(alpha, math.inf), math.nextafter(alpha, -math.inf))
-        best = min(near, key=lambda value: abs(value / rank - scale))
+        candidates = (alpha, math.nextafter(alpha, math.inf), math.nextafter(alpha, -math.inf))
+        best = min(candidates, key=lambda value: abs(value / rank - scale))
         return cls(rank, int(best) if best.is_integer() else best)
 
     def text(self, modules: Sequence[str]) -> str:
-        """adapter_config.json for LoRA on ``modules``; PEFT fills in its defaults."""
+        """Return adapter_config.json for LoRA on ``modules``; PEFT adds its own defaults."""
         content = {
             'peft_type': 'LORA',
             'task_type': None,
-            # A name here would make PEFT look it up on the network when it saves.
+            # PEFT would look up a name on the network when it saves.
             'base_model_name_or_path': None,
             'inference_mode': True,
             'r': self.rank,
@@ -86,74 +88,70 @@ class PeftSettings:
 
 
 def read_settings(path: str | os.PathLike) -> PeftSettings:
-    """Settings of an adapter_config.json.
+    """Read the settings of an adapter_config.json.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: It is no JSON, too long, no LoRA, or a LoRA that computes something else.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not JSON, too long, or not of a LoRA that we compute too.
     """
+    text = read_limited(path, CONFIG_LIMIT, 'give the folder that PEFT saved (save_pretrained)')
     try:
-        return _checked(_parsed(path))
-    except _UnfitError as error:
+        return _checked(_parsed(text))
+    except UnfitError as error:
         raise ValueError(f'{str(path)!r} {error}') from error
 
 
-class _UnfitError(ValueError):
-    """What is wrong with the file, without its name."""
+def is_rank(value: Any) -> bool:
+    """Return whether ``value`` is a whole number from 1 to 4096."""
+    return type(value) is int and 0 < value <= MAX_RANK  # isinstance(True, int) holds too
 
 
-def _parsed(path: str | os.PathLike) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'there is no {str(path)!r}; give the folder that PEFT saved (save_pretrained).'
-        )
-    with open(path, 'rb') as file:
-        text = file.read(CONFIG_LIMIT + 1)
-    if len(text) > CONFIG_LIMIT:
-        raise _UnfitError(f'is longer than {CONFIG_LIMIT:,} bytes; save the adapter again.')
+def _parsed(text: bytes) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _UnfitError(f'is no JSON ({short(str(error))}); save the adapter again.') from error
+        raise UnfitError(
+            f'is not valid JSON ({short(str(error))}); save the adapter again.'
+        ) from error
     if not isinstance(content, dict):
-        raise _UnfitError(f'holds {short(content)}; the settings of PEFT are expected.')
+        raise UnfitError(f'holds {short(content)}; expected the settings of PEFT.')
     return content
 
 
 def _checked(content: Mapping[str, Any]) -> PeftSettings:
     if content.get('peft_type') != 'LORA':
-        raise _UnfitError(f"has peft_type={short(content.get('peft_type'))}; expected 'LORA'.")
-    if content.get('init_lora_weights', True) not in STARTS:
-        raise _UnfitError(
+        raise UnfitError(f"has peft_type={short(content.get('peft_type'))}; expected 'LORA'.")
+    if content.get('init_lora_weights', True) not in PLAIN_INITS:
+        raise UnfitError(
             f'has init_lora_weights={short(content["init_lora_weights"])}, which changes the '
             'weights below the adapter; convert it to a plain LoRA with PEFT first '
             '(path_initial_model_for_weight_conversion).'
         )
     for name, value in content.items():
-        if name not in READ and name not in FREE and value not in OFF:
-            raise _UnfitError(
-                f'has {short(name)}={short(value)}, which our LoRA has no place for; plain LoRA '
-                'is expected: one product on a projection, no bias, nothing else trained.'
+        if name not in READ and name not in IGNORED and value not in OFF:
+            raise UnfitError(
+                f'has {short(name)}={short(value)}, which our LoRA does not support; expected a '
+                'plain LoRA: one product on a projection, no bias, nothing else trained.'
             )
     return PeftSettings(_rank(content), _alpha(content), _rslora(content))
 
 
 def _rank(content: Mapping[str, Any]) -> int:
-    rank = content.get('r')
-    if type(rank) is not int or not 0 < rank <= MAX_RANK:  # True is 1 to Python
-        raise _UnfitError(f'has r={short(rank)}; a rank from 1 to {MAX_RANK} is expected.')
+    rank: Any = content.get('r')
+    if not is_rank(rank):
+        raise UnfitError(f'has r={short(rank)}; expected a rank from 1 to {MAX_RANK}.')
     return rank
 
 
 def _alpha(content: Mapping[str, Any]) -> float:
     alpha: Any = content.get('lora_alpha')
     if type(alpha) not in (int, float) or not 0 < abs(alpha) < 1e9:
-        raise _UnfitError(f'has lora_alpha={short(alpha)}; a number other than 0 is expected.')
+        raise UnfitError(f'has lora_alpha={short(alpha)}; expected a number other than 0.')
     return alpha
 
 
 def _rslora(content: Mapping[str, Any]) -> bool:
     value = content.get('use_rslora', False)
     if not isinstance(value, bool):
-        raise _UnfitError(f'has use_rslora={short(value)}; true or false is expected.')
+        raise UnfitError(f'has use_rslora={short(value)}; expected true or false.')
     return value

@@ -1,4 +1,4 @@
-"""Where a timm net has its fused projections, without building its weights."""
+"""Fused projections of a timm net, found without allocating its weights."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LEVEL = 'model.'  # TimmBackbone holds timm's net one level deeper
 
 
 class Projection(NamedTuple):
-    """A fused projection to q, k and v.
+    """Fused projection to q, k and v.
 
     Attributes:
         block: Full name of its block in a ``TimmBackbone``.
-        channels: C, its inputs; it has 3 C outputs.
+        channels: C, the number of inputs; it has 3 C outputs.
     """
 
     block: str
@@ -27,22 +27,22 @@ class Projection(NamedTuple):
 
 
 def find_projections(net: Mapping[str, Any]) -> dict[str, Projection]:
-    """Fused projections of a timm ViT or Swin by timm's own names, in execution order.
+    """Return the fused projections of a timm ViT or Swin by timm's names, in execution order.
 
     Args:
         net: Arguments of :class:`mmqadapter.backbones.timm_backbone.TimmBackbone`, such as
             ``dict(model_name='vit_base_patch16_224')``; weights are not loaded.
 
     Raises:
-        ValueError: timm has no such net, or we know none of its kind.
+        ValueError: timm has no such net, or it belongs to no supported family.
     """
-    bare = {name: value for name, value in net.items() if name not in ('checkpoint', 'pretrained')}
+    arguments = {name: v for name, v in net.items() if name not in ('checkpoint', 'pretrained')}
     with torch.device('meta'):
-        trunk = TimmBackbone(**bare)
+        trunk = TimmBackbone(**arguments)
     family = find_family(trunk)
-    found = {}
+    projections = {}
     for name, block in find_blocks(trunk, family).items():
         layer: Any = block.get_submodule(family.qkv)
-        full = f'{name}.{family.qkv}'.removeprefix(LEVEL)
-        found[full] = Projection(name, layer.in_features)
-    return found
+        timm_name = f'{name}.{family.qkv}'.removeprefix(LEVEL)
+        projections[timm_name] = Projection(name, layer.in_features)
+    return projections

@@ -1,4 +1,4 @@
-"""The model of a released task: an adapted ViT and a linear classifier on its class token."""
+"""Model of a released task: an adapted ViT and a linear classifier on its class token."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mmqadapter.quant import Encoded, GaussianQuantizer, packed_bytes, unpack
 
 
 class PackedLinear(nn.Module):
-    """Linear layer without bias whose weight stays as packed codes; it does not train.
+    """Linear layer without bias that stores its weight as packed codes; it is not trainable.
 
-    Its state is what a file stores, so that a task file of it is as small: n bits / 8 bytes of
-    ``codes``, and ``statistics`` (mean, std; 8 bytes).
+    Its state dict is what a file stores, so that a task file of it is as small: ``codes`` of
+    n bits / 8 bytes, and ``statistics`` (mean and standard deviation, 8 bytes).
 
     Args:
         in_features: C.
         out_features: Number of outputs.
-        bits: Width of a stored weight, in bits.
+        bits: Bits per stored weight.
     """
 
     codes: Tensor
@@ -43,18 +43,19 @@ class PackedLinear(nn.Module):
         return GaussianQuantizer(self.bits).decode(encoded)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., out_features)."""
+        """Map (..., C) to (..., out_features)."""
         return F.linear(x, self.weight.to(x.dtype))
 
     def extra_repr(self) -> str:
-        """Settings, for ``print(model)``."""
+        """Return the settings for ``print(model)``."""
         return f'{self.in_features}, {self.out_features}, bits={self.bits}'
 
 
 class PetlClassifier(nn.Module):
-    """Image classifier: class token of an adapted timm ViT, then a linear head.
+    """Image classifier: a linear head on the class token of an adapted timm ViT.
 
-    The release was trained on images of 224 x 224, bicubic, RGB from 0 to 1, not normalised.
+    The release was trained on images of 224 x 224, resized with bicubic interpolation, RGB from 0
+    to 1, not normalized.
 
     Args:
         backbone: An ``AdaptedBackbone`` around a ``TimmBackbone`` of a ViT.
@@ -67,6 +68,6 @@ class PetlClassifier(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, classes) of images (B, 3, H, W)."""
+        """Compute logits (B, classes) of images (B, 3, H, W)."""
         trunk: Any = self.backbone.trunk
         return self.head(trunk.model.forward_features(x)[:, 0])

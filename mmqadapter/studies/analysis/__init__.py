@@ -1,1 +1,1 @@
-"""Studies of trained adapters: loss landscape, noise, distribution, quantisation error."""
+"""Studies of trained adapters: loss landscape, noise, weight distribution, quantization error."""

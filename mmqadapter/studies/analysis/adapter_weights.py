@@ -1,4 +1,4 @@
-"""The weights of a model that its tuning trained in the backbone, as the studies see them."""
+"""Weights that the tuning of a model trained in its backbone, as the studies see them."""
 
 from __future__ import annotations
 
@@ -15,44 +15,45 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 DECODED, LATENT = 'decoded', 'latent'
 WEIGHTS = (DECODED, LATENT)
-LEAST_DIMENSIONS = 2  # biases, norms and scales stay, as in the landscapes of arXiv 1712.09913
+MIN_DIMENSIONS = 2  # excludes biases, norms and scales, as the landscapes of arXiv 1712.09913 do
 REMEDY = (
-    'give the training checkpoint (*.pth), which keeps the float weights behind the quantiser, or '
+    'give the training checkpoint (*.pth), which has the float weights behind the quantizer, or '
     'a task of 32 bits'
 )
 
 
 def tuned_weights(model: nn.Module, kind: str = DECODED) -> dict[str, nn.Parameter]:
-    """Weights (two dimensions or more) that tuning trained in the backbone, by name.
+    """Return the weights of two dimensions or more that tuning trained in the backbone, by name.
 
-    These are the adapters', or in a model without a wrapper all of the backbone's.
+    These are the weights of the adapters or, in a model without a wrapper, of the whole backbone.
 
     Args:
-        model: A detector or segmentor. With ``'decoded'`` its quantisers are taken off for good:
-            it computes the same, and the weights it computes with are plain parameters.
-        kind: Of quantised adapters: ``'decoded'``, what the network multiplies by, or ``'latent'``,
-            the float weights behind the quantiser, which stays in place.
+        model: A detector or segmentor. With ``'decoded'`` its quantizers are removed for good: it
+            computes the same, and the weights that it computes with become plain parameters.
+        kind: For quantized adapters: ``'decoded'``, the weights that the network computes with,
+            or ``'latent'``, the float weights behind the quantizer, which stays in place.
 
     Raises:
-        ValueError: An unknown ``kind``, no backbone, or latent weights that no one knows.
+        ValueError: ``kind`` is unknown, the model has no backbone, or the latent weights are not
+            available.
     """
     if kind not in WEIGHTS:
-        raise ValueError(f'weights={kind!r} are unknown; use one of {WEIGHTS}.')
+        raise ValueError(f'weights={kind!r} is invalid: expected one of {WEIGHTS}.')
     if tuned_backbone(model) is None:
         return _matrices(_backbone(model))
     adapters = require_adapters(model)
     if kind == LATENT:
         require_latent(adapters)
     else:
-        take_off_quantizers(adapters)
+        remove_quantizers(adapters)
     return _matrices(adapters)
 
 
 def require_adapters(model: nn.Module) -> nn.Module:
-    """The adapters of a model.
+    """Return the adapters of a model.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The model has none.
     """
     backbone: Any = tuned_backbone(model)
     if backbone is None or not any(True for _ in backbone.adapters.parameters()):
@@ -64,10 +65,10 @@ def require_adapters(model: nn.Module) -> nn.Module:
 
 
 def require_latent(adapters: nn.Module) -> None:
-    """Check that the float weights behind each quantiser are those of the training.
+    """Check that the float weights behind each quantizer are those of the training.
 
     Raises:
-        ValueError: They came from a task file, which holds codes alone.
+        ValueError: The weights come from a task file, which stores only codes.
     """
     for name, quantizer, _ in quantized_weights(adapters):
         if quantizer.folded is not None:
@@ -78,33 +79,33 @@ def require_latent(adapters: nn.Module) -> None:
 
 
 def float_matrices(adapters: nn.Module) -> dict[str, Tensor]:
-    """Copies of the float weights that a quantiser sits on, or may sit on, by name.
+    """Return copies of the float weights that are quantized, or could be, by name.
 
     Raises:
         ValueError: See :func:`require_latent`.
     """
     require_latent(adapters)
     weights = _matrices(adapters)
-    return {name: weights[name].detach().clone() for name in quantizable(adapters)}
+    return {name: weights[name].detach().clone() for name in quantizable_names(adapters)}
 
 
-def quantizable(adapters: nn.Module) -> list[str]:
-    """Names of the weights that a quantiser sits on, or would if there were one."""
+def quantizable_names(adapters: nn.Module) -> list[str]:
+    """Return the names of the weights that are quantized, or that a quantizer would quantize."""
     names = [f'{name}.weight' for name, *_ in quantized_weights(adapters)]
-    return names or _if_quantized(adapters)
+    return names or _names_in_quantized_copy(adapters)
 
 
 @torch.no_grad()
-def take_off_quantizers(adapters: nn.Module) -> None:
-    """Make the quantised values of all weights plain parameters."""
+def remove_quantizers(adapters: nn.Module) -> None:
+    """Replace each quantized weight by a plain parameter with the same values."""
     for name, *_ in list(quantized_weights(adapters)):
         parametrize.remove_parametrizations(
             adapters.get_submodule(name), 'weight', leave_parametrized=True
         )
 
 
-def _if_quantized(adapters: nn.Module) -> list[str]:
-    """By quantising a copy: each adapter, merging or stem knows best which weights it gives."""
+def _names_in_quantized_copy(adapters: nn.Module) -> list[str]:
+    """Quantize a copy: each adapter, merging layer or stem selects its own weights."""
     copy = deepcopy(adapters)
     parts: list[Any] = [module for module in copy.modules() if hasattr(module, 'quantize')]
     for part in parts:
@@ -115,7 +116,7 @@ def _if_quantized(adapters: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def _randomize(module: nn.Module) -> None:
-    """A quantiser refuses a constant weight, such as one that has not trained yet."""
+    """Draw all weights anew: a quantizer refuses constant ones, such as untrained zeros."""
     with seeded(0):
         for parameter in module.parameters():
             nn.init.normal_(parameter)
@@ -125,7 +126,7 @@ def _matrices(module: nn.Module) -> dict[str, nn.Parameter]:
     return {
         name.replace('parametrizations.weight.original', 'weight'): parameter
         for name, parameter in module.named_parameters()
-        if parameter.ndim >= LEAST_DIMENSIONS
+        if parameter.ndim >= MIN_DIMENSIONS
     }
 
 

@@ -1,4 +1,4 @@
-"""A few batches of a config's data, the same each time."""
+"""Reproducible batches of a config's data."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ Batch = dict[str, Any]
 def fixed_batches(
     cfg: Config, split: str = 'train', count: int = 4, batch_size: int = 0, seed: int = 0
 ) -> list[Batch]:
-    """Batches with ground truth, before preprocessing; ``seed`` fixes choice and augmentation.
+    """Return batches with ground truth, before preprocessing.
 
-    The images of ``'val'`` go through the training pipeline too: a test pipeline may leave boxes
-    and labels at the size of the original image, where a loss means nothing.
+    ``seed`` determines the images and their augmentation. Images of ``'val'`` also go through the
+    training pipeline: a test pipeline may leave boxes and labels at the size of the original
+    image, which makes the loss meaningless.
 
     Args:
         cfg: A config of mmdet or mmseg.
         split: ``'train'`` or ``'val'``.
-        count: How many batches.
-        batch_size: Images in each; 0 for the config's.
-        seed: Of 0 or more.
+        count: Number of batches.
+        batch_size: Images per batch; 0 for the batch size of the config.
+        seed: Seed, 0 or more.
 
     Raises:
-        FileNotFoundError: The data are not there.
-        ValueError: Another split, or too little data.
+        FileNotFoundError: The data do not exist.
+        ValueError: An argument is invalid, or the data set is too small.
     """
     if split not in SPLITS:
-        raise ValueError(f'split={split!r} is unknown; use one of {SPLITS}.')
-    for name, value, least in (('batches', count, 1), ('batch_size', batch_size, 0)):
-        if value < least:
-            raise ValueError(f'{name}={value} is too small; use {least} or more.')
+        raise ValueError(f'split={split!r} is invalid: expected one of {SPLITS}.')
+    for name, value, low in (('batches', count, 1), ('batch_size', batch_size, 0)):
+        if value < low:
+            raise ValueError(f'{name}={value} is invalid: expected {low} or more.')
     require_data(cfg, split)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     loader = copy.deepcopy(cfg.train_dataloader)
@@ -52,22 +53,26 @@ def fixed_batches(
         batches = list(islice(Runner.build_dataloader(loader, seed=seed), count))
     if len(batches) < count:
         raise ValueError(
-            f'the {split} data give {len(batches)} batches, not {count}; ask for less.'
+            f'batches={count} is invalid: the {split} data have only {len(batches)}; ask for fewer.'
         )
     return batches
 
 
 def _dataset(cfg: Config, split: str) -> dict[str, Any]:
-    trained = copy.deepcopy(cfg.train_dataloader.dataset)
+    train_set = copy.deepcopy(cfg.train_dataloader.dataset)
     if split == 'train':
-        return trained
-    leaf, _ = next(leaf_configs(trained))
-    if not str(leaf['pipeline'][-1]['type']).split('.')[-1].startswith('Pack'):
+        return train_set
+    train_leaf, _ = next(leaf_configs(train_set))
+    if not str(train_leaf['pipeline'][-1]['type']).split('.')[-1].startswith('Pack'):
         raise ValueError(
-            'the training transforms of a data set end in a wrapper around it and cannot be used '
-            'for the validation images; use split="train".'
+            'the training transforms end in a wrapper around the data set and cannot be applied to '
+            'the validation images; use split="train".'
         )
     dataset = copy.deepcopy(cfg.val_dataloader.dataset)
-    for own, _ in leaf_configs(dataset):
-        own.update(pipeline=leaf['pipeline'], test_mode=False, filter_cfg=leaf.get('filter_cfg'))
+    for leaf, _ in leaf_configs(dataset):
+        leaf.update(
+            pipeline=train_leaf['pipeline'],
+            test_mode=False,
+            filter_cfg=train_leaf.get('filter_cfg'),
+        )
     return dataset

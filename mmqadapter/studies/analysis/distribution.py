@@ -1,4 +1,4 @@
-"""Weights against a Gaussian: moments, histogram, quantiles."""
+"""Comparison of weights with a Gaussian: moments, histogram, quantiles."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 QUANTILES = 199  # of a Q-Q plot, from 0.5 % to 99.5 %
-EDGES = np.linspace(-4.0, 4.0, 65)  # of a histogram, in standard deviations
+EDGES = np.linspace(-4.0, 4.0, 65)  # of the histogram's bins, in standard deviations
 
 
 def standardized(weight: Tensor) -> Tensor:
-    """All weights in one row, mean 0 and standard deviation 1, as float64 on the CPU.
+    """Return all weights in one row with mean 0 and standard deviation 1, float64 on the CPU.
 
     Raises:
-        ValueError: They are all equal, or not finite.
+        ValueError: The weights are all equal, or not finite.
     """
     flat = weight.detach().double().cpu().flatten()
     std, mean = torch.std_mean(flat, correction=0)
@@ -29,11 +29,12 @@ def standardized(weight: Tensor) -> Tensor:
 
 
 def moments(weight: Tensor) -> dict[str, Any]:
-    """Size, mean, standard deviation, skewness, excess kurtosis and straightness of the Q-Q plot.
+    """Return count, mean, std, skewness, excess kurtosis and straightness of the Q-Q plot.
 
     The straightness is the correlation of the quantiles with those of N(0, 1). A Gaussian has
-    skewness 0, excess kurtosis 0 and straightness 1; a uniform distribution, from which most
-    matrices start, has 0, -1.2 and 0.98. Moments are those of the sample, without a correction.
+    skewness 0, excess kurtosis 0 and straightness 1; a uniform distribution, with which most
+    matrices are initialized, has 0, -1.2 and 0.98. Moments are those of the sample, without bias
+    correction.
 
     Raises:
         ValueError: See :func:`standardized`.
@@ -50,25 +51,28 @@ def moments(weight: Tensor) -> dict[str, Any]:
 
 
 def quantiles(z: Tensor) -> list[float]:
-    """Quantiles of standardised weights at :func:`normal_quantiles`' shares."""
-    return torch.from_numpy(np.quantile(z.numpy(), _shares())).tolist()
+    """Return quantiles of standardized weights, at the probabilities of the Q-Q plot."""
+    return torch.from_numpy(np.quantile(z.numpy(), _probabilities())).tolist()
 
 
 def normal_quantiles() -> list[float]:
-    """Quantiles of N(0, 1) at the same shares."""
-    return torch.special.ndtri(torch.from_numpy(_shares())).tolist()
+    """Return quantiles of N(0, 1), at the probabilities of the Q-Q plot."""
+    return torch.special.ndtri(torch.from_numpy(_probabilities())).tolist()
 
 
-def straightness(found: list[float]) -> float:
-    """Correlation of quantiles with those of N(0, 1)."""
-    return float(np.corrcoef(found, normal_quantiles())[0, 1])
+def straightness(sample: list[float]) -> float:
+    """Return the correlation of the quantiles of a sample with those of N(0, 1)."""
+    return float(np.corrcoef(sample, normal_quantiles())[0, 1])
 
 
 def histogram(z: Tensor) -> list[float]:
-    """Density of standardised weights between ``EDGES``; what lies outside is left out."""
+    """Return the density of standardized weights in the bins of ``EDGES``.
+
+    Weights outside the bins count in the total, so that the bins may sum up to less than 1.
+    """
     counts, _ = np.histogram(z.numpy(), EDGES)
     return (counts / (z.numel() * np.diff(EDGES))).tolist()
 
 
-def _shares() -> np.ndarray:
+def _probabilities() -> np.ndarray:
     return (np.arange(QUANTILES) + 1) / (QUANTILES + 1)

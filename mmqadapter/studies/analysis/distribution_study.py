@@ -1,4 +1,4 @@
-"""Are the weights of trained adapters Gaussian?"""
+"""Study of whether the weights of trained adapters are Gaussian."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from mmqadapter.studies.analysis.sources import Source, build
 ALL = 'all'
 NUMBERS = ('count', 'mean', 'std', 'skewness', 'excess_kurtosis', 'straightness')
 LEGEND = (
-    'Of a Gaussian skewness and excess kurtosis are 0 and the straightness of the Q-Q plot is 1; '
-    'of a uniform distribution, from which all but the zero matrices start, -1.2 and 0.98. By '
-    'chance they deviate by about sqrt(6 / count) and sqrt(24 / count). The row "all" joins the '
-    'standardised weights of all matrices.'
+    'A Gaussian has skewness 0, excess kurtosis 0 and straightness of the Q-Q plot 1; a uniform '
+    'distribution, with which all matrices but those of zeros are initialized, has 0, -1.2 and '
+    '0.98. By chance, skewness and excess kurtosis deviate by about sqrt(6 / count) and '
+    'sqrt(24 / count). The row "all" joins the standardized weights of all matrices.'
 )
 
 
 def study_distribution(source: Source) -> Study:
-    """Moments, histogram and Q-Q plot of the float weights that a quantiser takes.
+    """Compute moments, histogram and Q-Q plot of the float weights that a quantizer takes.
 
     Args:
         source: A task of 32 bits, or a training checkpoint, which has the float weights behind
-            quantisers too.
+            quantizers too.
 
     Raises:
-        FileNotFoundError: A file that is not there.
-        ValueError: No adapters, quantised weights alone, or weights that do not spread.
+        FileNotFoundError: A file does not exist.
+        ValueError: The model has no adapters, only quantized weights, or weights without spread.
     """
     weights = float_matrices(require_adapters(build(source, 'cpu')))
     rows = [_row(name, weight) for name, weight in weights.items()]
@@ -38,22 +38,22 @@ def study_distribution(source: Source) -> Study:
     pooled = {**_row(ALL, joined), 'kind': ALL, 'histogram': histogram(standardized(joined))}
     header = make_header([source], 'cpu', matrices=len(rows))
     figures = {'all': draw_distribution(pooled, rows), 'layers': draw_moments(rows)}
-    lines = [_told(row) for row in [pooled, *rows]]
+    lines = [_table_line(row) for row in [pooled, *rows]]
     title = 'Adapter weights against a Gaussian'
     return Study('distribution', title, header, [pooled, *rows], lines, LEGEND, figures)
 
 
 def _row(name: str, weight: Tensor) -> Row:
-    own = name.removesuffix('.weight')
+    matrix = name.removesuffix('.weight')
     return {
-        'matrix': own,
-        'kind': own.rpartition('.')[2],
+        'matrix': matrix,
+        'kind': matrix.rpartition('.')[2],
         **moments(weight),
         'quantiles': quantiles(standardized(weight)),
     }
 
 
-def _told(row: Row) -> dict[str, str]:
+def _table_line(row: Row) -> dict[str, str]:
     return {
         'matrix': row['matrix'],
         **{name.replace('_', ' '): number(row[name]) for name in NUMBERS},

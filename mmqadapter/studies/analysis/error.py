@@ -1,4 +1,4 @@
-"""What is lost when float weights are quantised after training."""
+"""Error of float weights that are quantized after training."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ STATISTICS_BYTES = 8  # mean and standard deviation, float32
 
 @dataclass(frozen=True)
 class Setting:
-    """How weights are quantised; see :class:`mmqadapter.quant.GaussianQuantizer`."""
+    """Settings of a :class:`mmqadapter.quant.GaussianQuantizer`."""
 
     bits: int
     criterion: str = 'l1'
     granularity: str = 'tensor'
 
     def quantizer(self) -> GaussianQuantizer:
-        """A quantiser of these settings.
+        """Build a quantizer with these settings.
 
         Raises:
-            ValueError: It knows no such settings.
+            ValueError: A setting is invalid.
         """
         return GaussianQuantizer(self.bits, self.criterion, self.granularity)
 
@@ -39,36 +39,37 @@ def settings(
     criteria: Iterable[str] = CRITERIA,
     granularities: Iterable[str] = GRANULARITIES,
 ) -> list[Setting]:
-    """All combinations, by granularity, criterion and bits.
+    """Return all combinations, ordered by granularity, criterion and bits.
 
     Raises:
-        ValueError: One that a quantiser does not know.
+        ValueError: A setting is invalid.
     """
-    found = [Setting(b, c, g) for g, c, b in product(granularities, criteria, bits)]
-    for setting in found:
+    combinations = [Setting(b, c, g) for g, c, b in product(granularities, criteria, bits)]
+    for setting in combinations:
         setting.quantizer()
-    return found
+    return combinations
 
 
 @torch.no_grad()
 def quantized(weights: Values, setting: Setting) -> dict[str, Tensor]:
-    """Weights by name after they were quantised and decoded.
+    """Quantize and decode weights, by name.
 
     Raises:
-        ValueError: One is constant or not finite, or has one weight an output for ``'channel'``.
+        ValueError: A weight is constant or not finite, or has a single value per output and the
+            granularity is ``'channel'``.
     """
     quantizer = setting.quantizer()
     return {name: quantizer(weight) for name, weight in weights.items()}
 
 
 def relative_error(weights: Values, values: Values) -> float:
-    """Sum of squared errors of ``values`` over the sum of squares of ``weights``, by name."""
-    lost = sum(float((values[n].double() - w.double()).square().sum()) for n, w in weights.items())
-    return lost / sum(float(w.double().square().sum()) for w in weights.values())
+    """Return the sum of squared errors of ``values``, divided by that of squared ``weights``."""
+    error = sum(float((values[n].double() - w.double()).square().sum()) for n, w in weights.items())
+    return error / sum(float(w.double().square().sum()) for w in weights.values())
 
 
 def gaussian_error(bits: int, criterion: str) -> float:
-    """Mean square error of the codebook on N(0, 1): the relative error of Gaussian weights."""
+    """Return the codebook's mean square error on N(0, 1): the relative error of such weights."""
     levels, thresholds = gaussian_codebook(bits, criterion)
     ends = torch.tensor([math.inf], dtype=levels.dtype)
     edges = torch.cat([-ends, thresholds, ends])
@@ -80,14 +81,14 @@ def gaussian_error(bits: int, criterion: str) -> float:
     return float((second - 2 * levels * first + levels.square() * mass).sum())
 
 
-def fits(weights: Values, setting: Setting) -> bool:
-    """Whether there are weights enough for a standard deviation each."""
-    alone = any(weight[0].numel() == 1 for weight in weights.values())
-    return not (alone and setting.granularity == 'channel')
+def can_quantize(weights: Values, setting: Setting) -> bool:
+    """Return whether each standard deviation is that of two weights or more."""
+    single = any(weight[0].numel() == 1 for weight in weights.values())
+    return not (single and setting.granularity == 'channel')
 
 
 def stored_bytes(weights: Values, setting: Setting) -> int:
-    """Bytes of codes and statistics in a task file."""
+    """Return the bytes of packed codes and statistics in a task file."""
     return sum(_matrix_bytes(weight, setting) for weight in weights.values())
 
 

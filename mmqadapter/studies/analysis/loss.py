@@ -1,4 +1,4 @@
-"""The training loss of a model as a function of its weights alone."""
+"""Training loss of a model as a function of its weights alone."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mmqadapter.utils.random_state import seeded_everywhere
 
 
 class FixedLoss:
-    """Mean training loss over batches; the same weights always give the same number.
+    """Mean training loss over batches, which is deterministic for the same weights.
 
-    The model is in eval mode: no dropout, and batch norm uses its running statistics, which stay
-    as they are. What is drawn besides, such as the proposals that a detector learns from, is drawn
-    with the same seed each time.
+    The model is in eval mode: no dropout, and batch norm uses its running statistics without
+    updating them. Other random numbers, such as those that select a detector's proposals, are
+    drawn with the same seed each time.
 
     Args:
         model: A detector or segmentor.
-        batches: Before preprocessing; they stay where they are.
-        seed: Of what is drawn.
+        batches: Batches before preprocessing; they are not modified.
+        seed: Seed of the random numbers.
     """
 
     def __init__(self, model: nn.Module, batches: Sequence[Batch], seed: int = 0) -> None:
@@ -31,16 +31,16 @@ class FixedLoss:
         self._batches, self._seed = batches, seed
 
     def __call__(self) -> float:
-        """The loss at the weights that the model has now; it may be inf or NaN."""
+        """Return the loss at the model's present weights; it may be inf or NaN."""
         self._model.eval()
-        losses = [self._of_batch(number) for number in range(len(self._batches))]
+        losses = [self._batch_loss(index) for index in range(len(self._batches))]
         return sum(losses) / len(losses)
 
     @torch.no_grad()
-    def _of_batch(self, number: int) -> float:
-        # A copy: preprocessing and heads change the ground truth in place.
-        batch = copy.deepcopy(self._batches[number])
-        with seeded_everywhere(self._seed, number):
+    def _batch_loss(self, index: int) -> float:
+        # A copy, because preprocessing and heads modify the ground truth in place.
+        batch = copy.deepcopy(self._batches[index])
+        with seeded_everywhere(self._seed, index):
             data = self._model.data_preprocessor(batch, True)
             losses = self._model(**data, mode='loss')
         return float(self._model.parse_losses(losses)[0])

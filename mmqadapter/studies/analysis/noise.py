@@ -1,4 +1,4 @@
-"""Gaussian noise on weights, in deviations of each matrix (arXiv 2307.16867, flat minima)."""
+"""Gaussian noise on weights, relative to the deviation of each matrix (arXiv 2307.16867)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mmqadapter.studies.analysis.perturbation import Perturbation, Values
 
 
 def check_sigmas(sigmas: Sequence[float]) -> None:
-    """Refuse noise of no size.
+    """Check the sizes of noise.
 
     Raises:
-        ValueError: None at all, a negative size, or one that is not finite.
+        ValueError: There is none, or one is negative or not finite.
     """
     if not sigmas:
-        raise ValueError('sigmas are missing; give some, such as 0,0.1,0.2,0.5,1.')
+        raise ValueError('sigmas=[] is invalid: expected one or more, such as 0,0.1,0.2,0.5,1.')
     for sigma in sigmas:
         if not (math.isfinite(sigma) and sigma >= 0):
-            raise ValueError(f'sigma={sigma:g} is no size of noise; use finite numbers from 0.')
+            raise ValueError(f'sigma={sigma:g} is invalid: expected a finite number of 0 or more.')
 
 
 def noise(weights: Values, *key: int) -> dict[str, Tensor]:
-    """N(0, 1) times the standard deviation of each matrix; the same key gives the same noise."""
-    drawn = gaussian(weights, *key)
-    return {name: draw * weights[name].std(correction=0) for name, draw in drawn.items()}
+    """Return N(0, 1) samples times the standard deviation of each matrix, seeded by ``key``."""
+    samples = gaussian(weights, *key)
+    return {name: sample * weights[name].std(correction=0) for name, sample in samples.items()}
 
 
 def scores_under_noise(
@@ -37,16 +37,16 @@ def scores_under_noise(
     repeats: int,
     seed: int,
 ) -> Iterator[tuple[float, float]]:
-    """Yield (sigma, score), each sigma ``repeats`` times.
+    """Yield (sigma, score), ``repeats`` times for each sigma.
 
-    A repeat draws once: from sigma to sigma its noise grows and keeps its direction.
+    Each repeat uses the same sample of noise for all sigmas, so that only its size changes.
 
     Args:
-        score: Of the weights as they are.
-        weights: What the noise is put on; they are back after each score.
+        score: Computes the score of the present weights.
+        weights: Weights that the noise is added to; they are restored after each score.
         sigmas: Sizes of the noise, in standard deviations of each matrix.
-        repeats: How often noise is drawn.
-        seed: Of the noise.
+        repeats: Number of noise samples.
+        seed: Seed of the noise.
     """
     for sigma in sigmas:
         for repeat in range(repeats):

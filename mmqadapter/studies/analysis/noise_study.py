@@ -1,4 +1,4 @@
-"""The metric of a model against the size of noise on its tuned weights."""
+"""Study of a model's metric under noise on its tuned weights."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from functools import partial
 
 from mmqadapter.studies.analysis.adapter_weights import DECODED, tuned_weights
-from mmqadapter.studies.analysis.evaluation import Evaluation, evaluation, score_name, score_of
+from mmqadapter.studies.analysis.evaluation import (
+    Evaluation,
+    choose_metric,
+    evaluation,
+    metric_value,
+)
 from mmqadapter.studies.analysis.noise import check_sigmas, scores_under_noise
 from mmqadapter.studies.analysis.perturbation import Perturbation
 from mmqadapter.studies.analysis.plots import draw_noise
-from mmqadapter.studies.analysis.progress import shown
+from mmqadapter.studies.analysis.progress import with_progress
 from mmqadapter.studies.analysis.report import Row, Study, make_header, number
 from mmqadapter.studies.analysis.sources import Source
 
 LEGEND = (
-    'Noise is Gaussian, in standard deviations of each matrix; a repeat keeps its direction from '
-    'size to size. Scores are those of the test loop, as tools/test.py gives them; above plain is '
-    'the difference to the score without noise. Deviations are over repeats.'
+    'Noise is Gaussian, in standard deviations of each matrix; a repeat uses the same sample for '
+    'all sizes. Scores are those of the test loop, as in tools/test.py; above plain is the '
+    'difference to the score without noise. Deviations are standard deviations over repeats.'
 )
 
 
@@ -30,23 +35,25 @@ def study_noise(
     weights: str = DECODED,
     score: str | None = None,
 ) -> Study:
-    """Score under Gaussian noise on the weights that tuning trained in the backbone.
+    """Compute the score under Gaussian noise on the weights that tuning trained in the backbone.
 
     Args:
         sources: The models.
         sigmas: Sizes of the noise, in standard deviations of each matrix.
-        repeats: How often noise is drawn for each size.
-        seed: Of the noise.
+        repeats: Number of noise samples per size.
+        seed: Seed of the noise.
         weights: See :func:`mmqadapter.studies.analysis.adapter_weights.tuned_weights`.
-        score: Which of the evaluator's metrics; by default the usual one.
+        score: One of the evaluator's metrics; by default the usual one.
 
     Raises:
-        FileNotFoundError: Data or a file that is not there.
-        ValueError: Settings or weights that do not fit, or a metric that is not evaluated.
+        FileNotFoundError: Data or a file do not exist.
+        ValueError: Settings are invalid, weights do not fit, or the evaluator does not compute
+            the metric.
     """
     check_sigmas(sigmas)
-    if repeats < 1 or seed < 0:
-        raise ValueError(f'repeats={repeats}, seed={seed}: use 1 repeat or more, a seed from 0.')
+    for name, value, low in (('repeats', repeats, 1), ('seed', seed, 0)):
+        if value < low:
+            raise ValueError(f'{name}={value} is invalid: expected {low} or more.')
     rows = [
         row for source in sources for row in _rows(source, sigmas, repeats, seed, weights, score)
     ]
@@ -54,7 +61,7 @@ def study_noise(
     header = make_header(
         sources, weights=weights, metric=metric, sigmas=list(sigmas), repeats=repeats, seed=seed
     )
-    lines = [_told(row) for row in rows]
+    lines = [_table_line(row) for row in rows]
     figures = {'scores': draw_noise(rows, metric)}
     return Study('noise', 'Noise on the tuned weights', header, rows, lines, LEGEND, figures)
 
@@ -68,20 +75,20 @@ def _rows(
     score: str | None,
 ) -> list[Row]:
     with evaluation(source) as evaluate:
-        moved = Perturbation(tuned_weights(evaluate.model, weights))
+        perturbation = Perturbation(tuned_weights(evaluate.model, weights))
         plain = evaluate()
-        metric = score_name(plain, score)
+        metric = choose_metric(plain, score)
         noisy = [sigma for sigma in sigmas if sigma]
-        found = {sigma: [] if sigma else [plain[metric]] for sigma in sigmas}
-        score_now = partial(_score_now, evaluate, metric)
-        scores = scores_under_noise(score_now, moved, noisy, repeats, seed)
-        for sigma, value in shown(scores, source.label, len(noisy) * repeats):
-            found[sigma].append(value)
-    return [_row(source.label, metric, sigma, found[sigma], plain[metric]) for sigma in sigmas]
+        scores = {sigma: [] if sigma else [plain[metric]] for sigma in sigmas}
+        present_score = partial(_score, evaluate, metric)
+        samples = scores_under_noise(present_score, perturbation, noisy, repeats, seed)
+        for sigma, value in with_progress(samples, source.label, len(noisy) * repeats):
+            scores[sigma].append(value)
+    return [_row(source.label, metric, sigma, scores[sigma], plain[metric]) for sigma in sigmas]
 
 
-def _score_now(evaluate: Evaluation, metric: str) -> float:
-    return score_of(evaluate(), metric)
+def _score(evaluate: Evaluation, metric: str) -> float:
+    return metric_value(evaluate(), metric)
 
 
 def _row(label: str, metric: str, sigma: float, scores: list[float], plain: float) -> Row:
@@ -97,7 +104,7 @@ def _row(label: str, metric: str, sigma: float, scores: list[float], plain: floa
     }
 
 
-def _told(row: Row) -> dict[str, str]:
+def _table_line(row: Row) -> dict[str, str]:
     return {
         'model': row['model'],
         'noise': number(float(row['sigma'])),

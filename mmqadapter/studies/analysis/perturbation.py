@@ -1,4 +1,4 @@
-"""Weights that a study moves and puts back."""
+"""Temporary changes of a model's weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Values = Mapping[str, Tensor]
 
 
 class Perturbation:
-    """Weights of a model that can be elsewhere for a while and come back bit for bit.
+    """Weights of a model that can be changed for a while and are restored bit for bit.
 
     Args:
         weights: Parameters by name.
 
     Attributes:
-        start: Copies of the weights as they were, by name.
+        start: Copies of the original weights, by name.
     """
 
     def __init__(self, weights: Values) -> None:
@@ -27,12 +27,12 @@ class Perturbation:
 
     @property
     def count(self) -> int:
-        """Number of single weights."""
+        """Number of scalar weights."""
         return sum(weight.numel() for weight in self.start.values())
 
     @contextmanager
     def at(self, values: Values) -> Iterator[None]:
-        """With ``values``, by name, in the place of some of the weights."""
+        """Replace some of the weights by ``values``, by name, within the context."""
         try:
             self._write(values)
             yield
@@ -41,7 +41,7 @@ class Perturbation:
 
     @contextmanager
     def along(self, *steps: tuple[float, Values]) -> Iterator[None]:
-        """With the sum of each factor times its direction added to the weights."""
+        """Add the sum of factor times direction to the weights, within the context."""
         values = dict(self.start)
         for factor, direction in steps:
             values.update({n: values[n] + factor * change for n, change in direction.items()})

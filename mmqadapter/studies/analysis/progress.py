@@ -1,4 +1,4 @@
-"""How a study gets on, in the terminal."""
+"""Progress of a study in the terminal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.progress import track
 T = TypeVar('T')
 
 
-def shown(values: Iterable[T], title: str, count: int) -> Iterator[T]:
-    """``values`` as they come, with a bar on the error stream.
+def with_progress(values: Iterable[T], title: str, count: int) -> Iterator[T]:
+    """Yield ``values`` and show a progress bar on the error stream.
 
     Args:
-        values: What takes long.
-        title: What it is.
-        count: How many there will be.
+        values: Values that take long to compute.
+        title: Text beside the bar.
+        count: Number of values.
     """
     yield from track(values, title, count, console=Console(stderr=True))

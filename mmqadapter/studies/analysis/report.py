@@ -1,4 +1,4 @@
-"""Files of a study: JSON for programs, Markdown for people, plots."""
+"""Files of a study: JSON for programs, Markdown for readers, plots."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from mmqadapter.studies.report.settings import Settings
 from mmqadapter.studies.report.table import markdown_table
 from mmqadapter.utils.atomic import atomic_write
 
-ABOUT = ('command', 'date', 'machine', 'device', 'versions')
+SHARED_KEYS = ('command', 'date', 'machine', 'device', 'versions')
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study found.
+    """Results of a study.
 
     Attributes:
-        name: Of its files.
-        title: Of its page.
-        header: What has to be known beside the numbers.
-        rows: The numbers, for programs.
-        lines: The table for people, texts by column.
-        legend: What the columns mean.
+        name: Start of its file names.
+        title: Title of its page.
+        header: Models, settings, seeds, versions.
+        rows: Numbers, for programs.
+        lines: Lines of the table for readers, each with its texts by column.
+        legend: Explanation of the columns.
         figures: Plots by name.
     """
 
@@ -47,35 +47,35 @@ class Study:
     figures: Mapping[str, Figure]
 
 
-def make_header(sources: Sequence[Source], device: str | None = None, **more: Any) -> Row:
-    """Header of a study.
+def make_header(sources: Sequence[Source], device: str | None = None, **settings: Any) -> Row:
+    """Return the header of a study.
 
     Args:
         sources: The models that are studied.
-        device: Where; by default a GPU where there is one.
-        more: Settings of the study.
+        device: Device of the models; by default a GPU if there is one.
+        settings: Settings of the study.
     """
-    about = benchmark_header(sources[0].cfg, Settings(device=choose_device(device)))
+    shared = benchmark_header(sources[0].cfg, Settings(device=choose_device(device)))
     return {
         'models': [_model(source) for source in sources],
-        **{name: about[name] for name in ABOUT},
-        **more,
+        **{name: shared[name] for name in SHARED_KEYS},
+        **settings,
     }
 
 
 def write_study(study: Study, folder: Path) -> list[Path]:
-    """Write NAME.json, NAME.md and the plots; returns their paths.
+    """Write NAME.json, NAME.md and the plots, and return their paths.
 
     Args:
-        study: What to write; numbers that are not finite become null.
-        folder: Where to; made where it is missing.
+        study: Results to write; in JSON, numbers that are not finite become null.
+        folder: Folder of the files, which is created if it is missing.
     """
     content = finite({'header': study.header, 'rows': list(study.rows)})
     files = {
         f'{study.name}.json': json.dumps(content, indent=1, allow_nan=False).encode(),
         f'{study.name}.md': _page(study).encode(),
         **{
-            f'{study.name}_{name}.{kind}': _picture(figure, kind)
+            f'{study.name}_{name}.{kind}': _image(figure, kind)
             for name, figure in study.figures.items()
             for kind in FORMATS
         },
@@ -86,16 +86,16 @@ def write_study(study: Study, folder: Path) -> list[Path]:
 
 
 def finite(value: Any) -> Any:
-    """``value`` with None in the place of each NaN and infinity, which JSON does not know."""
+    """Return ``value`` with None for each NaN and infinity, which JSON does not support."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {name: finite(one) for name, one in value.items()}
-    return [finite(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {name: finite(item) for name, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def number(value: Any) -> str:
-    """Text of a number with four digits that count; '-' where there is none."""
+    """Return a number as text, a float with four significant digits; '-' if there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '-'
     return f'{value:.4g}' if isinstance(value, float) else f'{value:,}'
@@ -112,19 +112,19 @@ def _model(source: Source) -> Row:
 
 
 def _page(study: Study) -> str:
-    models = [f'- model: {_text(one)}' for one in study.header['models']]
-    told = [f'- {name}: {_text(v)}' for name, v in study.header.items() if name != 'models']
+    models = [f'- model: {_text(model)}' for model in study.header['models']]
+    settings = [f'- {name}: {_text(v)}' for name, v in study.header.items() if name != 'models']
     parts = [f'# {study.title}', markdown_table(study.lines), study.legend]
-    return '\n\n'.join(part.strip() for part in [*parts, '\n'.join(models + told)]) + '\n'
+    return '\n\n'.join(part.strip() for part in [*parts, '\n'.join(models + settings)]) + '\n'
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ', '.join(f'{name} {one}' for name, one in value.items() if one is not None)
+        return ', '.join(f'{name} {item}' for name, item in value.items() if item is not None)
     return ', '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _picture(figure: Figure, kind: str) -> bytes:
-    page = io.BytesIO()
-    figure.savefig(page, format=kind, dpi=110)
-    return page.getvalue()
+def _image(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=110)
+    return buffer.getvalue()

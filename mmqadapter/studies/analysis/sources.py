@@ -1,4 +1,4 @@
-"""Where a studied model comes from: a config and its weights, checked before anything is built."""
+"""Sources of studied models: a config and its weights, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mmqadapter.taskfile.format import SUFFIX
 
 @dataclass(frozen=True)
 class Source:
-    """A model that is to be studied.
+    """Config and weights of a model that is studied.
 
     Attributes:
-        label: What plots and tables call it.
+        label: Name of the model in plots and tables.
         cfg: Its config.
         file: Its task file or checkpoint.
-        trust: Read a checkpoint even if that may run code of it.
+        trust: Read a checkpoint even if that may run code from it.
     """
 
     label: str
@@ -36,15 +36,15 @@ class Source:
 
 
 def adapted_source(cfg: Config, file: str, trust: bool = False) -> Source:
-    """Source of a model with adapters; the quantiser is that of the task file.
+    """Return the source of a model with adapters, with the quantizer of the task file.
 
     Args:
         cfg: A config whose backbone has adapters.
-        file: A task file, or a training checkpoint of such a model.
+        file: A task file or a training checkpoint of such a model.
         trust: See :func:`mmqadapter.checkpoints.load.read_checkpoint`.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: There is no such file.
         ValueError: The config or the file has no adapters.
     """
     require_model(cfg)
@@ -63,42 +63,42 @@ def adapted_source(cfg: Config, file: str, trust: bool = False) -> Source:
 
 
 def full_source(cfg: Config, file: str, trust: bool = False) -> Source:
-    """Source of a fully fine-tuned model.
+    """Return the source of a fully fine-tuned model.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: A wrapped backbone, or a task file.
+        FileNotFoundError: There is no such file.
+        ValueError: The backbone is wrapped, or the file is a task file.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f'there is no checkpoint {file!r}; check the path.')
     if 'backbone' in (cfg.model.get('backbone') or {}) or is_task_file(file):
         raise ValueError(
-            f'{Path(cfg.filename or "").name!r} with {file!r} is no full fine-tuning: --full takes '
-            'a config whose backbone is not wrapped, and a checkpoint (*.pth) of it.'
+            f'{Path(cfg.filename or "").name!r} with {file!r} is not a fully fine-tuned model: '
+            '--full takes a config whose backbone is not wrapped, and a checkpoint (*.pth) of it.'
         )
     return Source('full', cfg, file, trust)
 
 
 def is_task_file(file: str) -> bool:
-    """Whether a path is that of a task file, and not of a checkpoint."""
+    """Return whether a path is that of a task file, not of a checkpoint."""
     return Path(file).suffix == SUFFIX
 
 
 def build(source: Source, device: str | None = None) -> nn.Module:
-    """Model of a source in eval mode.
+    """Build the model of a source, in eval mode.
 
     Args:
-        source: Which.
-        device: Such as ``'cpu'`` or ``'cuda:0'``; by default a GPU where there is one.
+        source: Config and weights of the model.
+        device: Device such as ``'cpu'`` or ``'cuda:0'``; by default a GPU if there is one.
 
     Raises:
-        FileNotFoundError: A file that does not exist.
+        FileNotFoundError: A file does not exist.
         ValueError: The weights do not fit, or there is no such device.
     """
-    where = choose_device(device)
+    chosen_device = choose_device(device)
     model = revert_sync_batchnorm(build_model(source.cfg))
     load_weights(model, source.file, source.trust)
-    return model.to(where).eval()
+    return model.to(chosen_device).eval()
 
 
 def _task_quantizer(file: str) -> dict[str, Any] | None:
@@ -115,6 +115,6 @@ def _require_adapter_keys(file: str, trust: bool) -> None:
     state = read_checkpoint(file, trust)['state_dict']
     if not any('.adapters.' in key for key in state):
         raise ValueError(
-            f'{file!r} is a checkpoint without adapters, as full fine-tuning leaves one; a task '
-            'file is expected here. A fully tuned model goes behind --full.'
+            f'{file!r} is a checkpoint without adapters, such as that of full fine-tuning; '
+            'expected a task file. A fully fine-tuned model is given with --full.'
         )

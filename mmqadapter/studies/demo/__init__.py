@@ -1,4 +1,4 @@
-"""The demo: generated scenes of two domains, and what adapting from one to the other costs."""
+"""Demo: adapting a model from one domain of generated scenes to another, and what that costs."""
 
 from mmqadapter.studies.demo.run import run_demo
 

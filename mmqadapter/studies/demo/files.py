@@ -1,4 +1,4 @@
-"""Scenes as files, in the layouts that mmseg and mmdet read."""
+"""Files of scenes, in the layouts that mmseg and mmdet read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycocotools import mask as run_lengths
 from mmqadapter.studies.demo.scenes import Domain, Scene, draw
 
 SPLIT_NUMBERS = {'train': 0, 'val': 1}
-MIN_PIXELS = 60  # fewer visible pixels of an object are no instance
+MIN_PIXELS = 60  # an object with fewer visible pixels is not annotated
 
 
 def write_semantic(root: Path, domain: Domain, split: str, count: int, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A bar on the console for a run whose words go to a log file."""
+"""Progress bar on the console, for a training whose output goes to a log file."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from rich.progress import Progress
 
 
 class ProgressHook(Hook):
-    """Moves a bar by one a training step.
+    """Hook that advances a progress bar by one per training step.
 
     Args:
-        bar: Where the bar is shown.
-        words: What stands beside it.
+        bar: Progress display to which the bar is added.
+        label: Text beside the bar.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, bar: Progress, words: str) -> None:
-        self.bar, self.words = bar, words
+    def __init__(self, bar: Progress, label: str) -> None:
+        self.bar, self.label = bar, label
 
     def before_train(self, runner: Runner) -> None:
         """Show the bar."""
-        self.task = self.bar.add_task(self.words, total=runner.max_iters)
+        self.task = self.bar.add_task(self.label, total=runner.max_iters)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Move it."""
+        """Advance the bar."""
         self.bar.advance(self.task)

@@ -1,4 +1,4 @@
-"""Table, plots and pictures of a demo."""
+"""Table, plots and images of a demo."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -15,25 +16,24 @@ from rich.table import Table
 from mmqadapter.inference import predict
 from mmqadapter.studies.demo.files import SPLIT_NUMBERS
 from mmqadapter.studies.demo.scenes import draw
-from mmqadapter.studies.demo.settings import COLOURS, DemoTask
+from mmqadapter.studies.demo.settings import COLORS, DemoTask
+from mmqadapter.studies.report.table import markdown_table
 from mmqadapter.utils.atomic import atomic_write
 
-SHOWN = 4  # images in the picture of overlays
+OVERLAYS = 4  # images in overlays.png
 MIB = 2**20
 
 
 def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     """Print the table; write it as JSON and Markdown, with plots and overlays, into ``folder``."""
-    cells = [_cells(task, row) for row in rows]
+    lines = [_table_line(task, row) for row in rows]
     table = Table(title='The second domain, three ways')
-    for name in cells[0]:
+    for name in lines[0]:
         table.add_column(name, no_wrap=True)
-    for row in cells:
-        table.add_row(*row.values())
-    Console(width=max(Console().width, 100)).print(table)  # numbers are never cut short
-    lines = [list(cells[0]), ['---'] * len(cells[0]), *(list(row.values()) for row in cells)]
-    text = ''.join('| ' + ' | '.join(line) + ' |\n' for line in lines)
-    atomic_write(folder / 'report.md', text.encode())
+    for line in lines:
+        table.add_row(*line.values())
+    Console(width=max(Console().width, 100)).print(table)  # numbers are never truncated
+    atomic_write(folder / 'report.md', markdown_table(lines).encode())
     atomic_write(folder / 'report.json', json.dumps(rows, indent=1).encode())
     _draw_comparison(task, folder, rows)
     _draw_overlays(task, folder, rows)
@@ -41,100 +41,102 @@ def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     Console().print('Written: ' + ', '.join(str(folder / name) for name in names))
 
 
-def _cells(task: DemoTask, row: dict) -> dict[str, str]:
+def _table_line(task: DemoTask, row: dict) -> dict[str, str]:
     memory = row['saved_for_backward_bytes'] or row['peak_allocated_bytes']
     return {
         'method': row['title'],
-        task.metric[1]: f'{_percent(row, task):.1f}',
+        task.metric[1]: f'{task.percent(row):.1f}',
         'trains': f'{row["trainable_parameters"]:,}',
-        'bytes to keep': f'{row["task_bytes_file"] or row["model_bytes"]:,}',
-        'of backbone': f'{_backbone_bytes(row):,}',
+        'bytes to store': f'{row["task_bytes_file"] or row["model_bytes"]:,}',
+        'backbone bytes': f'{_backbone_bytes(row):,}',
         'memory': f'{memory / MIB:.1f} MiB',
         's per step': f'{row["step_seconds"]:.3f}',
     }
 
 
-def _percent(row: dict, task: DemoTask) -> float:
-    value = row[task.metric[0]]
-    return 100 * value if value <= 1 else value
-
-
 def _backbone_bytes(row: dict) -> int:
-    """Bytes that the backbone adds for this task: adapters, or all of its float32 weights."""
+    """Return the bytes of the backbone to store for this task: adapters, or all its weights."""
     if row['task_bytes_file'] is not None:
         return row['task_bytes_adapters']
     return 4 * row['trainable_backbone']
 
 
 def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
-    """Bars of score, bytes, memory and time, and the curves of the loss."""
-    figure, axes = plt.subplots(1, 5, figsize=(16, 3.2), layout='constrained')
+    """Draw bars of score, bytes, memory and time, and the loss curves."""
+    figure = Figure(figsize=(16, 3.2), layout='constrained')
+    axes = figure.subplots(1, 5)
     memory = [(r['saved_for_backward_bytes'] or r['peak_allocated_bytes']) / MIB for r in rows]
     bars = {
-        task.metric[1]: [_percent(row, task) for row in rows],
-        'KiB of the backbone to keep': [_backbone_bytes(row) / 1024 for row in rows],
-        'MiB kept for backward' if rows[0]['saved_for_backward_bytes'] else 'MiB peak': memory,
+        task.metric[1]: [task.percent(row) for row in rows],
+        'KiB of the backbone to store': [_backbone_bytes(row) / 1024 for row in rows],
+        'MiB saved for backward' if rows[0]['saved_for_backward_bytes'] else 'MiB peak': memory,
         'seconds per step': [row['step_seconds'] for row in rows],
     }
-    titles, colours = [row['title'] for row in rows], [f'C{n}' for n in range(len(rows))]
+    titles, colors = [row['title'] for row in rows], [f'C{n}' for n in range(len(rows))]
     for axis, (name, values) in zip(axes, bars.items(), strict=False):
-        drawn = axis.bar(titles, values, color=colours)
-        labels = [f'{v:,.0f}' if v >= 100 else f'{v:.3g}' for v in values]
-        axis.bar_label(drawn, labels, fontsize=8)
-        axis.set_title(name, fontsize=10)
-        axis.tick_params(axis='x', labelrotation=20, labelsize=8)
-        axis.margins(y=0.12)
-        if 'KiB' in name:
-            axis.set_yscale('symlog', linthresh=1)  # the frozen trunk adds 0
-            axis.set_ylim(top=10 * max(values))
-    for row, colour in zip(rows, colours, strict=True):
+        _draw_bars(axis, name, titles, values, colors)
+    for row, color in zip(rows, colors, strict=True):
         smooth = np.convolve(row['losses'], np.ones(10) / 10, 'valid')
-        axes[-1].plot(smooth, color=colour, label=row['title'])
+        axes[-1].plot(smooth, color=color, label=row['title'])
     axes[-1].set_title('training loss, mean of 10 steps', fontsize=10)
     axes[-1].legend(fontsize=8)
     figure.savefig(folder / 'comparison.png', dpi=110)
-    plt.close(figure)
+
+
+def _draw_bars(
+    axis: Axes, name: str, titles: list[str], values: list[float], colors: list[str]
+) -> None:
+    bars = axis.bar(titles, values, color=colors)
+    labels = [f'{v:,.0f}' if v >= 100 else f'{v:.3g}' for v in values]
+    axis.bar_label(bars, labels, fontsize=8)
+    axis.set_title(name, fontsize=10)
+    axis.tick_params(axis='x', labelrotation=20, labelsize=8)
+    axis.margins(y=0.12)
+    if 'KiB' in name:
+        axis.set_yscale('symlog', linthresh=1)  # the frozen trunk adds 0
+        axis.set_ylim(top=10 * max(values))
 
 
 def _draw_overlays(task: DemoTask, folder: Path, rows: list[dict]) -> None:
-    """Image, truth and each method's prediction of a few scenes, side by side."""
-    files = sorted((folder / 'data' / 'target' / 'images' / 'val').iterdir())[:SHOWN]
+    """Draw image, truth and the prediction of each method for a few scenes, side by side."""
+    files = sorted((folder / 'data' / 'target' / 'images' / 'val').iterdir())[:OVERLAYS]
     columns: list[list] = [
         [Image.open(file) for file in files],
-        [_truth(task, n) for n in range(SHOWN)],
+        [_truth(task, n) for n in range(OVERLAYS)],
     ]
     columns += [_predictions(folder, row['method'], files) for row in rows]
     titles = ['image', 'truth', *(row['title'] for row in rows)]
-    size = (2.2 * len(columns), 2.3 * SHOWN)
-    figure, axes = plt.subplots(SHOWN, len(columns), figsize=size, layout='constrained')
-    shown = (picture for column in columns for picture in column)
-    for axis, picture in zip(axes.T.flat, shown, strict=True):
-        axis.imshow(picture)
+    figure = Figure(figsize=(2.2 * len(columns), 2.3 * OVERLAYS), layout='constrained')
+    axes = figure.subplots(OVERLAYS, len(columns))
+    images = (image for column in columns for image in column)
+    for axis, image in zip(axes.T.flat, images, strict=True):
+        axis.imshow(image)
         axis.set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
     figure.savefig(folder / 'overlays.png', dpi=110)
-    plt.close(figure)
 
 
 def _predictions(folder: Path, method: str, files: list[Path]) -> list[np.ndarray]:
-    """Colours of the classes that a method sees; of a detector, its overlays."""
+    """Predict with the model of a method: colors of the classes or, for a detector, overlays."""
     work_dir, out = folder / method, folder / 'predictions' / method
     weights = work_dir / 'last.task.safetensors'
     if not weights.is_file():
         weights = next(work_dir.glob('iter_*.pth'))
     with open(work_dir / 'console.log', 'a') as log, redirect_stdout(log), redirect_stderr(log):
-        found = predict(work_dir / 'config.py', weights, files, out)
-    pictures = sorted((out / 'overlays').iterdir())
+        predictions = predict(work_dir / 'config.py', weights, files, out)
+    overlays = sorted((out / 'overlays').iterdir())
     return [
-        np.asarray(Image.open(picture)) if one.labels is None else _coloured(one.labels)
-        for one, picture in zip(found, pictures, strict=True)
+        np.asarray(Image.open(overlay))
+        if prediction.labels is None
+        else _colored(prediction.labels)
+        for prediction, overlay in zip(predictions, overlays, strict=True)
     ]
 
 
 def _truth(task: DemoTask, index: int) -> np.ndarray:
-    return _coloured(draw(task.target, (0, SPLIT_NUMBERS['val'], index)).labels)
+    return _colored(draw(task.target, (0, SPLIT_NUMBERS['val'], index)).labels)
 
 
-def _coloured(labels: np.ndarray) -> np.ndarray:
-    return np.array(COLOURS, dtype=np.uint8)[labels]
+def _colored(labels: np.ndarray) -> np.ndarray:
+    return np.array(COLORS, dtype=np.uint8)[labels]

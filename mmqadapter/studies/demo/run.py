@@ -1,4 +1,4 @@
-"""The demo: pretrain on one domain, adapt to another, three ways."""
+"""The demo: pretraining on one domain, and three ways to adapt to another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mmqadapter.studies.demo.domains import HUE
 from mmqadapter.studies.demo.progress import ProgressHook
 from mmqadapter.studies.demo.report import write_report
 from mmqadapter.studies.demo.scenes import Domain
-from mmqadapter.studies.demo.settings import COLOURS, TASKS, DemoTask
+from mmqadapter.studies.demo.settings import COLORS, TASKS, DemoTask
 
 COUNTS = {'train': 200, 'val': 60}
 METHODS = {
@@ -39,21 +39,21 @@ METHODS = {
 
 
 def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = None) -> list[dict]:
-    """Run a demo and write its data, runs, table and pictures below ``out / task_name``.
+    """Run a demo and write its data, runs, table and images below ``out / task_name``.
 
     Args:
         task_name: ``'seg'`` or ``'det'``.
-        out: Folder for everything; what an earlier demo of this task left there is removed.
+        out: Folder of all output; that of an earlier demo of this task is removed.
         configs: Folder of ``demo_seg.py`` and ``demo_det.py``.
         iterations: Training steps of each of the four runs; by default those of the config.
 
     Returns:
-        One row a method.
+        One row per method.
     """
     task, folder = TASKS[task_name], out / task_name
-    console = Console(file=sys.stdout)  # this one: training redirects what sys.stdout names
-    for own in ('data', 'pretrain', *METHODS, 'predictions'):
-        shutil.rmtree(folder / own, ignore_errors=True)
+    console = Console(file=sys.stdout)  # the present one, because training redirects sys.stdout
+    for name in ('data', 'pretrain', *METHODS, 'predictions'):
+        shutil.rmtree(folder / name, ignore_errors=True)
     console.print(f'Drawing scenes of two domains into {folder / "data"} ...')
     for name, domain in (('source', HUE), ('target', task.target)):
         for split, count in COUNTS.items():
@@ -62,9 +62,9 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
     rows = []
     for method, title in METHODS.items():
         cfg = _configure(task, configs, folder, 'target', task.target, iterations)
-        _use(cfg, method, str(weights))
+        _set_backbone(cfg, method, str(weights))
         rows.append({'method': method, 'title': title, **_train(cfg, folder, method, console)})
-        console.print(f'  {task.metric[1]} {_score(rows[-1], task):.1f}')
+        console.print(f'  {task.metric[1]} {task.percent(rows[-1]):.1f}')
     write_report(task, folder, rows)
     return rows
 
@@ -72,15 +72,15 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
 def _pretrain(
     task: DemoTask, folder: Path, configs: Path, iterations: int | None, console: Console
 ) -> Path:
-    """Train everything on the first domain; saves the backbone's weights."""
+    """Train the whole model on the first domain, and save the backbone's weights."""
     cfg = _configure(task, configs, folder, 'source', HUE, iterations)
-    _use(cfg, 'full', None)
-    cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult = 1.0  # it starts from nothing
+    _set_backbone(cfg, 'full', None)
+    cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult = 1.0  # its weights are random
     _train(cfg, folder, 'pretrain', console)
     checkpoint = next((folder / 'pretrain').glob('iter_*.pth'))
     state = read_pickle(checkpoint)['state_dict']
-    kept = {key: value for key, value in state.items() if key.startswith('backbone.')}
-    torch.save({'state_dict': kept}, folder / 'pretrained.pth')
+    backbone = {key: value for key, value in state.items() if key.startswith('backbone.')}
+    torch.save({'state_dict': backbone}, folder / 'pretrained.pth')
     return folder / 'pretrained.pth'
 
 
@@ -89,7 +89,7 @@ def _configure(
 ) -> Config:
     cfg = load_config(configs / task.config)
     classes = task.classes(domain)
-    meta = dict(classes=classes, palette=COLOURS[-len(classes) :])
+    meta = dict(classes=classes, palette=COLORS[-len(classes) :])
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         dataset.data_root, dataset.metainfo = str(folder / 'data' / data), meta
@@ -102,8 +102,8 @@ def _configure(
     return cfg
 
 
-def _use(cfg: Config, method: str, weights: str | None) -> None:
-    """Give the config the backbone of a method; the config's own is the adapted one."""
+def _set_backbone(cfg: Config, method: str, weights: str | None) -> None:
+    """Set the backbone of a method; the config has the adapted one."""
     trunk = cfg.model.backbone.backbone
     trunk.init_cfg = dict(type='Pretrained', checkpoint=weights) if weights else None
     if method == 'full':
@@ -113,10 +113,10 @@ def _use(cfg: Config, method: str, weights: str | None) -> None:
 
 
 def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, Any]:
-    """Train with mmengine's words in a log file; returns score, costs and losses."""
+    """Train with the output of mmengine in a log file; return score, costs and losses."""
     cfg.work_dir = str(folder / name)
     Path(cfg.work_dir).mkdir(parents=True)
-    # mmengine keeps loggers and curves by this name, for as long as the process lives.
+    # mmengine stores loggers and curves under this name as long as the process runs.
     cfg.experiment_name = f'demo_{name}_{time.time_ns()}'
     log = folder / name / 'console.log'
     console.print(f'Training: {name} (log: {log})')
@@ -125,7 +125,7 @@ def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, 
             runner = training_runner(cfg)
             runner.register_hook(ProgressHook(bar, name))
             runner.train()
-        for handler in runner.logger.handlers[:]:  # mmengine keeps this logger as the current one
+        for handler in runner.logger.handlers[:]:  # this stays the current logger
             if getattr(handler, 'stream', None) is file:
                 runner.logger.removeHandler(handler)
     cfg.dump(folder / name / 'config.py')
@@ -133,8 +133,8 @@ def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, 
 
 
 def _bar(console: Console) -> Progress:
-    shown = (TextColumn('  {task.description}'), BarColumn(), MofNCompleteColumn())
-    return Progress(*shown, TimeRemainingColumn(), console=console, redirect_stdout=False)
+    columns = (TextColumn('  {task.description}'), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=False)
 
 
 def _collect(runner: Runner, work_dir: Path) -> dict[str, Any]:
@@ -144,8 +144,3 @@ def _collect(runner: Runner, work_dir: Path) -> dict[str, Any]:
     weights = sum(tensor.nbytes for tensor in runner.model.state_dict().values())
     summary = json.loads((work_dir / 'summary.json').read_text())
     return {**summary, **scores, 'losses': losses, 'model_bytes': weights}
-
-
-def _score(row: dict, task: DemoTask) -> float:
-    value = row[task.metric[0]]
-    return 100 * value if value <= 1 else value

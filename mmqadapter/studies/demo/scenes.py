@@ -1,4 +1,4 @@
-"""Two domains of generated scenes: what is learnt on the first is of little use on the second."""
+"""Generated scenes of several objects, in the style of a domain."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SIZE = 96  # pixels
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and its truth.
+    """Image with its ground truth.
 
     Attributes:
         image: RGB, uint8 (H, W, 3).
-        labels: Class of each pixel, uint8 (H, W); 0 is the ground.
-        instances: (class, mask of the visible part), back to front.
+        labels: Class of each pixel, uint8 (H, W); 0 is the background.
+        instances: (class, mask of the visible part) of each object, back to front.
     """
 
     image: np.ndarray
@@ -29,13 +29,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Domain:
-    """Where pictures come from.
+    """Style of the generated images.
 
     Attributes:
-        classes: Names; the first is the ground.
+        classes: Names of the classes; the first is the background.
         ground: Draws a background: (size, rng) -> image.
-        surface: Paints an object of a class: (class, size, rng) -> image.
-        finish: What happens to the whole picture.
+        surface: Draws the surface of a class: (class, size, rng) -> image.
+        finish: Transforms the whole image: (image, rng) -> image.
     """
 
     classes: tuple[str, ...]
@@ -45,18 +45,18 @@ class Domain:
 
 
 def draw(domain: Domain, seed: tuple[int, ...], size: int = SIZE) -> Scene:
-    """Draw the scene of a seed: three to five objects, the later ones in front."""
+    """Draw the scene of a seed: three to five objects, later ones in front of earlier ones."""
     rng = np.random.default_rng(seed)
     image = np.array(domain.ground(size, rng))
     labels = np.zeros((size, size), dtype=np.uint8)
     owner = np.full((size, size), -1)
-    drawn = []
+    classes = []
     for number in range(int(rng.integers(3, 6))):
         outline = shapes.OUTLINES[str(rng.choice(list(shapes.OUTLINES)))]
         mask = shapes.random_mask(outline, size, rng)
         label = int(rng.integers(1, len(domain.classes)))
         image[mask] = domain.surface(label, size, rng)[mask]
         labels[mask], owner[mask] = label, number
-        drawn.append(label)
+        classes.append(label)
     image = (domain.finish(image, rng).clip(0, 1) * 255).astype(np.uint8)
-    return Scene(image, labels, [(label, owner == n) for n, label in enumerate(drawn)])
+    return Scene(image, labels, [(label, owner == n) for n, label in enumerate(classes)])

@@ -1,4 +1,4 @@
-"""What the two demos differ in."""
+"""Settings in which the two demos differ."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmqadapter.studies.demo.scenes import Domain
 
 @dataclass(frozen=True)
 class DemoTask:
-    """A demo.
+    """Settings of a demo.
 
     Attributes:
         config: File name of its config.
-        target: The domain to adapt to; a few hundred steps of a detector need the easier one.
-        metric: Key of its score in mmengine's message hub, and what a reader calls it.
+        target: Domain to adapt to; the detector uses the one that it learns in a few hundred steps.
+        metric: Key of its score in mmengine's message hub, and its name for readers.
         write: Writes a split of a domain: (root, domain, split, count).
-        classes: Class names of a domain as the data set wants them.
+        classes: Returns the class names of a domain as the data set expects them.
     """
 
     config: str
@@ -28,6 +28,11 @@ class DemoTask:
     metric: tuple[str, str]
     write: Callable[[Path, Domain, str, int], None]
     classes: Callable[[Domain], tuple[str, ...]]
+
+    def percent(self, row: dict) -> float:
+        """Return the score of a row in percent; evaluators give it as a share or in percent."""
+        value = row[self.metric[0]]
+        return 100 * value if value <= 1 else value
 
 
 def _with_ground(domain: Domain) -> tuple[str, ...]:
@@ -44,4 +49,4 @@ TASKS = {
         'demo_det.py', SHADE, ('val/coco/segm_mAP', 'mask AP'), write_instances, _without_ground
     ),
 }
-COLOURS = [(40, 40, 40), (228, 87, 46), (41, 128, 185), (39, 174, 96), (241, 196, 15)]
+COLORS = [(40, 40, 40), (228, 87, 46), (41, 128, 185), (39, 174, 96), (241, 196, 15)]

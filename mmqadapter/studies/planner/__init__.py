@@ -1,1 +1,1 @@
-"""What fits into a budget of bytes: bits and widths of adapters, before anything is trained."""
+"""Planner: which widths and bits of adapters fit into a given number of bytes."""

@@ -1,4 +1,4 @@
-"""What adapters take in a task file at each width in bits."""
+"""Bytes of adapters in a task file, for each number of bits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class AdapterSize:
     """Counts of adapters from which their bytes follow.
 
     Attributes:
-        matrices: Weights and statistics (means, as many deviations) of each quantised matrix.
-        floats: Parameters that stay float beside them.
+        matrices: Of each quantized matrix, the number of weights and the number of means, which
+            is also that of standard deviations.
+        floats: Number of parameters that stay float.
     """
 
     matrices: tuple[tuple[int, int], ...]
@@ -27,11 +28,11 @@ class AdapterSize:
 
     @property
     def parameters(self) -> int:
-        """All of them."""
+        """Number of all parameters."""
         return self.floats + sum(weights for weights, _ in self.matrices)
 
     def entries(self, bits: int) -> Entries:
-        """Tensors in a task file, by name; what is empty is left out there."""
+        """Return the tensors in a task file, by name; empty ones are left out as in the file."""
         codes = sum(packed_bytes(n, bits) for n, _ in self.matrices) if bits < FLOAT_BITS else 0
         statistics = 2 * sum(count for _, count in self.matrices) if bits < FLOAT_BITS else 0
         sizes = {
@@ -43,8 +44,8 @@ class AdapterSize:
 
 
 def adapter_size(adapters: nn.Module) -> AdapterSize:
-    """Size of adapters, quantised or float."""
-    found = list(quantized_weights(adapters))
-    matrices = tuple((w.numel(), q.statistics_count(w.shape)) for _, q, w in found)
+    """Count the parameters of adapters, quantized or float."""
+    quantized = list(quantized_weights(adapters))
+    matrices = tuple((w.numel(), q.statistics_count(w.shape)) for _, q, w in quantized)
     total = sum(parameter.numel() for parameter in adapters.parameters())
     return AdapterSize(matrices, total - sum(weights for weights, _ in matrices))

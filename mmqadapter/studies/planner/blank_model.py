@@ -1,11 +1,11 @@
-"""The model of a config without its pretrained weights: shapes are all that sizes depend on."""
+"""Model of a config without pretrained weights: sizes depend on nothing but shapes."""
 
 from __future__ import annotations
 
 import copy
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,47 +21,51 @@ from mmqadapter.registry import full_config
 from mmqadapter.studies.benchmark.model import plain_config
 from mmqadapter.studies.report.settings import Settings
 
-WIDTHS = ('width', 'rank')  # what adapters call the size of their bottleneck
+WIDTHS = ('width', 'rank')  # names of the bottleneck's size among the adapters' arguments
 FLOAT_BITS = 32
-# Any width in bits makes a quantiser where the config has none.
+# For configs without a quantizer; any number of bits will do.
 QUANTIZER = dict(type='GaussianQuantizer', bits=8)
 
 
 class BlankModel:
-    """Builds the model of a config, and its backbone with other adapters, with random weights.
+    """Builder of a config's model, and its backbone with other adapters, with random weights.
 
     Args:
         cfg: A config whose backbone has adapters.
 
     Attributes:
-        width_name: What the config's adapter calls its width.
-        width: Its width.
+        width_name: Name of the argument for the width in the config's adapter.
+        width: Width in the config.
 
     Raises:
-        ValueError: The config has no adapters, or they have no width.
+        ValueError: The config has no adapters, or they have no width or rank.
     """
 
     def __init__(self, cfg: Config) -> None:
         require_model(cfg)
-        own = cfg.model.get('backbone') or {}
-        if not own.get('adapter'):
+        wrapper = cfg.model.get('backbone') or {}
+        if not wrapper.get('adapter'):
             raise ValueError(
-                f'model.backbone.type={own.get("type")!r} has no adapters to plan; give the config '
-                'of an AdaptedBackbone or a HighwayBackbone.'
+                f'model.backbone.type={wrapper.get("type")!r} has no adapters to plan; give the '
+                'config of an AdaptedBackbone or a HighwayBackbone.'
             )
         init_default_scope(cfg.get('default_scope') or 'mmengine')
         self._cfg = plain_config(cfg, Settings(torch.device('cpu'), real_data=True))
-        self._wrapper = {**own, 'backbone': self._cfg.model.backbone}
-        adapter = full_config(own['adapter']) or {}
-        known = [name for name in WIDTHS if name in adapter]
-        if not known:
-            raise ValueError(f'{adapter["type"]} has neither width nor rank: there is no choice.')
-        self.width_name, self.width = known[0], int(adapter[known[0]])
+        self._wrapper = {**wrapper, 'backbone': self._cfg.model.backbone}
+        adapter = full_config(wrapper['adapter']) or {}
+        names = [name for name in WIDTHS if name in adapter]
+        if not names:
+            raise ValueError(
+                f'{adapter["type"]} has neither width nor rank, so there is nothing to plan; use '
+                'an adapter with a bottleneck.'
+            )
+        self.width_name, self.width = names[0], int(adapter[names[0]])
 
     def model(self) -> nn.Module:
-        """The whole model as the config has it; all that trains is random, so nothing is constant.
+        """Build the whole model of the config, with random values in all trainable parameters.
 
-        A constant weight, such as one that starts at zero, cannot be quantised and takes more.
+        A constant weight, such as one initialized to zero, could not be quantized and would take
+        more bytes.
         """
         model = self._build({**self._cfg.model, 'backbone': self._wrapper})
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -71,10 +75,10 @@ class BlankModel:
         return model
 
     def backbone(self, width: int, quantized: bool) -> Any:
-        """The wrapped backbone alone, its adapters of another width, quantised or float.
+        """Build the wrapped backbone alone, with adapters of another width, quantized or float.
 
         Raises:
-            ValueError: The adapter refuses the width, or the quantiser so small a matrix.
+            ValueError: The adapter refuses the width, or the quantizer such a small matrix.
         """
         wrapper = copy.deepcopy(self._wrapper)
         wrapper['adapter'] = {**wrapper['adapter'], self.width_name: width}
@@ -83,7 +87,7 @@ class BlankModel:
         return self._build(wrapper)
 
     def dataset_meta(self) -> dict[str, list]:
-        """Classes and palette that training writes into the task file."""
+        """Return the classes and palette that training writes into the task file."""
         dataset = (self._cfg.get('train_dataloader') or {}).get('dataset')
         if not dataset:
             return {}
@@ -91,15 +95,17 @@ class BlankModel:
         return dataset_meta(DATASETS.build(dict(leaf, lazy_init=True, pipeline=[])).metainfo)
 
     def _build(self, config: Any) -> nn.Module:
-        with warnings_alone(), torch.random.fork_rng(devices=[]):
+        with only_warnings(), torch.random.fork_rng(devices=[]):
             return MODELS.build(config)
 
 
 @contextmanager
-def warnings_alone() -> Iterator[None]:
-    """Leave out what mmengine tells of each net that is built."""
+def only_warnings() -> Iterator[None]:
+    """Silence what mmengine logs for each built network below the level of warnings."""
     logger = MMLogger.get_current_instance()
-    with ExitStack() as after:
-        after.callback(logger.setLevel, logger.level)
-        logger.setLevel(logging.WARNING)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
         yield
+    finally:
+        logger.setLevel(level)

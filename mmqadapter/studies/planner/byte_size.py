@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write them."""
+"""Sizes in bytes as text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ FACTORS = {'': 1, 'K': 2**10, 'M': 2**20}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as ``'64K'``, ``'1.5M'`` or ``'73920'``; K is 1024, M is 1024 K.
+    """Return the bytes of a size such as ``'64K'``, ``'1.5M'`` or ``'73920'``; K is 1024.
 
     Raises:
-        ValueError: Not a positive number with one of these letters or none.
+        ValueError: The text is not a positive number, or has another unit.
     """
-    found = re.fullmatch(r'(\d+\.?\d*|\.\d+)\s*([KM]?)(?:i?B)?', text.strip(), re.IGNORECASE)
-    size = int(float(found[1]) * FACTORS[found[2].upper()]) if found else 0
+    match = re.fullmatch(r'(\d+\.?\d*|\.\d+)\s*([KM]?)(?:i?B)?', text.strip(), re.IGNORECASE)
+    size = int(float(match[1]) * FACTORS[match[2].upper()]) if match else 0
     if size < 1:
         raise ValueError(
-            f'{text!r} is no size; write bytes, or K (1024) or M behind a number, such as 64K.'
+            f'the size {text!r} is invalid: expected bytes, or a number followed by K (1024) or M, '
+            'such as 64K.'
         )
     return size

@@ -1,4 +1,4 @@
-"""Length of a safetensors file, from what would be in it."""
+"""Length of a safetensors file, computed without its content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-# In the order in which safetensors lays tensors out, wide types first, so that all are aligned.
+# In the order in which safetensors stores tensors: wide types first, so that all are aligned.
 CODES = {
     'torch.int64': 'I64',
     'torch.float64': 'F64',
@@ -21,19 +21,19 @@ CODES = {
     'torch.uint8': 'U8',
     'torch.bool': 'BOOL',
 }
-LENGTH_BYTES = 8  # of the header's length, in front of it
+LENGTH_BYTES = 8  # of the header's length, which precedes the header
 ALIGNMENT = 8  # of the header's end
 Entry = tuple[str, Sequence[int]]  # dtype, such as 'torch.float32', and shape
 Entries = Mapping[str, Entry]
 
 
 def container_bytes(tensors: Entries, key: str, text: str) -> int:
-    """Bytes of the file with these tensors and one metadata text.
+    """Return the bytes of the file with these tensors and one metadata text.
 
     Args:
         tensors: Type and shape by name.
-        key: Of the metadata.
-        text: Its value.
+        key: Key of the metadata.
+        text: Value of the metadata.
     """
     header: dict[str, object] = {'__metadata__': {key: text}}
     end = 0
@@ -47,6 +47,6 @@ def container_bytes(tensors: Entries, key: str, text: str) -> int:
 
 
 def entry_bytes(entry: Entry) -> int:
-    """Bytes of a tensor's content."""
+    """Return the bytes of a tensor's content."""
     dtype, shape = entry
     return getattr(torch, dtype.removeprefix('torch.')).itemsize * math.prod(shape)

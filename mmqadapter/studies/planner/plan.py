@@ -1,4 +1,4 @@
-"""Which bits and widths of adapters fit into a budget of bytes."""
+"""Choice of the widths and bits of adapters that fit into a given number of bytes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ HEAD_BITS = (*BITS, *HEAD_FLOAT_BITS)
 
 @dataclass(frozen=True)
 class Candidate:
-    """Adapters that could be trained, and what they would take.
+    """Settings of adapters, and their sizes.
 
     Attributes:
-        width: Of the bottleneck (or the rank).
-        bits: Of an adapter's weight.
-        head_bits: Of a weight outside the adapters.
-        adapter_parameters: Trainable parameters in the adapters.
-        trainable_parameters: In all.
-        adapter_bytes: Adapters in the task file.
-        file_bytes: The task file.
+        width: Width of the bottleneck, or rank.
+        bits: Bits per adapter weight.
+        head_bits: Bits per weight outside the adapters.
+        adapter_parameters: Number of trainable parameters in the adapters.
+        trainable_parameters: Number of all trainable parameters.
+        adapter_bytes: Bytes of the adapters in the task file.
+        file_bytes: Bytes of the task file.
     """
 
     width: int
@@ -53,13 +53,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What fits.
+    """Candidates that fit.
 
     Attributes:
-        max_bytes: The budget.
+        max_bytes: Largest allowed number of bytes.
         limited: What has to fit: ``'file'`` or ``'adapters'``.
-        fits: Widest first, then most bits, then most head bits.
-        nearest: The smallest that does not fit; None if all do.
+        fits: Candidates that fit, the widest first, then by bits and head bits, descending.
+        nearest: The smallest candidate that does not fit; None if all do.
     """
 
     max_bytes: int
@@ -69,14 +69,14 @@ class Plan:
 
     @property
     def widest(self) -> list[Candidate]:
-        """Those that no other of the same bits and head bits is wider than."""
-        first: dict[tuple[int, int], Candidate] = {}
-        for one in self.fits:
-            first.setdefault((one.bits, one.head_bits), one)
-        return list(first.values())
+        """The widest candidate that fits for each pair of bits and head bits."""
+        widest: dict[tuple[int, int], Candidate] = {}
+        for candidate in self.fits:
+            widest.setdefault((candidate.bits, candidate.head_bits), candidate)
+        return list(widest.values())
 
     def as_json(self) -> str:
-        """All of it, for other programs."""
+        """Return the plan as JSON for other programs."""
         return json.dumps(asdict(self), indent=2)
 
 
@@ -90,34 +90,34 @@ def make_plan(
     """Plan the adapters of a config; no pretrained weights are needed.
 
     Args:
-        cfg: A config whose backbone has adapters; bits and width of its own do not bind.
-        max_bytes: The budget.
+        cfg: A config whose backbone has adapters of any width and bits.
+        max_bytes: Largest allowed number of bytes.
         limited: What has to fit: ``'file'``, the whole task file, or ``'adapters'``.
-        widths: Which; by default powers of two and the config's own.
-        head_bits: Which; by default all, or 32 where the adapters alone count.
+        widths: Widths to try; by default powers of two and the width of the config.
+        head_bits: Head bits to try; by default all, or only 32 if the adapters are limited.
 
     Raises:
-        ValueError: The config has no adapters with a width, or an argument outside its values.
+        ValueError: The config has no adapters with a width, or an argument is invalid.
     """
     if limited not in LIMITED:
-        raise ValueError(f'limited={limited!r} is unknown; use one of {LIMITED}.')
+        raise ValueError(f'limited={limited!r} is invalid: expected one of {LIMITED}.')
     heads = head_bits or (HEAD_BITS if limited == FILE else (FLOAT_BITS,))
-    found = sorted(candidates(cfg, widths, heads), key=_richest)
-    fits = [one for one in found if taken(one, limited) <= max_bytes]
-    others = (one for one in found if taken(one, limited) > max_bytes)
-    nearest = min(others, key=lambda one: taken(one, limited), default=None)
+    ordered = sorted(candidates(cfg, widths, heads), key=_sort_key)
+    fits = [candidate for candidate in ordered if limited_bytes(candidate, limited) <= max_bytes]
+    larger = (candidate for candidate in ordered if limited_bytes(candidate, limited) > max_bytes)
+    nearest = min(larger, key=lambda candidate: limited_bytes(candidate, limited), default=None)
     return Plan(max_bytes, limited, fits, nearest)
 
 
-def taken(candidate: Candidate, limited: str) -> int:
-    """Bytes of a candidate that count."""
+def limited_bytes(candidate: Candidate, limited: str) -> int:
+    """Return the bytes of a candidate to which the limit applies."""
     return candidate.file_bytes if limited == FILE else candidate.adapter_bytes
 
 
 def candidates(
     cfg: Config, widths: Sequence[int] = (), head_bits: Sequence[int] = HEAD_BITS
 ) -> Iterator[Candidate]:
-    """Yield all combinations of width, bits and head bits.
+    """Yield a candidate for each combination of width, bits and head bits.
 
     Raises:
         ValueError: See :func:`make_plan`.
@@ -129,11 +129,11 @@ def candidates(
         for backbone, bits in _variants(blank, width):
             size, tuning = adapter_size(backbone.adapters), _tuning(backbone.tuning_config, bits)
             entries = size.entries(bits)
-            for one, head in heads.items():
+            for number, head in heads.items():
                 yield Candidate(
                     width,
                     bits,
-                    head_bits=one,
+                    head_bits=number,
                     adapter_parameters=size.parameters,
                     trainable_parameters=head.parameters + size.parameters,
                     adapter_bytes=sum(map(entry_bytes, entries.values())),
@@ -142,17 +142,17 @@ def candidates(
 
 
 def _variants(blank: BlankModel, width: int) -> Iterator[tuple[Any, int]]:
-    """The backbone with adapters of a width, at each width in bits that it takes."""
+    """Yield the backbone with adapters of a width, with each number of bits that they support."""
     try:
         quantized = blank.backbone(width, quantized=True)
-    except ValueError:  # too few weights for a quantiser, or too few for an adapter at all
+    except ValueError:  # too few weights for a quantizer, or an invalid width
         yield blank.backbone(width, quantized=False), FLOAT_BITS
         return
     yield from ((quantized, bits) for bits in (*BITS, FLOAT_BITS))
 
 
 class _Head:
-    """What a task file has beside the adapters, read from a file that was really written."""
+    """Content of a task file beside the adapters, read from a file that is really written."""
 
     def __init__(self, model: nn.Module, meta: Mapping[str, Any], bits: int) -> None:
         backbone: Any = tuned_backbone(model)
@@ -170,17 +170,17 @@ class _Head:
         }
 
     def file_bytes(self, adapters: Entries, tuning: Mapping[str, Any]) -> int:
-        """Bytes of the file with these adapters."""
+        """Return the bytes of the file with these adapters."""
         metadata = {**self._metadata, 'tuning': {**self._metadata['tuning'], **tuning}}
         text = json.dumps(metadata, sort_keys=True, separators=(',', ':'))
         return container_bytes({**self._entries, **adapters}, KEY, text)
 
 
 def _tuning(config: Mapping[str, Any], bits: int) -> dict[str, Any]:
-    """What the tuning config says of adapter and quantiser at other bits."""
+    """Return the adapter and quantizer of the tuning config, with other bits."""
     quantizer = {**(config['quantizer'] or {}), 'bits': bits} if bits < FLOAT_BITS else None
     return {'adapter': config['adapter'], 'quantizer': quantizer}
 
 
-def _richest(candidate: Candidate) -> tuple[int, int, int]:
+def _sort_key(candidate: Candidate) -> tuple[int, int, int]:
     return -candidate.width, -candidate.bits, -candidate.head_bits

@@ -1,12 +1,12 @@
-"""A plan as a reader sees it."""
+"""Text output of a plan."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
-from mmqadapter.studies.planner.plan import ADAPTERS, FILE, Candidate, Plan, taken
+from mmqadapter.studies.planner.plan import ADAPTERS, FILE, Candidate, Plan, limited_bytes
 
-# Parameters are those that train.
+# Parameters are trainable ones.
 COLUMNS = (
     'width', 'bits', 'head bits', 'adapter params', 'all params', 'adapter bytes', 'file bytes',
     'share',
@@ -14,11 +14,17 @@ COLUMNS = (
 
 
 def plan_table(plan: Plan, title: str, everything: bool = False) -> Table:
-    """Table of what fits: all, or for each bits and head bits the widest."""
-    rows = [_cells(one, plan) for one in (plan.fits if everything else plan.widest)]
+    """Return a table of the candidates that fit.
+
+    Args:
+        plan: The plan.
+        title: Title of the table.
+        everything: List all of them, not just the widest for each pair of bits and head bits.
+    """
+    rows = [_cells(candidate, plan) for candidate in (plan.fits if everything else plan.widest)]
     table = Table(title=title)
     for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True):
-        # Words above may fold in a narrow terminal, numbers may not.
+        # Headings may fold in a narrow terminal, numbers may not.
         table.add_column(name, justify='right', min_width=max(map(len, column)))
     for row in rows:
         table.add_row(*row)
@@ -26,19 +32,18 @@ def plan_table(plan: Plan, title: str, everything: bool = False) -> Table:
 
 
 def nearest_line(plan: Plan) -> str:
-    """What the smallest is that does not fit; where nothing does, what could be changed."""
+    """Describe the smallest candidate that does not fit and, if none does, what to change."""
     what = 'task file' if plan.limited == FILE else 'adapters'
     if plan.nearest is None:
-        return 'All of these combinations fit; --widths takes larger ones.'
-    one = plan.nearest
+        return 'All of these combinations fit; give larger ones with --widths.'
+    nearest, size = plan.nearest, limited_bytes(plan.nearest, plan.limited)
     line = (
-        f'Nearest that does not fit: width {one.width} at {one.bits} bits, head at '
-        f'{one.head_bits}: {taken(one, plan.limited):,} bytes of {what}, '
-        f'{taken(one, plan.limited) - plan.max_bytes:,} too many.'
+        f'Nearest that does not fit: width {nearest.width} at {nearest.bits} bits, head at '
+        f'{nearest.head_bits}: {size:,} bytes of {what}, {size - plan.max_bytes:,} too many.'
     )
     if plan.fits or plan.limited == ADAPTERS:
         return line
-    rest = one.file_bytes - one.adapter_bytes
+    rest = nearest.file_bytes - nearest.adapter_bytes
     return f'{line} {rest:,} of them are neck and head: --of adapters plans the adapters alone.'
 
 
@@ -50,5 +55,5 @@ def _cells(candidate: Candidate, plan: Plan) -> list[str]:
         candidate.file_bytes,
     )
     sizes = (candidate.width, candidate.bits, candidate.head_bits)
-    share = f'{taken(candidate, plan.limited) / plan.max_bytes:.0%}'
+    share = f'{limited_bytes(candidate, plan.limited) / plan.max_bytes:.0%}'
     return [*map(str, sizes), *(f'{count:,}' for count in counts), share]

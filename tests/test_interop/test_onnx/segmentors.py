@@ -32,7 +32,7 @@ JOINED = dict(
 
 
 def make(family: str, wrapper: dict[str, Any], pool_scales: tuple[int, ...] = (1, 2, 3)) -> Any:
-    """A UperNet whose weights all have moved from where they started."""
+    """Return a UperNet with random changes to all of its initial weights."""
     init_default_scope('mmseg')
     channels = [8, 16] if 'swin' in family else [16, 16]
     model = MODELS.build(
@@ -46,12 +46,12 @@ def make(family: str, wrapper: dict[str, Any], pool_scales: tuple[int, ...] = (1
             test_cfg=dict(mode='whole'),
         )
     )  # fmt: skip
-    return moved(model)
+    return perturbed(model)
 
 
 @torch.no_grad()
-def moved(model: nn.Module) -> nn.Module:
-    """With changed parameters and batch norm statistics, in eval mode."""
+def perturbed(model: nn.Module) -> nn.Module:
+    """Return ``model`` with changed parameters and batch norm statistics, in eval mode."""
     generator = torch.Generator().manual_seed(1)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point():
@@ -66,5 +66,5 @@ def image(height: int = 72, width: int = 64) -> Tensor:
 
 @torch.no_grad()
 def logits(model: Any, pixels: Tensor) -> Tensor:
-    """What mmseg itself computes."""
+    """Compute the logits as mmseg does."""
     return model.encode_decode(pixels, [dict(img_shape=tuple(pixels.shape[-2:]))])

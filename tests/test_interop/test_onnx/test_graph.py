@@ -1,4 +1,4 @@
-"""Graphs of tuned segmentors: onnxruntime computes what PyTorch computes, from plain constants."""
+"""Graphs of tuned segmentors: onnxruntime computes the logits of PyTorch, from constants."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 BITS = {'decode_head.*': 2, 'decode_head.conv_seg': 8}
-# Every adapter site, both ways of packing q, k and v, window masks, registers, and a resize of
-# position embeddings; a pyramid whose maps the pooling does not divide.
+# Every adapter site, both layouts of q, k and v, window masks, registers, resized position
+# embeddings, and pooling to sizes that do not divide the maps.
 CASES = {
     'mmseg ViT, AdaptFormer of 1 bit': ('mmseg_vit', ADAPTFORMER),
     'mmseg Swin, LoRA': ('mmseg_swin', LORA),
@@ -34,23 +34,23 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
-def test_onnxruntime_gives_the_logits_of_pytorch(case: str) -> None:
+def test_onnxruntime_computes_the_logits_of_pytorch(case: str) -> None:
     model = make(*CASES[case])
     train_quantized(model, layer_bits(model, BITS))
-    wanted = logits(model, image())
+    expected = logits(model, image())
     latent = _latent(model)
     net = PlainSegmentor(model).eval()
     graph = make_graph(net, image())
     onnx.checker.check_model(graph, full_check=True)
     assert [(o.domain, o.version) for o in graph.opset_import] == [('', OPSET)]
-    got = run_graph(graph.SerializeToString(), image())
-    assert np.abs(got - wanted.numpy()).max() < 2e-5 * wanted.abs().max().item()
-    assert not np.allclose(run_graph(graph.SerializeToString(), 2 * image()), got, atol=1e-3)
+    actual = run_graph(graph.SerializeToString(), image())
+    assert np.abs(actual - expected.numpy()).max() < 2e-5 * expected.abs().max().item()
+    assert not np.allclose(run_graph(graph.SerializeToString(), 2 * image()), actual, atol=1e-3)
     _assert_weights_are_constants(graph, net.model, latent)
 
 
 def _assert_weights_are_constants(graph: Any, model: nn.Module, latent: list[np.ndarray]) -> None:
-    """Each matrix and kernel is in the graph as it was decoded, or transposed; no latent one is."""
+    """Check that the graph has each decoded matrix and kernel, or its transpose, and no latent."""
     constants = [onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer]
     found = {array.tobytes() for array in constants}
     found |= {np.ascontiguousarray(array.T).tobytes() for array in constants if array.ndim == 2}
@@ -65,37 +65,43 @@ def _layers(part: nn.Module) -> Iterator[Any]:
 
 
 def _latent(model: nn.Module) -> list[np.ndarray]:
-    """Weights behind quantisers, as the optimiser sees them."""
-    chains = [m for m in model.modules() if isinstance(m, parametrize.ParametrizationList)]
-    quantized = [chain for chain in chains if isinstance(chain[0], GaussianQuantizer)]
+    """Return the weights behind quantizers, which the optimizer updates."""
+    lists = [m for m in model.modules() if isinstance(m, parametrize.ParametrizationList)]
+    quantized = [chain for chain in lists if isinstance(chain[0], GaussianQuantizer)]
     assert quantized
     return [chain.original.detach().clone().numpy() for chain in quantized]
 
 
-def test_a_graph_that_computes_something_else_is_refused() -> None:
+def test_graph_with_other_logits_is_refused() -> None:
     net = nn.Conv2d(3, 4, 1).eval().requires_grad_(False)
     content = make_graph(net, image(8, 8)).SerializeToString()
     assert check_graph(content, image(8, 8), net(image(8, 8))) < 1e-6
-    with pytest.raises(ValueError, match=r'onnxruntime gives other logits than PyTorch'):
+    with pytest.raises(
+        ValueError, match=r'logits of onnxruntime differ from those of PyTorch by .* of the largest'
+    ):
         check_graph(content, image(8, 8), net(image(8, 8)) + 1)
-    with pytest.raises(ValueError, match=r'logits \(1, 4, 8, 8\), PyTorch \(1, 4, 8, 4\)'):
+    with pytest.raises(
+        ValueError, match=r'logits of shape \(1, 4, 8, 8\), PyTorch of \(1, 4, 8, 4\)'
+    ):
         check_graph(content, image(8, 8), net(image(8, 4)))
 
 
-def test_an_image_that_is_too_small_for_the_net_is_told() -> None:
+def test_image_that_is_too_small_for_the_net_is_refused() -> None:
     net = nn.Conv2d(3, 4, 5).eval()
     assert pytorch_logits(net, image(8, 8)).shape == (1, 4, 4, 4)
-    with pytest.raises(ValueError, match=r'image size 2 x 3: .* Kernel size .* training crop'):
+    with pytest.raises(
+        ValueError, match=r'image size 2 x 3 is invalid: .* Kernel size .* training crop'
+    ):
         pytorch_logits(net, image(2, 3))
 
 
-class Endless(nn.Module):
-    """Branches on what it sees, which no graph can."""
+class DataDependentBranch(nn.Module):
+    """Module that branches on its input, which no graph can do."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if bool(x.sum() > 0) else -x
 
 
-def test_what_pytorch_cannot_export_is_told_in_one_line() -> None:
+def test_error_of_the_exporter_is_one_line() -> None:
     with pytest.raises(ValueError, match=r'^PyTorch [^\n]* cannot export this model: [^\n]+$'):
-        make_graph(Endless().eval(), image(8, 8))
+        make_graph(DataDependentBranch().eval(), image(8, 8))

@@ -1,4 +1,4 @@
-"""What the metadata of a graph say."""
+"""Metadata of a graph."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def segmentor(*outputs: int) -> Any:
 
 
 @pytest.mark.parametrize(('outputs', 'single'), [((2,), False), ((1,), True), ((2, 1), True)])
-def test_a_single_logit_comes_with_its_threshold(outputs: tuple[int, ...], single: bool) -> None:
-    facts = graph_metadata(segmentor(*outputs), {}, 'cracks')
-    assert facts.get('threshold') == ('0.3' if single else None)
-    assert json.loads(facts['classes']) == ['no', 'yes'] and facts['task'] == 'cracks'
+def test_single_logit_has_its_threshold(outputs: tuple[int, ...], single: bool) -> None:
+    metadata = graph_metadata(segmentor(*outputs), {}, 'cracks')
+    assert metadata.get('threshold') == ('0.3' if single else None)
+    assert json.loads(metadata['classes']) == ['no', 'yes'] and metadata['task'] == 'cracks'
 
 
-def test_pixels_become_input_as_the_config_has_it() -> None:
-    facts = graph_metadata(segmentor(2), dict(mean=[1.5], std=[2], bgr_to_rgb=True), 'cracks')
-    assert (facts['channels'], facts['mean'], facts['std']) == ('RGB', '[1.5]', '[2]')
-    facts = graph_metadata(segmentor(2), {}, 'cracks')
-    assert (facts['channels'], facts['mean']) == ('BGR', '[0.0, 0.0, 0.0]')
+def test_normalization_is_that_of_the_config() -> None:
+    metadata = graph_metadata(segmentor(2), dict(mean=[1.5], std=[2], bgr_to_rgb=True), 'cracks')
+    assert (metadata['channels'], metadata['mean'], metadata['std']) == ('RGB', '[1.5]', '[2]')
+    metadata = graph_metadata(segmentor(2), {}, 'cracks')
+    assert (metadata['channels'], metadata['mean']) == ('BGR', '[0.0, 0.0, 0.0]')
 
 
 @pytest.mark.parametrize(
     ('file', 'name'),
     [('a/street.task.safetensors', 'street'), ('iter_4.pth', 'iter_4'), ('a.b.pth', 'a.b')],
 )
-def test_a_task_is_named_by_its_file(file: str, name: str) -> None:
+def test_task_is_named_after_its_file(file: str, name: str) -> None:
     assert task_name(file) == name

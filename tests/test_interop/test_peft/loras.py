@@ -12,7 +12,7 @@ from mmqadapter import save_task
 from mmqadapter.backbones import AdaptedBackbone
 from mmqadapter.backbones.timm_net import build_timm
 
-# All blocks reach an output.
+# Every block contributes to an output.
 NETS: dict[str, dict[str, Any]] = {
     'timm_vit': dict(
         model_name='vit_tiny_patch16_224',
@@ -42,29 +42,29 @@ BITS = {'1 bit': dict(type='GaussianQuantizer', bits=1), 'float': None}
 
 
 def net_of(family: str) -> dict[str, Any]:
-    """Arguments of ``TimmBackbone``."""
+    """Return arguments of ``TimmBackbone``."""
     return dict(NETS[family])
 
 
 def timm_net(family: str) -> Any:
-    """timm's own net, in eval mode."""
+    """Build timm's own net, in eval mode."""
     kwargs = {k: v for k, v in net_of(family).items() if k != 'out_indices'}
     return build_timm(**kwargs).eval()
 
 
 def trunk_file(family: str, folder: Path) -> str:
-    """Weights of a trunk that is the same each time it loads."""
+    """Save the weights of a trunk, so that every load gives the same trunk."""
     torch.manual_seed(5)
     path, net = folder / f'{family}.pth', timm_net(family)
     with torch.no_grad():
-        for parameter in net.parameters():  # LayerScale would hide what LoRA does
+        for parameter in net.parameters():  # small LayerScales would hide the effect of LoRA
             parameter.add_(torch.randn_like(parameter) * 0.2)
     torch.save(net.state_dict(), path)
     return str(path)
 
 
 def adapted(family: str, checkpoint: str | None = None, **changes: Any) -> AdaptedBackbone:
-    """The net with LoRA that has moved."""
+    """Build the net with perturbed LoRA."""
     adapter = {k: changes.pop(k) for k in ('rank', 'targets', 'scale') if k in changes}
     backbone = {'type': 'mmqadapter.TimmBackbone', **net_of(family), 'checkpoint': checkpoint}
     lora = {'type': 'LoRA', 'rank': 2, 'scale': 0.3, **adapter}
@@ -86,6 +86,6 @@ def images() -> Tensor:
 
 
 def matrices(wrapped: AdaptedBackbone) -> list[Tensor]:
-    """Weights that act, in stored order."""
+    """Return the weights that the adapters compute with, in stored order."""
     layers = [m for m in wrapped.adapters.modules() if isinstance(m, nn.Linear)]
     return [layer.weight.detach() for layer in layers]

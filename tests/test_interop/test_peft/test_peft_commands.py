@@ -15,19 +15,19 @@ def task(*args: str | Path) -> int:
     return tool('task')([str(arg) for arg in args])
 
 
-def test_out_and_in(capsys, tmp_path: Path) -> None:
+def test_export_and_import(capsys, tmp_path: Path) -> None:
     trunk, folder = trunk_file('timm_vit', tmp_path), tmp_path / 'peft'
     source, out = task_of(adapted('timm_vit', trunk), tmp_path), tmp_path / 'o.task.safetensors'
     assert task('export-peft', source, folder, *NET) == 0
-    told = capsys.readouterr().out
-    assert 'LoRA for vit_tiny_patch16_224' in told and 'Left out' not in told
+    output = capsys.readouterr().out
+    assert 'LoRA for vit_tiny_patch16_224' in output and 'Left out' not in output
     assert task('import-peft', folder, '--out', out, '--checkpoint', trunk, *NET) == 0
-    told = capsys.readouterr().out
-    assert f'{out.stat().st_size:,} bytes' in told and "'targets': ['q', 'v']" in told
+    output = capsys.readouterr().out
+    assert f'{out.stat().st_size:,} bytes' in output and "'targets': ['q', 'v']" in output
     assert out.read_bytes() == source.read_bytes()
 
 
-def test_mistakes_are_told_in_one_line(capsys, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(capsys, tmp_path: Path) -> None:
     out = tmp_path / 'o.task.safetensors'
     assert task('import-peft', tmp_path / 'none', '--out', out, *NET) == 1
     assert 'there is no folder' in capsys.readouterr().err

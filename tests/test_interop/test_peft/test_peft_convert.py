@@ -1,4 +1,4 @@
-"""Between task files and folders, without PEFT."""
+"""Conversion between task files and folders, without PEFT itself."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from mmqadapter.interop.peft import (
 from mmqadapter.taskfile.format import read_content, write_content
 
 
-def there_and_back(wrapped: AdaptedBackbone, family: str, trunk: str, folder: Path) -> Path:
-    """A task file of ``wrapped``, made of the folder that its own task file gave."""
+def export_and_import(wrapped: AdaptedBackbone, family: str, trunk: str, folder: Path) -> Path:
+    """Export the task file of ``wrapped`` as a folder, and import it as another task file."""
     assert export_peft(task_of(wrapped, folder), folder / 'peft', net_of(family)) == []
     out = folder / 'back.task.safetensors'
     import_peft(folder / 'peft', out, {**net_of(family), 'checkpoint': trunk})
@@ -33,18 +33,18 @@ def there_and_back(wrapped: AdaptedBackbone, family: str, trunk: str, folder: Pa
 
 @pytest.mark.parametrize('family', NETS)
 @pytest.mark.parametrize('targets', [['q', 'v'], 'qkv'], ids=str)
-def test_a_float_lora_comes_back_as_it_was(family: str, targets: Any, tmp_path: Path) -> None:
+def test_float_lora_survives_byte_for_byte(family: str, targets: Any, tmp_path: Path) -> None:
     trunk = trunk_file(family, tmp_path)
     wrapped = adapted(family, trunk, targets=targets)
-    out = there_and_back(wrapped, family, trunk, tmp_path)
+    out = export_and_import(wrapped, family, trunk, tmp_path)
     assert out.read_bytes() == (tmp_path / 'lora.task.safetensors').read_bytes()
 
 
 @torch.no_grad()
-def test_one_bit_leaves_decoded(tmp_path: Path) -> None:
+def test_one_bit_is_exported_decoded(tmp_path: Path) -> None:
     trunk = trunk_file('timm_vit', tmp_path)
     wrapped = adapted('timm_vit', trunk, quantizer=BITS['1 bit'])
-    out = there_and_back(wrapped, 'timm_vit', trunk, tmp_path)
+    out = export_and_import(wrapped, 'timm_vit', trunk, tmp_path)
     fresh = adapted('timm_vit', trunk)
     load_task(fresh, out)
     assert all(map(torch.equal, matrices(fresh), matrices(wrapped)))
@@ -56,7 +56,7 @@ def test_one_bit_leaves_decoded(tmp_path: Path) -> None:
 def test_learned_scales_are_multiplied_into_b(tmp_path: Path) -> None:
     trunk = trunk_file('timm_vit', tmp_path)
     wrapped = adapted('timm_vit', trunk, scale='learned', targets=['k'])
-    out = there_and_back(wrapped, 'timm_vit', trunk, tmp_path)
+    out = export_and_import(wrapped, 'timm_vit', trunk, tmp_path)
     assert inspect_task(out)['tuning']['adapter']['scale'] == 1.0
     fresh = adapted('timm_vit', trunk, scale=1.0, targets=['k'])
     load_task(fresh, out)
@@ -64,19 +64,19 @@ def test_learned_scales_are_multiplied_into_b(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('blocks', ['last-2', r'^(model\.blocks\.0|model\.blocks\.2)$'])
-def test_some_blocks(blocks: str, tmp_path: Path) -> None:
+def test_lora_in_some_blocks(blocks: str, tmp_path: Path) -> None:
     trunk = trunk_file('timm_vit', tmp_path)
-    out = there_and_back(adapted('timm_vit', trunk, blocks=blocks), 'timm_vit', trunk, tmp_path)
+    out = export_and_import(adapted('timm_vit', trunk, blocks=blocks), 'timm_vit', trunk, tmp_path)
     assert out.read_bytes() == (tmp_path / 'lora.task.safetensors').read_bytes()
     assert len(read_peft(tmp_path / 'peft').products) == 2
 
 
-def test_neck_and_head_are_named_as_left_out(tmp_path: Path) -> None:
+def test_tensors_of_neck_and_head_are_reported_as_left_out(tmp_path: Path) -> None:
     model = nn.Module()
     model.backbone, model.head = adapted('timm_vit'), nn.Linear(16, 3)
     save_task(model, tmp_path / 'task')
-    left = export_peft(tmp_path / 'task', tmp_path / 'peft', net_of('timm_vit'))
-    assert left == ['head.bias', 'head.weight']
+    left_out = export_peft(tmp_path / 'task', tmp_path / 'peft', net_of('timm_vit'))
+    assert left_out == ['head.bias', 'head.weight']
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def renamed(folder: Path, old: str, new: str, rows: int = 48) -> None:
     [
         ('attn.qkv', 'mlp.fc1', 48, "changes 'blocks.0.mlp.fc1'.*blocks.0.attn.qkv.*target_mod"),
         ('blocks.2', 'blocks.7', 48, "changes 'blocks.7.attn.qkv'.*blocks.2.attn.qkv"),
-        ('', '', 32, r'blocks.0.attn.qkv is changed by a matrix of \(32, 16\).* has \(48, 16\)'),
+        ('', '', 32, r'for blocks.0.attn.qkv has the shape \(32, 16\), .* net \(48, 16\)'),
     ],
 )
 def test_other_layers_are_refused_by_name(
@@ -117,7 +117,7 @@ def test_another_net_is_refused(peft_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no model_name='vit_none'"):
         import_peft(peft_folder, tmp_path / 'out.safetensors', dict(model_name='vit_none'))
     wider = {**net_of('timm_vit'), 'embed_dim': 32}
-    with pytest.raises(ValueError, match='cannot leave as a PEFT folder: blob .*this model'):
+    with pytest.raises(ValueError, match='cannot be written as a PEFT folder: .*blob .*this model'):
         export_peft(tmp_path / 'lora.task.safetensors', tmp_path / 'new', wider)
     with pytest.raises(ValueError, match='last-9'):
         task = task_of(adapted('timm_vit', blocks='last-3'), tmp_path)
@@ -126,7 +126,7 @@ def test_another_net_is_refused(peft_folder: Path, tmp_path: Path) -> None:
 
 
 def _with(task: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """A task file with another tuning config, and a digest that says it is well."""
+    """Change the tuning config of a task file, with a valid digest."""
     content = read_content(task)
     content.metadata['tuning'].update(changes)
     content.metadata['tuning']['adapter'].update(adapter or {})
@@ -137,25 +137,25 @@ def _with(task: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> 
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(type='HighwayBackbone'), 'LoRA in the path alone can'),
-        (dict(adapter=dict(type='AdaptFormer')), 'LoRA in the path alone can'),
-        (dict(quantizer=dict(type='os.system', command='x')), 'LoRA in the path alone can'),
+        (dict(type='HighwayBackbone'), 'expected LoRA in the path alone'),
+        (dict(adapter=dict(type='AdaptFormer')), 'expected LoRA in the path alone'),
+        (dict(quantizer=dict(type='os.system', command='x')), 'expected LoRA in the path alone'),
         (dict(adapter=dict(rank=10**9)), 'its rank is 1000000000'),
         (dict(adapter=dict(rank='a')), "its rank is 'a'"),
         (dict(adapter=dict(targets='z')), "targets='z'"),
         (dict(adapter=dict(scale=0)), 'scale=0'),
         (dict(adapter=dict(more=0)), r"its LoRA has \['more'\]"),
-        (dict(adapter=dict(channels=10**10)), 'rank, targets and scale are expected'),
+        (dict(adapter=dict(channels=10**10)), 'expected only rank, targets and scale'),
         (dict(blocks=7), 'this model'),
-        (dict(blocks='(.+)+!'), 'its blocks are chosen by'),
-        (dict(blocks='.*.*.*!'), 'its blocks are chosen by'),
-        (dict(blocks='(.|.)(.|.)!'), 'its blocks are chosen by'),
-        (dict(blocks='.|' * 9999), 'its blocks are chosen by'),
+        (dict(blocks='(.+)+!'), 'it has blocks='),
+        (dict(blocks='.*.*.*!'), 'it has blocks='),
+        (dict(blocks='(.|.)(.|.)!'), 'it has blocks='),
+        (dict(blocks='.|' * 9999), 'it has blocks='),
     ],
     ids=str,
 )
-def test_other_tasks_stay(changes: dict[str, Any], text: str, tmp_path: Path) -> None:
+def test_other_tasks_are_refused(changes: dict[str, Any], text: str, tmp_path: Path) -> None:
     task = _with(task_of(adapted('timm_vit'), tmp_path), **changes)
-    with pytest.raises(ValueError, match=f'cannot leave as a PEFT folder: .*{text}'):
+    with pytest.raises(ValueError, match=f'cannot be written as a PEFT folder: .*{text}'):
         export_peft(task, tmp_path / 'new', net_of('timm_vit'))
     assert not (tmp_path / 'new').exists()

@@ -1,4 +1,4 @@
-"""Folders as PEFT reads and writes them."""
+"""Folders that PEFT itself reads and writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ peft = pytest.importorskip('peft', reason='PEFT is not installed; `make env` bri
 
 
 def last_map(wrapped: Any) -> torch.Tensor:
-    """The features that timm's net gives, whatever ``out_indices`` a backbone has."""
+    """Compute the last features of timm's net, whatever ``out_indices`` the backbone has."""
     return wrapped.trunk.model.forward_features(images())
 
 
@@ -24,7 +24,7 @@ def last_map(wrapped: Any) -> torch.Tensor:
 @pytest.mark.parametrize('targets', [('q', 'v'), ('q', 'k', 'v'), 'qkv'], ids=str)
 @pytest.mark.parametrize('family', NETS)
 @torch.no_grad()
-def test_peft_computes_the_same_with_what_we_wrote(
+def test_peft_computes_the_same_with_our_folder(
     family: str, targets: Any, bits: str, tmp_path: Path
 ) -> None:
     trunk = trunk_file(family, tmp_path)
@@ -34,9 +34,9 @@ def test_peft_computes_the_same_with_what_we_wrote(
     net.load_state_dict(torch.load(trunk))
     plain = net.forward_features(images())
     theirs = peft.PeftModel.from_pretrained(net, tmp_path / 'peft').eval()
-    found = theirs.base_model.model.forward_features(images())
-    torch.testing.assert_close(found, last_map(wrapped), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(found, plain, rtol=1e-2, atol=1e-2)
+    actual = theirs.base_model.model.forward_features(images())
+    torch.testing.assert_close(actual, last_map(wrapped), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(actual, plain, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_peft_computes_the_same_with_what_we_wrote(
     ids=str,
 )
 @torch.no_grad()
-def test_we_compute_the_same_with_what_peft_wrote(
+def test_we_compute_the_same_with_the_folder_of_peft(
     family: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     trunk = trunk_file(family, tmp_path)
@@ -84,7 +84,7 @@ def test_we_compute_the_same_with_what_peft_wrote(
     ],
     ids=str,
 )
-def test_what_else_peft_writes_is_refused_by_name(
+def test_other_settings_of_peft_are_refused_by_name(
     settings: dict[str, Any], text: str, tmp_path: Path
 ) -> None:
     net = peft.get_peft_model(timm_net('timm_vit'), peft.LoraConfig(r=4, **settings))

@@ -1,4 +1,4 @@
-"""adapter_config.json, by whomever it was written."""
+"""adapter_config.json of any origin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / 'adapter_config.json'
 
 
-def test_scale_is_alpha_by_rank(file: Path) -> None:
+def test_scale_is_alpha_divided_by_rank(file: Path) -> None:
     file.write_text(json.dumps(PLAIN))
     assert read_settings(file) == PeftSettings(4, 8) and read_settings(file).scale == 2.0
     file.write_text(json.dumps({**PLAIN, 'use_rslora': True}))
@@ -30,21 +30,21 @@ def test_scale_is_alpha_by_rank(file: Path) -> None:
 
 @pytest.mark.parametrize('scale', [1.0, 0.1, 1 / 3, 2.5, -1.7, 10.0, 1e-3, math.pi])
 @pytest.mark.parametrize('rank', [1, 6, 8, 12, 64])
-def test_a_scale_survives(file: Path, scale: float, rank: int) -> None:
+def test_scale_survives(file: Path, scale: float, rank: int) -> None:
     file.write_text(PeftSettings.of_scale(scale, rank).text(['a', 'b']))
     assert read_settings(file).scale == pytest.approx(scale, rel=3e-16)
     content = json.loads(file.read_text())
     assert content['target_modules'] == ['a', 'b'] and content['bias'] == 'none'
 
 
-def test_whole_alphas_are_written_as_such() -> None:
+def test_integer_alpha_is_written_as_an_integer() -> None:
     assert '"lora_alpha": 8,' in PeftSettings.of_scale(2.0, 4).text([])
 
 
 @pytest.mark.parametrize(
     ('change', 'text'),
     [
-        (dict(use_dora=True), "'use_dora'=True, which our LoRA has no place for"),
+        (dict(use_dora=True), "'use_dora'=True, which our LoRA does not support"),
         (dict(bias='lora_only'), "'bias'='lora_only'"),
         (dict(lora_bias=True), 'lora_bias'),
         (dict(modules_to_save=['head']), r"'modules_to_save'=\['head'\].*nothing else trained"),
@@ -58,11 +58,11 @@ def test_whole_alphas_are_written_as_such() -> None:
         (dict(init_lora_weights=[]), 'init_lora_weights'),
         (dict(peft_type='IA3'), "peft_type='IA3'; expected 'LORA'"),
         (dict(peft_type=None), 'peft_type=None'),
-        (dict(r=0), 'r=0; a rank from 1 to 4096'),
+        (dict(r=0), 'r=0; expected a rank from 1 to 4096'),
         (dict(r=True), 'r=True'),
         (dict(r=10**30), 'r=1000'),
         (dict(r='8'), "r='8'"),
-        (dict(lora_alpha=0), 'lora_alpha=0; a number other than 0'),
+        (dict(lora_alpha=0), 'lora_alpha=0; expected a number other than 0'),
         (dict(lora_alpha=float('nan')), 'lora_alpha=nan'),
         (dict(lora_alpha=10**400), 'lora_alpha=1000'),
         (dict(lora_alpha=None), 'lora_alpha=None'),
@@ -70,7 +70,9 @@ def test_whole_alphas_are_written_as_such() -> None:
     ],
     ids=str,
 )
-def test_another_function_is_refused_by_name(file: Path, change: dict[str, Any], text: str) -> None:
+def test_settings_that_change_the_function_are_refused_by_name(
+    file: Path, change: dict[str, Any], text: str
+) -> None:
     file.write_text(json.dumps({**PLAIN, **change}))
     with pytest.raises(ValueError, match=text) as caught:
         read_settings(file)
@@ -80,13 +82,15 @@ def test_another_function_is_refused_by_name(file: Path, change: dict[str, Any],
 @pytest.mark.parametrize(
     'text', ['', '7', '[]', '{"r": ', '[' * 100_000, '\0'], ids=lambda t: t[:9]
 )
-def test_no_settings(file: Path, text: str) -> None:
+def test_files_without_settings_are_refused(file: Path, text: str) -> None:
     file.write_text(text)
-    with pytest.raises(ValueError, match='adapter_config.json.*(no JSON|are expected)'):
+    with pytest.raises(
+        ValueError, match='adapter_config.json.*(is not valid JSON|expected the settings of PEFT)'
+    ):
         read_settings(file)
 
 
-def test_a_long_file_is_not_read(file: Path) -> None:
+def test_long_file_is_refused(file: Path) -> None:
     file.write_bytes(b' ' * (2**20 + 1))
     with pytest.raises(ValueError, match='longer than 1,048,576 bytes'):
         read_settings(file)

@@ -1,4 +1,4 @@
-"""Released tasks of a tiny net, as files."""
+"""Files of released tasks of a tiny net."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Released = tuple[Path, Path]
 
 @pytest.fixture(autouse=True)
 def tiny_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small trunk beside the one that the release names."""
+    """Add a small trunk to those of the release."""
     monkeypatch.setitem(NETS, 'tiny', TINY)
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Callable[..., Released]:
-    """``release(**changes)``: the two files of a task of the tiny net."""
+    """``release(**changes)``: paths of the two files of a task of the tiny net."""
 
     def write(data: bytes | None = None, **changes: Any) -> Released:
         settings = settings_of(**changes)

@@ -1,4 +1,4 @@
-"""Released tasks made on the spot, and a reader of them that shares nothing with ours."""
+"""Generated files of released tasks, and a reader of them that shares no code with ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MATRICES = {'adaptformer': ('down', 'up'), 'lora': ('q down', 'q up', 'v down', 
 
 @cache
 def levels(bits: int) -> np.ndarray:
-    """The release's levels: 500 times medians of cells, and midpoints between medians."""
+    """Compute the release's levels: 500 times medians of cells, and midpoints between medians."""
     values = np.zeros(2**bits)
     for _ in range(500):
         edges = np.concatenate([[0], norm.cdf((values[1:] + values[:-1]) / 2), [1]])
@@ -30,13 +30,13 @@ def levels(bits: int) -> np.ndarray:
 
 
 def settings_of(**changes: Any) -> dict[str, Any]:
-    """Content of a yaml file for the tiny net."""
+    """Return the content of a .yaml file for the tiny net."""
     base = dict(backbone='tiny', bit=1, dataset='toy', dim=4, method='adaptformer')
     return {**base, 'num_class': 5, 'scale': 10.0, **changes}
 
 
 def make_bytes(settings: dict[str, Any], net: Net = TINY, seed: int = 0) -> bytes:
-    """A .bin file of random codes, written from the description of the layout alone."""
+    """Return a .bin file of random codes, from the description of the layout alone."""
     random = np.random.default_rng(seed)
     kind, _, binary = settings['method'].partition('-')
     weights = net.channels * settings['dim']
@@ -55,17 +55,17 @@ def make_bytes(settings: dict[str, Any], net: Net = TINY, seed: int = 0) -> byte
 def decode(
     data: bytes, settings: dict[str, Any], net: Net = TINY
 ) -> tuple[list[dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Weights by block, and of the head: bit by bit, without our pack, unpack or codebook."""
+    """Decode the weights of each block and of the head, without our unpack and codebook."""
     kind, _, binary = settings['method'].partition('-')
-    place = 0
+    offset = 0
 
     def matrix(rows: int, columns: int, bits: int) -> np.ndarray:
-        nonlocal place
+        nonlocal offset
         size = rows * columns * bits // 8
-        stream = np.unpackbits(np.frombuffer(data, np.uint8, size, place), bitorder='little')
+        stream = np.unpackbits(np.frombuffer(data, np.uint8, size, offset), bitorder='little')
         codes = (stream.reshape(-1, bits) << np.arange(bits)).sum(1)
-        mean, std = (np.float32(x) for x in struct.unpack_from('<2f', data, place + size))
-        place += size + 8
+        mean, std = (np.float32(x) for x in struct.unpack_from('<2f', data, offset + size))
+        offset += size + 8
         return levels(bits)[codes].reshape(rows, columns) * std + mean
 
     blocks = [
@@ -82,6 +82,6 @@ def decode(
     ]
     if binary:
         return blocks, {'weight': matrix(settings['num_class'], net.channels, 1)}
-    numbers = np.frombuffer(data, '<f4', offset=place)
+    numbers = np.frombuffer(data, '<f4', offset=offset)
     weight, bias = np.split(numbers, [settings['num_class'] * net.channels])
     return blocks, {'weight': weight.reshape(settings['num_class'], -1), 'bias': bias}

@@ -1,4 +1,4 @@
-"""A linear layer that stays packed."""
+"""Linear layer with a packed weight."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmqadapter.interop.petl_vit import PackedLinear
 from mmqadapter.quant import GaussianQuantizer, pack
 
 
-def test_it_computes_with_the_decoded_weight() -> None:
+def test_packed_linear_computes_with_the_decoded_weight() -> None:
     weight, quantizer = torch.randn(5, 16), GaussianQuantizer(1)
     encoded = quantizer.encode(weight)
     layer = PackedLinear(16, 5)

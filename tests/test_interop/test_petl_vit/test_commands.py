@@ -27,16 +27,16 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / 'trunk.pth'
 
 
-def test_a_look_into_a_release(release: Release, capsys, tmp_path: Path) -> None:
+def test_import_without_out_prints_the_settings(release: Release, capsys, tmp_path: Path) -> None:
     before = set(tmp_path.iterdir())
     assert task('import-petl', *release(method='lora-bihead')) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for text in ('lora-bihead', 'toy', '10.0', '192', '18', '12'):
-        assert text in told
+        assert text in output
     assert set(tmp_path.iterdir()) - before == {tmp_path / 'toy.bin', tmp_path / 'toy.yaml'}
 
 
-def test_in_and_out(release: Release, weights: Path, capsys, tmp_path: Path) -> None:
+def test_import_and_export(release: Release, weights: Path, capsys, tmp_path: Path) -> None:
     binary, settings = release()
     out = tmp_path / 'toy.task.safetensors'
     assert task('import-petl', binary, settings, '--out', out, '--checkpoint', weights) == 0
@@ -47,25 +47,15 @@ def test_in_and_out(release: Release, weights: Path, capsys, tmp_path: Path) -> 
     assert (tmp_path / 'b.yaml').read_bytes() == settings.read_bytes()
 
 
-def test_mistakes_are_told_in_one_line(release: Release, capsys, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(release: Release, capsys, tmp_path: Path) -> None:
     binary, settings = release()
     assert task('import-petl', settings, binary) == 1
     assert 'give the .yaml file' in capsys.readouterr().err
     assert task('import-petl', binary, settings, '--checkpoint', 'x') == 1
     assert '--checkpoint is of use with --out alone' in capsys.readouterr().err
-    assert (
-        task(
-            'import-petl',
-            binary,
-            settings,
-            '--out',
-            tmp_path / 'o.safetensors',
-            '--checkpoint',
-            'x',
-        )
-        == 1
-    )
+    out = tmp_path / 'o.safetensors'
+    assert task('import-petl', binary, settings, '--out', out, '--checkpoint', 'x') == 1
     assert "'x' is not a file" in capsys.readouterr().err
-    assert not (tmp_path / 'o.safetensors').exists()
+    assert not out.exists()
     assert task('export-petl', binary, tmp_path / 'b.bin', tmp_path / 'b.yaml') == 1
     assert 'truncated or damaged' in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Released tasks in our model and in task files."""
+"""Released tasks as our model and as task files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mmqadapter.interop.petl_vit.settings import METHODS
 from mmqadapter.quant import gaussian_codebook
 
 Release = Callable[..., tuple[Path, Path]]
-EVERY = pytest.mark.parametrize('method', METHODS)
+EVERY_METHOD = pytest.mark.parametrize('method', METHODS)
 
 
 @pytest.fixture
 def trunk(tmp_path: Path) -> dict[str, Any]:
-    """A trunk with weights in a file."""
+    """Return arguments of ``TimmBackbone`` that load weights from a file."""
     torch.manual_seed(3)
     torch.save(_net().state_dict(), tmp_path / 'trunk.pth')
     return {'checkpoint': str(tmp_path / 'trunk.pth')}
@@ -41,8 +41,8 @@ def images() -> Tensor:
 
 
 @torch.no_grad()
-def written_out(state: dict, data: bytes, settings: dict[str, Any]) -> Tensor:
-    """Logits by the published formulas, block by block, of a plain timm net."""
+def logits_by_hand(state: dict, data: bytes, settings: dict[str, Any]) -> Tensor:
+    """Compute logits by the published formulas, block by block, with a plain timm net."""
     net = _net().eval()
     net.load_state_dict(state)
     blocks, head = decode(data, settings)
@@ -70,7 +70,7 @@ def _attention(attention: Any, qkv: Tensor) -> Tensor:
     return attention.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
-@EVERY
+@EVERY_METHOD
 @torch.no_grad()
 def test_logits_are_those_of_the_published_formulas(
     release: Release, trunk: dict[str, Any], method: str
@@ -78,13 +78,13 @@ def test_logits_are_those_of_the_published_formulas(
     binary, yaml = release(method=method)
     model = load_petl(binary, yaml, trunk)
     state = torch.load(trunk['checkpoint'])
-    expected = written_out(state, binary.read_bytes(), settings_of(method=method))
+    expected = logits_by_hand(state, binary.read_bytes(), settings_of(method=method))
     assert not model.training and expected.shape == (2, 5)
     torch.testing.assert_close(model(images()), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('bit', [1, 2])
-@EVERY
+@EVERY_METHOD
 def test_decoded_weights_are_those_of_another_decoding(
     release: Release, method: str, bit: int
 ) -> None:
@@ -98,8 +98,8 @@ def test_decoded_weights_are_those_of_another_decoding(
     assert torch.equal(model.head.weight, torch.from_numpy(head['weight'].copy()))
 
 
-@EVERY
-def test_through_a_task_file_and_out_again(
+@EVERY_METHOD
+def test_export_of_an_imported_task_gives_the_same_bytes(
     release: Release, trunk: dict[str, Any], tmp_path: Path, method: str
 ) -> None:
     binary, yaml = release(method=method)
@@ -113,7 +113,7 @@ def test_through_a_task_file_and_out_again(
     assert (tmp_path / 'out.yaml').read_bytes() == yaml.read_bytes()
 
 
-@EVERY
+@EVERY_METHOD
 @torch.no_grad()
 def test_the_task_loads_into_a_fresh_model(
     release: Release, trunk: dict[str, Any], tmp_path: Path, method: str
@@ -141,7 +141,7 @@ def test_a_task_of_another_trunk_is_refused(
         load_task(load_petl(binary, yaml, {}), task)
 
 
-def test_nothing_is_written_of_a_damaged_release(release: Release, tmp_path: Path) -> None:
+def test_nothing_is_written_for_a_damaged_release(release: Release, tmp_path: Path) -> None:
     binary, yaml = release()
     binary.write_bytes(binary.read_bytes()[:-1])
     with pytest.raises(ValueError, match='download both again'):
@@ -157,7 +157,7 @@ def _classifier(head: nn.Module | None = None, **tuning: Any) -> PetlClassifier:
     return PetlClassifier(backbone, nn.Linear(16, 5) if head is None else head)
 
 
-def test_a_classifier_of_ours_goes_out(tmp_path: Path) -> None:
+def test_classifier_of_ours_can_be_exported(tmp_path: Path) -> None:
     model = _classifier(adapter=dict(type='LoRA', rank=2))
     save_task(model, tmp_path / 'a', {'name': 'ours'})
     export_petl(tmp_path / 'a', tmp_path / 'a.bin', tmp_path / 'a.yaml')
@@ -177,7 +177,7 @@ def test_a_classifier_of_ours_goes_out(tmp_path: Path) -> None:
         (lambda: _classifier(nn.Sequential(nn.Linear(16, 5))), 'it holds .*head.0.bias'),
         (lambda: _classifier(nn.Linear(16, 5, bias=False)), 'it holds .*head.weight'),
         (lambda: _classifier(quantizer=None), 'it holds .*adapters:floats'),
-        (lambda: _classifier(quantizer=dict(type='GaussianQuantizer', bits=8)), 'bit is 8'),
+        (lambda: _classifier(quantizer=dict(type='GaussianQuantizer', bits=8)), 'bit=8 is invalid'),
         (lambda: _classifier(blocks='last-2'), 'its tuning config is .*last-2'),
         (lambda: _classifier(adapter=dict(type='LoRA', rank=4, targets='qkv')), 'tuning config'),
         (lambda: _classifier(adapter=dict(type='Mona', width=4)), 'it holds .*floats'),
@@ -194,26 +194,30 @@ def test_a_classifier_of_ours_goes_out(tmp_path: Path) -> None:
     ],
     ids=range(9),
 )
-def test_what_the_release_has_no_place_for(build: Callable, tmp_path: Path, text: str) -> None:
+def test_task_that_the_format_cannot_store_is_refused(
+    build: Callable, tmp_path: Path, text: str
+) -> None:
     save_task(build(), tmp_path / 'a')
     with pytest.raises(
         ValueError, match=f"a' does not fit the format of PETL-ViT: .*{text}"
-    ) as told:
+    ) as caught:
         export_petl(tmp_path / 'a', tmp_path / 'a.bin', tmp_path / 'a.yaml')
-    assert 'keep the task file' in str(told.value)
+    assert 'keep the task file' in str(caught.value)
     assert not (tmp_path / 'a.bin').exists()
 
 
-def test_a_classifier_of_16_bits_is_told_how_to_go_out(tmp_path: Path) -> None:
+def test_error_for_a_classifier_of_16_bits_names_the_remedy(tmp_path: Path) -> None:
     save_task(_classifier(), tmp_path / 'a', head_bits=16)
     with pytest.raises(ValueError, match='head_bits=32'):
         export_petl(tmp_path / 'a', tmp_path / 'a.bin', tmp_path / 'a.yaml')
 
 
-def test_another_trunk_than_the_release_knows(tmp_path: Path, monkeypatch) -> None:
+def test_trunk_that_the_release_does_not_have_is_refused(tmp_path: Path, monkeypatch) -> None:
     from mmqadapter.interop.petl_vit.settings import NETS
 
     save_task(_classifier(), tmp_path / 'a')
     monkeypatch.delitem(NETS, 'tiny')
-    with pytest.raises(ValueError, match='no trunk that it knows .*vit_base_patch16_224_in21k'):
+    with pytest.raises(
+        ValueError, match='none of the trunks of the release .*vit_base_patch16_224_in21k'
+    ):
         export_petl(tmp_path / 'a', tmp_path / 'a.bin', tmp_path / 'a.yaml')

@@ -1,7 +1,8 @@
-"""The .bin file: every byte is taken over; wrong sizes and impossible numbers are refused."""
+"""The .bin file: every byte is preserved; wrong sizes and impossible numbers are refused."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from released import decode, make_bytes, settings_of
 
+from mmqadapter.interop.petl_vit import read_petl, write_petl
 from mmqadapter.interop.petl_vit.layout import (
     file_bytes,
     from_bytes,
     matrix_bytes,
     matrix_count,
-    read_petl,
     to_bytes,
-    write_petl,
 )
 from mmqadapter.interop.petl_vit.settings import METHODS, PetlSettings
 from mmqadapter.quant import Encoded, GaussianQuantizer, unpack
@@ -39,7 +39,7 @@ ANY = st.fixed_dictionaries(
 
 @given(changes=ANY, random=st.randoms(use_true_random=False))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_come_back(changes: dict[str, Any], random: Any) -> None:
+def test_any_bytes_are_preserved(changes: dict[str, Any], random: Any) -> None:
     known = PetlSettings(**settings_of(**changes))
     data = random.randbytes(file_bytes(known))
     assert to_bytes(from_bytes(known, data)) == data
@@ -56,16 +56,18 @@ def test_weights_are_those_of_another_decoding(changes: dict[str, Any], seed: in
     packed = content.codes.view(matrix_count(known), matrix_bytes(known))
     codes = torch.stack([unpack(p, known.bit, 16 * known.dim) for p in packed])
     mean, std = content.statistics.view(-1, 2).T[..., None]
-    found = GaussianQuantizer(known.bit).decode(Encoded(codes, mean, std)).numpy()
-    # At 4 bits 500 alternations leave the last digit of a level open.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0 if known.bit < 4 else 1e-6)
+    actual = GaussianQuantizer(known.bit).decode(Encoded(codes, mean, std)).numpy()
+    # At 4 bits the last digit of a level depends on the number of alternations.
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=0 if known.bit < 4 else 1e-6)
     if not known.binary_head:
         assert np.array_equal(content.head['weight'].numpy(), head['weight'])
         assert np.array_equal(content.head['bias'].numpy(), head['bias'])
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_files_are_read_and_written_again(release: Release, tmp_path: Path, method: str) -> None:
+def test_reading_and_writing_preserves_the_files(
+    release: Release, tmp_path: Path, method: str
+) -> None:
     binary, text = release(method=method)
     write_petl(read_petl(binary, text), tmp_path / 'new/a.bin', tmp_path / 'new/a.yaml')
     assert (tmp_path / 'new/a.bin').read_bytes() == binary.read_bytes()
@@ -78,12 +80,13 @@ def test_another_length_is_refused(release: Release, method: str) -> None:
     data = binary.read_bytes()
     for wrong in (b'', data[:-1], data[:100], data + b'\0', data * 2):
         binary.write_bytes(wrong)
-        with pytest.raises(
-            ValueError,
-            match=rf"toy\.bin' has {len(wrong):,} bytes, '.*toy\.yaml' \({method}, 1 bit, dim 4, "
-            rf'5 classes\) makes it {len(data):,}; give the .yaml file of this',
-        ):
+        sizes = (
+            rf"toy\.bin' has {len(wrong):,} bytes, but '.*toy\.yaml' .* describes {len(data):,}; "
+        )
+        settings = rf'\({method}, 1 bit, dim 4, 5 classes\)'
+        with pytest.raises(ValueError, match=f'{sizes}give the .yaml file of this') as caught:
             read_petl(binary, text)
+        assert re.search(settings, str(caught.value))
 
 
 def test_the_yaml_of_another_task_is_refused(release: Release) -> None:
@@ -98,7 +101,7 @@ NAN, ZERO = struct.pack('<f', float('nan')), struct.pack('<f', 0.0)
 
 
 @pytest.mark.parametrize(
-    ('place', 'change', 'text'),
+    ('where', 'change', 'text'),
     [
         (slice(8, 12), NAN, 'NaN or inf'),
         (slice(12, 16), ZERO, 'a standard deviation is not above 0'),
@@ -109,13 +112,15 @@ NAN, ZERO = struct.pack('<f', float('nan')), struct.pack('<f', 0.0)
     ],
 )
 def test_impossible_numbers_are_refused(
-    release: Release, place: slice, change: bytes, text: str
+    release: Release, where: slice, change: bytes, text: str
 ) -> None:
     binary, yaml = release()
     data = bytearray(binary.read_bytes())
-    data[place] = change
+    data[where] = change
     binary.write_bytes(data)
-    with pytest.raises(ValueError, match=f"toy.bin': .*{text}.*; the file .*download both again"):
+    with pytest.raises(
+        ValueError, match=f"toy.bin' is invalid: .*{text}.*; the file .*download both again"
+    ):
         read_petl(binary, yaml)
 
 
@@ -128,7 +133,7 @@ def test_impossible_numbers_of_a_binary_head_are_refused(release: Release) -> No
             read_petl(binary, yaml)
 
 
-def test_a_path_that_does_not_exist(release: Release, tmp_path: Path) -> None:
+def test_missing_file_is_reported(release: Release, tmp_path: Path) -> None:
     binary, yaml = release()
     for path in (tmp_path / 'none.bin', tmp_path):
         with pytest.raises(FileNotFoundError, match='check the path'):

@@ -1,4 +1,4 @@
-"""The real files of the release, in a ViT-B."""
+"""Real files of the release in a ViT-B."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TASKS = {
     'lora/caltech101-bit1-dim32': 461_592,
     'lora-bihead/dtd-bit1-dim1': 9_512,
 }
-# Adapters read the stream alone, so that the MLPs may be small here.
+# The adapters do not depend on the MLPs, which are small here to save time.
 TRUNK = {'mlp_ratio': 0.01, 'img_size': 32}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', TASKS)
-def test_weights_and_bytes_are_the_released_ones(
+def test_weights_and_bytes_are_those_of_the_release(
     real_data: Path, tmp_path: Path, name: str
 ) -> None:
     binary, text = (real_data / 'petl_vit' / (name + suffix) for suffix in ('.bin', '.yaml'))

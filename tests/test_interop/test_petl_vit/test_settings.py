@@ -1,4 +1,4 @@
-"""The yaml file: what is read, what is refused, and that nothing in it runs."""
+"""The .yaml file: what is read, what is refused, and that no code in it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / 'toy.yaml'
 
 
-def test_what_is_read_is_written_again(file: Path) -> None:
+def test_settings_are_written_as_they_were_read(file: Path) -> None:
     text = yaml.safe_dump(settings_of(method='lora-bihead', scale=0.01))
     file.write_text(text)
     read = read_settings(file)
@@ -28,7 +28,7 @@ def test_what_is_read_is_written_again(file: Path) -> None:
     assert read.quantizer == {'type': 'GaussianQuantizer', 'bits': 1}
 
 
-def test_a_whole_number_is_a_scale_too(file: Path) -> None:
+def test_integer_scale_becomes_a_float(file: Path) -> None:
     file.write_text(yaml.safe_dump(settings_of(scale=10)))
     assert read_settings(file) == PetlSettings(**settings_of(scale=10.0))
     assert type(read_settings(file).scale) is float
@@ -39,22 +39,22 @@ def test_a_whole_number_is_a_scale_too(file: Path) -> None:
     [
         (
             dict(backbone='swin_base'),
-            r"backbone is 'swin_base'; one of .*vit_base_patch16_224_in21k",
+            r"backbone='swin_base' is invalid: expected one of .*vit_base_patch16_224_in21k",
         ),
-        (dict(method='vpt'), "method is 'vpt'; one of .*adaptformer-bihead"),
-        (dict(bit=3), r'bit is 3; one of \(1, 2, 4\) is expected'),
-        (dict(bit=8), 'bit is 8'),
-        (dict(bit=True), 'bit is True'),
-        (dict(dim=0), 'dim is 0; 1 to 16 is expected'),
-        (dict(dim=17), 'dim is 17'),
-        (dict(dim=4.0), r'dim is 4\.0'),
-        (dict(num_class=10**30), 'num_class is 1000.*; 1 to 100000'),
-        (dict(dataset=7), 'dataset is 7; a name is expected'),
-        (dict(scale=0.0), r'scale is 0\.0; a number other than 0'),
-        (dict(scale=float('nan')), 'scale is nan'),
-        (dict(scale='learned'), "scale is 'learned'"),
+        (dict(method='vpt'), "method='vpt' is invalid: expected one of .*adaptformer-bihead"),
+        (dict(bit=3), r'bit=3 is invalid: expected one of \(1, 2, 4\)'),
+        (dict(bit=8), 'bit=8 is invalid'),
+        (dict(bit=True), 'bit=True is invalid'),
+        (dict(dim=0), 'dim=0 is invalid: expected 1 to 16'),
+        (dict(dim=17), 'dim=17 is invalid'),
+        (dict(dim=4.0), r'dim=4\.0 is invalid'),
+        (dict(num_class=10**30), 'num_class=1000.* is invalid: expected 1 to 100000'),
+        (dict(dataset=7), 'dataset=7 is invalid: expected a name'),
+        (dict(scale=0.0), r'scale=0\.0 is invalid: expected a number other than 0'),
+        (dict(scale=float('nan')), 'scale=nan is invalid'),
+        (dict(scale='learned'), "scale='learned' is invalid"),
         (dict(scale=10**400), 'toy.yaml'),
-        (dict(backbone=['a'] * 50), 'backbone is'),
+        (dict(backbone=['a'] * 50), 'backbone='),
     ],
     ids=str,
 )
@@ -71,7 +71,7 @@ def test_wrong_values_are_named(file: Path, change: dict[str, Any], text: str) -
 )
 def test_other_settings_are_refused(file: Path, text: str) -> None:
     file.write_text(text)
-    with pytest.raises(ValueError, match='toy.yaml.*(are expected|no yaml)'):
+    with pytest.raises(ValueError, match='toy.yaml.*(expected the settings|is not valid YAML)'):
         read_settings(file)
 
 
@@ -80,23 +80,23 @@ def test_other_settings_are_refused(file: Path, text: str) -> None:
     ['\0', 'a: [', '[' * 1000, 'a: 2001-99-99', 'a: !!python/name:os.system', '\xff' * 20],
     ids=repr,
 )
-def test_no_yaml(file: Path, text: str) -> None:
+def test_invalid_yaml_is_refused(file: Path, text: str) -> None:
     file.write_bytes(text.encode('latin-1'))
-    with pytest.raises(ValueError, match="toy.yaml' is no yaml .*; give the .yaml file"):
+    with pytest.raises(ValueError, match="toy.yaml' is not valid YAML .*; give the .yaml file"):
         read_settings(file)
 
 
-def test_nothing_in_it_runs(file: Path, tmp_path: Path) -> None:
+def test_no_code_runs(file: Path, tmp_path: Path) -> None:
     proof = tmp_path / 'proof'
     file.write_text(f'bit: !!python/object/apply:os.mkdir ["{proof}"]')
-    with pytest.raises(ValueError, match='no yaml'):
+    with pytest.raises(ValueError, match='is not valid YAML'):
         read_settings(file)
     assert not proof.exists()
 
 
 @pytest.mark.parametrize(('first', 'level'), [('[lol]', '[{}]'), ('{x: 1}', '{{<<: [{}]}}')])
-def test_repeated_references_do_not_grow(file: Path, first: str, level: str) -> None:
-    """References cost nothing; what they merge is copied, nine times as much in each level."""
+def test_aliases_are_refused(file: Path, first: str, level: str) -> None:
+    """Each level copies what nine aliases merge, so that twelve levels would fill the memory."""
     levels = ''.join(
         f'{b}: &{b} {level.format(", ".join([f"*{a}"] * 9))}\n'
         for a, b in zip('abcdefghijkl', 'bcdefghijklm', strict=True)
@@ -107,13 +107,13 @@ def test_repeated_references_do_not_grow(file: Path, first: str, level: str) -> 
     assert len(str(caught.value)) < 600
 
 
-def test_a_long_file_is_not_read(file: Path) -> None:
+def test_long_file_is_refused(file: Path) -> None:
     file.write_bytes(b'#' * 5000)
-    with pytest.raises(ValueError, match='longer than 1024 bytes; is it the .yaml file'):
+    with pytest.raises(ValueError, match='longer than 1,024 bytes; .* give the .yaml file'):
         read_settings(file)
 
 
-def test_a_path_that_does_not_exist(file: Path) -> None:
+def test_missing_file_is_reported(file: Path) -> None:
     for path in (file, file.parent):
         with pytest.raises(FileNotFoundError, match='check the path'):
             read_settings(path)

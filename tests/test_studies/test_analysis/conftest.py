@@ -16,7 +16,7 @@ TEMPLATES = {'mmseg': SEMANTIC, 'mmdet': INSTANCES}
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Config]:
-    """``tiny(package, **wrapper)``: config of a tiny task with data; its trunk is random."""
+    """``tiny(package, **wrapper)``: config of a tiny task with data and a random trunk."""
     write_data(tmp_path)
 
     def make(package: str, **wrapper: Any) -> Config:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmqadapter.quant import quantized_weights
 from mmqadapter.studies.analysis.adapter_weights import (
     float_matrices,
-    quantizable,
+    quantizable_names,
     require_adapters,
     tuned_weights,
 )
@@ -36,7 +36,7 @@ WRAPPERS: dict[str, dict[str, Any]] = {
 
 
 class Detector(nn.Module):
-    """A backbone where detectors and segmentors have it."""
+    """Model with a backbone under the name that detectors and segmentors use."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -61,41 +61,42 @@ def test_decoded_weights_are_what_the_model_computes_with(kind: str, tiny_mmseg_
     model = build(tiny_mmseg_swin(), 1, **WRAPPERS[kind])
     before = outputs(model)
     weights = tuned_weights(model)
-    for one, other in zip(before, outputs(model), strict=True):
-        assert torch.equal(one, other)
-    names = quantizable(model.backbone.adapters)
+    for expected, actual in zip(before, outputs(model), strict=True):
+        assert torch.equal(expected, actual)
+    names = quantizable_names(model.backbone.adapters)
     assert names and all(len(weights[name].unique()) == 2 for name in names)
     assert min(weight.ndim for weight in weights.values()) == 2
-    # They are the model's own: moving one moves the output.
+    # These are the parameters of the model: changing one changes the output.
     with torch.no_grad():
         weights[names[-1]].add_(1)
-    assert any(
-        not torch.equal(one, other) for one, other in zip(before, outputs(model), strict=True)
-    )
+    changed = outputs(model)
+    assert any(not torch.equal(map_, new) for map_, new in zip(before, changed, strict=True))
 
 
 @pytest.mark.parametrize('kind', WRAPPERS)
-def test_a_float_model_knows_what_a_quantiser_would_take(kind: str, tiny_mmseg_swin) -> None:
+def test_float_model_has_the_same_quantizable_weights(kind: str, tiny_mmseg_swin) -> None:
     quantized = build(tiny_mmseg_swin(), 2, **WRAPPERS[kind]).backbone.adapters
     plain = build(tiny_mmseg_swin(), None, **WRAPPERS[kind]).backbone.adapters
     before = {name: p.clone() for name, p in plain.named_parameters()}
-    assert quantizable(plain) == [f'{name}.weight' for name, *_ in quantized_weights(quantized)]
+    assert quantizable_names(plain) == [
+        f'{name}.weight' for name, *_ in quantized_weights(quantized)
+    ]
     assert [*float_matrices(plain)] == [*float_matrices(quantized)]
     assert before.keys() == {name for name, _ in plain.named_parameters()}
     assert all(torch.equal(before[name], p) for name, p in plain.named_parameters())
 
 
-def test_latent_weights_stay_behind_their_quantiser(tiny_mmseg_swin) -> None:
+def test_latent_weights_stay_behind_their_quantizer(tiny_mmseg_swin) -> None:
     model = build(tiny_mmseg_swin(), 1, **WRAPPERS['adaptformer'])
     latents = {f'{n}.weight': w for n, _, w in quantized_weights(model.backbone.adapters)}
     weights = tuned_weights(model, 'latent')
     assert latents.keys() == weights.keys()
     assert all(weights[name] is latent for name, latent in latents.items())
-    with pytest.raises(ValueError, match=r"weights='codes' are unknown; use one of"):
+    with pytest.raises(ValueError, match=r"weights='codes' is invalid: expected one of"):
         tuned_weights(model, 'codes')
 
 
-def test_weights_of_a_task_file_have_no_latent_ones(tiny_mmseg_swin) -> None:
+def test_task_file_has_no_latent_weights(tiny_mmseg_swin) -> None:
     model = build(tiny_mmseg_swin(), 4, **WRAPPERS['adaptformer'])
     for _, quantizer, latent in quantized_weights(model.backbone.adapters):
         quantizer.fold(quantizer.encode(latent), latent)
@@ -108,7 +109,7 @@ def test_weights_of_a_task_file_have_no_latent_ones(tiny_mmseg_swin) -> None:
     assert tuned_weights(model)
 
 
-def test_of_a_full_model_all_of_the_backbone_moves(tiny_mmseg_swin) -> None:
+def test_weights_of_a_full_model_are_those_of_its_backbone(tiny_mmseg_swin) -> None:
     model = Detector(MODELS.build(tiny_mmseg_swin()))
     weights = tuned_weights(model)
     named = dict(model.backbone.named_parameters())

@@ -15,7 +15,7 @@ def norms(weight: torch.Tensor) -> torch.Tensor:
     return weight.flatten(1).norm(dim=1)
 
 
-def test_each_filter_is_as_long_as_that_of_the_weights() -> None:
+def test_filter_norms_are_those_of_the_weights() -> None:
     direction = filter_normalized(WEIGHTS, 0)
     for name, weight in WEIGHTS.items():
         assert direction[name].shape == weight.shape
@@ -23,20 +23,21 @@ def test_each_filter_is_as_long_as_that_of_the_weights() -> None:
 
 
 def test_a_scaled_net_gets_the_scaled_direction() -> None:
-    # The point of the normalisation (arXiv 1712.09913, sec. 4): scaling a filter changes nothing.
+    # The purpose of the normalization (arXiv 1712.09913, sec. 4): scaling changes nothing.
     scaled = {name: 3 * weight for name, weight in WEIGHTS.items()}
-    one, other = (filter_normalized(weights, 5) for weights in (WEIGHTS, scaled))
+    direction, scaled_direction = (filter_normalized(w, 5) for w in (WEIGHTS, scaled))
     for name in WEIGHTS:
-        torch.testing.assert_close(other[name], 3 * one[name])
+        torch.testing.assert_close(scaled_direction[name], 3 * direction[name])
 
 
-def test_the_key_decides_and_the_generators_stay() -> None:
+def test_key_determines_the_direction_and_generators_are_untouched() -> None:
     state = torch.get_rng_state()
-    first, again = filter_normalized(WEIGHTS, 1, 2), filter_normalized(WEIGHTS, 1, 2)
+    first, repeated = filter_normalized(WEIGHTS, 1, 2), filter_normalized(WEIGHTS, 1, 2)
     backwards = filter_normalized(dict(reversed(WEIGHTS.items())), 1, 2)
     other = filter_normalized(WEIGHTS, 1, 3)
     for name in WEIGHTS:
-        assert torch.equal(first[name], again[name]) and torch.equal(first[name], backwards[name])
+        assert torch.equal(first[name], repeated[name])
+        assert torch.equal(first[name], backwards[name])
         assert not torch.equal(first[name], other[name])
     assert torch.equal(state, torch.get_rng_state())
 

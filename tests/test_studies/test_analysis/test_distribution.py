@@ -18,13 +18,12 @@ from mmqadapter.studies.analysis.distribution import (
 def test_moments_are_those_of_scipy(draw) -> None:
     stats = pytest.importorskip('scipy.stats')
     weight = 0.3 * draw(40, 50) - 2
-    found, flat = moments(weight), weight.double().numpy().ravel()
-    assert found['count'] == 2000
-    assert found['skewness'] == pytest.approx(stats.skew(flat), abs=1e-9)
-    assert found['excess_kurtosis'] == pytest.approx(stats.kurtosis(flat), abs=1e-9)
-    assert found['std'] == pytest.approx(np.std(flat)) and found['mean'] == pytest.approx(
-        flat.mean()
-    )
+    result, flat = moments(weight), weight.double().numpy().ravel()
+    assert result['count'] == 2000
+    assert result['skewness'] == pytest.approx(stats.skew(flat), abs=1e-9)
+    assert result['excess_kurtosis'] == pytest.approx(stats.kurtosis(flat), abs=1e-9)
+    assert result['std'] == pytest.approx(np.std(flat))
+    assert result['mean'] == pytest.approx(flat.mean())
 
 
 def test_a_gaussian_is_straight_and_a_uniform_distribution_is_not() -> None:

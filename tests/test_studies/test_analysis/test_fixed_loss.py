@@ -25,7 +25,7 @@ def test_the_loss_is_a_function_of_the_weights_alone(package: str, split: str, t
     first = loss()
     torch.rand(7)
     assert loss() == first > 0
-    # Batch norm has not moved its statistics, and nothing else has changed.
+    # Neither the statistics of batch norm nor anything else has changed.
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
     with torch.no_grad():
         next(model.backbone.parameters()).mul_(2)
@@ -36,17 +36,17 @@ def test_it_is_the_loss_of_training_in_eval_mode(tiny) -> None:
     cfg = tiny('mmseg')
     model: Any = build_model(cfg)
     (batch,) = fixed_batches(cfg, count=1)
-    found = FixedLoss(model, [batch])()
+    actual = FixedLoss(model, [batch])()
     with torch.no_grad():
         data = model.eval().data_preprocessor(batch, True)
         expected, _ = model.parse_losses(model(**data, mode='loss'))
-    assert found == float(expected)
+    assert actual == float(expected)
 
 
 def test_the_seed_fixes_batches_and_augmentation(tiny) -> None:
     cfg = tiny('mmseg')
-    first, again = (fixed_batches(cfg, count=3, seed=1) for _ in range(2))
-    assert torch.equal(pixels(first), pixels(again))
+    first, repeated = (fixed_batches(cfg, count=3, seed=1) for _ in range(2))
+    assert torch.equal(pixels(first), pixels(repeated))
     assert not torch.equal(pixels(first), pixels(fixed_batches(cfg, count=3, seed=2)))
 
 
@@ -63,20 +63,20 @@ def test_validation_images_go_through_the_training_transforms(tiny) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(split='test'), "split='test' is unknown; use one of"),
-        (dict(count=0), 'batches=0 is too small'),
-        (dict(batch_size=-1), 'batch_size=-1 is too small'),
+        (dict(split='test'), "split='test' is invalid: expected one of"),
+        (dict(count=0), 'batches=0 is invalid: expected 1 or more'),
+        (dict(batch_size=-1), 'batch_size=-1 is invalid: expected 0 or more'),
     ],
 )
-def test_batches_that_cannot_be(options: dict, message: str, tiny) -> None:
+def test_invalid_arguments_are_refused(options: dict, message: str, tiny) -> None:
     with pytest.raises(ValueError, match=message):
         fixed_batches(tiny('mmseg'), **options)
 
 
-def test_too_little_data_and_missing_data_are_told(tiny) -> None:
+def test_too_little_data_and_missing_data_are_reported(tiny) -> None:
     cfg = tiny('mmseg')
     cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
-    with pytest.raises(ValueError, match='the train data give 2 batches, not 3'):
+    with pytest.raises(ValueError, match='batches=3 is invalid: the train data have only 2'):
         fixed_batches(cfg, count=3, batch_size=2)
     cfg.train_dataloader.dataset.data_root = 'no/data'
     with pytest.raises(FileNotFoundError, match='no/data'):

@@ -7,12 +7,17 @@ import torch
 from torch import nn
 
 from mmqadapter.studies.analysis.directions import filter_normalized
-from mmqadapter.studies.analysis.landscape import Scan, flatness, line, plane
+from mmqadapter.studies.analysis.landscape import (
+    Scan,
+    flatness,
+    losses_on_line,
+    losses_on_plane,
+)
 from mmqadapter.studies.analysis.perturbation import Perturbation
 
 
 class Bowl(nn.Module):
-    """Loss 3 |w - m|^2, with its minimum at the weights that it starts with."""
+    """Loss 3 |w - m|^2, whose minimum m is the initial weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,59 +31,65 @@ class Bowl(nn.Module):
 
 def test_the_landscape_of_a_bowl_is_the_known_one() -> None:
     bowl, scan = Bowl(), Scan(radius=2.0, points=9)
-    moved = Perturbation({'weight': bowl.weight})
-    places = scan.places(9)
-    size = float(bowl.minimum.square().sum())  # which a filter-normalised direction has too
+    perturbation = Perturbation({'weight': bowl.weight})
+    positions = scan.positions(9)
+    size = float(bowl.minimum.square().sum())  # also that of a filter-normalized direction
     lines = []
     for key in range(3):
-        direction = filter_normalized(moved.start, key)
-        lines.append(list(line(bowl, moved, direction, places)))
-        assert lines[-1] == pytest.approx([3 * size * place**2 for place in places])
+        direction = filter_normalized(perturbation.start, key)
+        lines.append(list(losses_on_line(bowl, perturbation, direction, positions)))
+        assert lines[-1] == pytest.approx([3 * size * position**2 for position in positions])
     assert torch.equal(bowl.weight, bowl.minimum)
-    found = flatness(places, lines)
-    assert found['loss'] == 0
-    assert found['rise'] == pytest.approx(3 * size * 4)
-    assert found['rise_half'] == pytest.approx(3 * size)
-    assert found['curvature'] == pytest.approx(2 * 3 * size)
+    result = flatness(positions, lines)
+    assert result['loss'] == 0
+    assert result['rise'] == pytest.approx(3 * size * 4)
+    assert result['rise_half'] == pytest.approx(3 * size)
+    assert result['curvature'] == pytest.approx(2 * 3 * size)
 
 
 def test_a_plane_has_the_lines_through_its_middle() -> None:
-    bowl, places = Bowl(), Scan(radius=1.0).places(5)
-    moved = Perturbation({'weight': bowl.weight})
-    first, second = (filter_normalized(moved.start, key) for key in (1, 2))
-    surface = torch.tensor(list(plane(bowl, moved, first, second, places))).view(5, 5)
-    assert surface[:, 2].tolist() == pytest.approx(list(line(bowl, moved, first, places)))
-    assert surface[2].tolist() == pytest.approx(list(line(bowl, moved, second, places)))
+    bowl, positions = Bowl(), Scan(radius=1.0).positions(5)
+    perturbation = Perturbation({'weight': bowl.weight})
+    first, second = (filter_normalized(perturbation.start, key) for key in (1, 2))
+    surface = torch.tensor(
+        list(losses_on_plane(bowl, perturbation, first, second, positions))
+    ).view(5, 5)
+    assert surface[:, 2].tolist() == pytest.approx(
+        list(losses_on_line(bowl, perturbation, first, positions))
+    )
+    assert surface[2].tolist() == pytest.approx(
+        list(losses_on_line(bowl, perturbation, second, positions))
+    )
     corner = first['weight'] + second['weight']
     assert float(surface[4, 4]) == pytest.approx(float(3 * corner.square().sum()))
 
 
-def test_a_slope_is_no_curvature_and_an_overflow_is_no_number() -> None:
-    places = [-1.0, -0.5, 0.0, 0.5, 1.0]
-    slope = flatness(places, [[0.0, 1.0, 2.0, 3.0, 4.0]])
+def test_slope_has_no_curvature_and_overflow_gives_nan() -> None:
+    positions = [-1.0, -0.5, 0.0, 0.5, 1.0]
+    slope = flatness(positions, [[0.0, 1.0, 2.0, 3.0, 4.0]])
     assert (slope['loss'], slope['rise'], slope['curvature']) == (2.0, 0.0, 0.0)
-    broken = flatness(places, [[math.nan, 1.0, 1.0, 1.0, math.inf]])
+    broken = flatness(positions, [[math.nan, 1.0, 1.0, 1.0, math.inf]])
     assert math.isnan(broken['rise']) and broken['rise_half'] == 0
 
 
-def test_places_are_symmetric_and_the_middle_is_exactly_zero() -> None:
-    places = Scan(radius=0.3, points=7).places(7)
-    assert places[3] == 0 and places[0] == -0.3 and places[-1] == 0.3
-    assert [-place for place in reversed(places)] == places
+def test_positions_are_symmetric_and_the_middle_is_exactly_zero() -> None:
+    positions = Scan(radius=0.3, points=7).positions(7)
+    assert positions[3] == 0 and positions[0] == -0.3 and positions[-1] == 0.3
+    assert [-position for position in reversed(positions)] == positions
 
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(radius=0), 'radius=0 is no distance'),
-        (dict(radius=float('inf')), 'radius=inf is no distance'),
-        (dict(points=20), 'points=20: use an odd number from 3'),
-        (dict(points=1), 'points=1: use an odd number'),
-        (dict(plane_points=2), 'plane_points=2: use an odd number'),
-        (dict(directions=0), 'directions=0'),
-        (dict(seed=-1), 'seed=-1'),
+        (dict(radius=0), 'radius=0 is invalid: expected a finite number above 0'),
+        (dict(radius=float('inf')), 'radius=inf is invalid'),
+        (dict(points=20), 'points=20 is invalid: expected an odd number of 3 or more'),
+        (dict(points=1), 'points=1 is invalid: expected an odd number'),
+        (dict(plane_points=2), 'plane_points=2 is invalid: expected an odd number'),
+        (dict(directions=0), 'directions=0 is invalid'),
+        (dict(seed=-1), 'seed=-1 is invalid'),
     ],
 )
-def test_what_cannot_be_scanned_is_refused(settings: dict, message: str) -> None:
+def test_invalid_scan_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Scan(**settings)

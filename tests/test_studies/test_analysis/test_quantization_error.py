@@ -6,7 +6,7 @@ import torch
 from mmqadapter.quant import BITS, CRITERIA
 from mmqadapter.studies.analysis.error import (
     Setting,
-    fits,
+    can_quantize,
     gaussian_error,
     quantized,
     relative_error,
@@ -21,7 +21,7 @@ WEIGHTS = {
 }
 
 
-def lost(bits: int, criterion: str = 'l1', granularity: str = 'tensor') -> float:
+def error_of(bits: int, criterion: str = 'l1', granularity: str = 'tensor') -> float:
     return relative_error(WEIGHTS, quantized(WEIGHTS, Setting(bits, criterion, granularity)))
 
 
@@ -35,20 +35,20 @@ def test_error_of_a_gaussian(bits: int, criterion: str, expected: float) -> None
 
 @pytest.mark.parametrize('criterion', CRITERIA)
 def test_error_falls_with_bits_and_is_that_of_a_gaussian(criterion: str) -> None:
-    found = [lost(bits, criterion) for bits in BITS]
-    assert found == sorted(found, reverse=True)
-    for bits, error in zip(BITS, found, strict=True):
-        # At 8 bits a few weights beyond the outermost level make most of the error.
+    errors = [error_of(bits, criterion) for bits in BITS]
+    assert errors == sorted(errors, reverse=True)
+    for bits, error in zip(BITS, errors, strict=True):
+        # At 8 bits a few weights beyond the outermost level cause most of the error.
         tolerance = 0.02 if bits < 8 else 0.5
         assert error == pytest.approx(gaussian_error(bits, criterion), rel=tolerance)
 
 
-def test_squared_error_is_least_with_the_criterion_for_it() -> None:
+def test_l2_criterion_has_the_smaller_squared_error() -> None:
     for bits in BITS:
-        assert lost(bits, 'l2') < lost(bits, 'l1')
+        assert error_of(bits, 'l2') < error_of(bits, 'l1')
 
 
-def test_a_deviation_for_each_output_helps_where_outputs_differ() -> None:
+def test_deviation_per_channel_helps_if_channels_differ() -> None:
     weight = {'up': torch.randn(64, 200) * torch.logspace(-3, 0, 64)[:, None]}
     by_tensor, by_channel = (
         relative_error(weight, quantized(weight, Setting(2, 'l2', g)))
@@ -63,14 +63,16 @@ def test_bytes_are_those_of_codes_and_statistics() -> None:
     assert stored_bytes(WEIGHTS, Setting(4, granularity='channel')) == count // 2 + 8 * (400 + 600)
 
 
-def test_one_weight_an_output_has_no_deviation() -> None:
+def test_single_weight_per_output_cannot_be_quantized_per_channel() -> None:
     narrow = {'up': torch.randn(16, 1)}
-    assert fits(narrow, Setting(1)) and not fits(narrow, Setting(1, granularity='channel'))
+    assert can_quantize(narrow, Setting(1)) and not can_quantize(
+        narrow, Setting(1, granularity='channel')
+    )
     with pytest.raises(ValueError, match='two weights or more'):
         quantized(narrow, Setting(1, granularity='channel'))
 
 
-def test_all_combinations_are_known_ones() -> None:
+def test_all_combinations_of_settings_are_valid() -> None:
     assert len(settings()) == len(set(settings())) == 16
     with pytest.raises(ValueError, match='bits=3'):
         settings(bits=[1, 3])

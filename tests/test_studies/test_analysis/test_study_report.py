@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from mmqadapter.studies.analysis.evaluation import score_name, score_of
+from mmqadapter.studies.analysis.evaluation import choose_metric, metric_value
 from mmqadapter.studies.analysis.report import Study, finite, number, write_study
 
 
@@ -28,21 +28,21 @@ def test_files_of_a_study(tmp_path: Path) -> None:
 
 
 def test_numbers_as_text() -> None:
-    found = [number(value) for value in (12345, 0.000123456, 1.0, None, math.nan)]
-    assert found == ['12,345', '0.0001235', '1', '-', '-']
+    texts = [number(value) for value in (12345, 0.000123456, 1.0, None, math.nan)]
+    assert texts == ['12,345', '0.0001235', '1', '-', '-']
     assert finite((1, 'a', {'b': math.inf})) == [1, 'a', {'b': None}]
 
 
-def test_the_metric_of_a_study() -> None:
-    assert score_name({'aAcc': 1.0, 'mIoU': 2.0}, None) == 'mIoU'
-    assert score_name({'coco/bbox_mAP': 1.0, 'coco/segm_mAP': 2.0}, None) == 'coco/segm_mAP'
-    assert score_name({'accuracy': 1.0}, None) == 'accuracy'
-    assert score_name({'aAcc': 1.0, 'mIoU': 2.0}, 'aAcc') == 'aAcc'
-    with pytest.raises(ValueError, match=r"score='AP' is not evaluated; there are aAcc, mIoU"):
-        score_name({'aAcc': 1.0, 'mIoU': 2.0}, 'AP')
+def test_choice_of_the_metric() -> None:
+    assert choose_metric({'aAcc': 1.0, 'mIoU': 2.0}, None) == 'mIoU'
+    assert choose_metric({'coco/bbox_mAP': 1.0, 'coco/segm_mAP': 2.0}, None) == 'coco/segm_mAP'
+    assert choose_metric({'accuracy': 1.0}, None) == 'accuracy'
+    assert choose_metric({'aAcc': 1.0, 'mIoU': 2.0}, 'aAcc') == 'aAcc'
+    with pytest.raises(ValueError, match=r"score='AP' is invalid: expected one of aAcc, mIoU"):
+        choose_metric({'aAcc': 1.0, 'mIoU': 2.0}, 'AP')
     with pytest.raises(ValueError, match='the model finds nothing'):
-        score_name({}, None)
+        choose_metric({}, None)
 
 
-def test_a_detector_that_finds_nothing_scores_zero() -> None:
-    assert score_of({}, 'coco/segm_mAP') == 0 and score_of({'mIoU': 3.0}, 'mIoU') == 3
+def test_missing_metric_is_zero() -> None:
+    assert metric_value({}, 'coco/segm_mAP') == 0 and metric_value({'mIoU': 3.0}, 'mIoU') == 3

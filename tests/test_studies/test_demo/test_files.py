@@ -1,4 +1,4 @@
-"""Scenes on disk are what mmseg and mmdet read."""
+"""Files of scenes, as mmseg and mmdet read them."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_instances(tmp_path: Path) -> None:
     for index in range(4):
         scene, info = draw(DOMAIN, (0, SPLIT_NUMBERS['val'], index)), data.get_data_info(index)
         assert np.array_equal(np.asarray(Image.open(info['img_path'])), scene.image)
-        found = [(i['bbox_label'] + 1, run_lengths.decode(i['mask'])) for i in info['instances']]
-        seen = [(label, mask) for label, mask in scene.instances if mask.sum() >= MIN_PIXELS]
-        assert [label for label, _ in found] == [label for label, _ in seen]
-        assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(found, seen, strict=True))
+        actual = [(i['bbox_label'] + 1, run_lengths.decode(i['mask'])) for i in info['instances']]
+        expected = [(label, mask) for label, mask in scene.instances if mask.sum() >= MIN_PIXELS]
+        assert [label for label, _ in actual] == [label for label, _ in expected]
+        assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(actual, expected, strict=True))
 
 
 def test_no_image_is_in_both_splits(tmp_path: Path) -> None:
     for split in SPLIT_NUMBERS:
         write_semantic(tmp_path, DOMAIN, split, 5)
-    pictures = [path.read_bytes() for path in tmp_path.glob('images/*/*.png')]
-    assert len(set(pictures)) == len(pictures) == 10
+    images = [path.read_bytes() for path in tmp_path.glob('images/*/*.png')]
+    assert len(set(images)) == len(images) == 10

@@ -1,4 +1,4 @@
-"""A demo of a few steps: it runs through, and all that it promises is there."""
+"""A demo of a few steps, and the files that it writes."""
 
 from __future__ import annotations
 

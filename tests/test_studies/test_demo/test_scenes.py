@@ -11,14 +11,10 @@ from mmqadapter.studies.demo.files import write_instances, write_semantic
 from mmqadapter.studies.demo.scenes import Domain, draw
 
 
-def test_a_seed_draws_the_same_scene_and_another_seed_another() -> None:
-    first, again, other = (
-        draw(CHECKED, (0, 1, 2)),
-        draw(CHECKED, (0, 1, 2)),
-        draw(CHECKED, (0, 1, 3)),
-    )
-    assert np.array_equal(first.image, again.image)
-    assert np.array_equal(first.labels, again.labels)
+def test_scene_depends_on_the_seed_alone() -> None:
+    first, repeated, other = (draw(CHECKED, (0, 1, index)) for index in (2, 2, 3))
+    assert np.array_equal(first.image, repeated.image)
+    assert np.array_equal(first.labels, repeated.labels)
     assert not np.array_equal(first.labels, other.labels)
 
 
@@ -29,9 +25,9 @@ def test_instances_cover_the_labels() -> None:
     assert (sum(mask for _, mask in scene.instances) == (scene.labels > 0)).all()
 
 
-def test_the_size_of_checks_tells_the_class_in_the_second_domain_only() -> None:
+def test_only_classes_of_the_checked_domain_differ_in_the_size_of_checks() -> None:
     def edges(domain: Domain) -> dict[int, float]:
-        """Share of neighbouring pixels of an object whose colours differ, by class."""
+        """Return the share of neighboring pixels of an object with other colors, by class."""
         shares: dict[int, list[float]] = {}
         for index in range(30):
             scene = draw(domain, (0, 0, index))
@@ -47,14 +43,14 @@ def test_the_size_of_checks_tells_the_class_in_the_second_domain_only() -> None:
     assert max(edges(HUE).values()) < 0.02
 
 
-def test_lightness_tells_the_class_in_the_domain_of_shades() -> None:
+def test_classes_of_the_shade_domain_differ_in_lightness() -> None:
     luma: dict[int, list[float]] = {}
     for index in range(30):
         scene = draw(SHADE, (0, 0, index))
-        grey = scene.image @ np.array([0.3, 0.59, 0.11])
+        gray = scene.image @ np.array([0.3, 0.59, 0.11])
         for label, mask in scene.instances:
             if mask.any():
-                luma.setdefault(label, []).append(float(grey[mask].mean()))
+                luma.setdefault(label, []).append(float(gray[mask].mean()))
     dark, dim, bright, pale = (luma[label] for label in sorted(luma))
     assert np.mean(dark) < np.mean(dim) < np.mean(bright) < np.mean(pale)
     assert all(np.std(values) < 0.2 * np.mean(values) for values in luma.values())

@@ -14,6 +14,6 @@ def test_k_is_1024(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize('text', ['', 'K', '-1K', '0', '64G', '1,5M', 'much', '0.1'])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match='is no size; write bytes, or K'):
+def test_invalid_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match='is invalid: expected bytes, or a number followed by K'):
         parse_size(text)
