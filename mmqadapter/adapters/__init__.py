@@ -1,4 +1,4 @@
-"""Adapters: small trainable modules, one file each; any of them takes any quantiser."""
+"""Adapters: small trainable modules, one file each; any quantizer works with any adapter."""
 
 from mmqadapter.adapters.adaptformer import AdaptFormer, NormedAdaptFormer
 from mmqadapter.adapters.base import (

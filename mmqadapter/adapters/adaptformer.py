@@ -10,20 +10,21 @@ from mmqadapter.registry import MODELS
 
 @MODELS.register_module()
 class AdaptFormer(Bottleneck):
-    """Bottleneck with ReLU that reads the stream before the MLP's norm (arXiv 2205.13535).
+    """Bottleneck with ReLU that reads the residual stream before the MLP's norm.
 
-    The bias-free form with dropout on the bottleneck is the one that arXiv 2307.16867 quantises.
-    One per block: 2 C r weights, and r + C biases where asked for.
+    Published in arXiv 2205.13535; arXiv 2307.16867 quantizes the form without biases and with
+    dropout on the bottleneck. A block gets one adapter of 2 C r weights, plus r + C biases if
+    ``bias`` is set.
 
     Args:
-        channels: C, given by the block.
+        channels: Channels C of the block.
         width: Width r of the bottleneck.
-        dropout: Rate on the bottleneck, in [0, 1).
+        dropout: Dropout rate on the bottleneck, in [0, 1).
         bias: Whether both projections have a bias.
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: An argument outside these values.
+        ValueError: An invalid argument.
     """
 
     sites = ('mlp_parallel',)
@@ -37,17 +38,17 @@ class AdaptFormer(Bottleneck):
         scale: float | str = 1.0,
     ) -> None:
         if not 0 <= dropout < 1:
-            raise ValueError(f'dropout={dropout} is no rate; use a number in [0, 1).')
+            raise ValueError(f'dropout={dropout} is invalid: expected a number in [0, 1).')
         drop = nn.Dropout(dropout) if dropout else nn.Identity()
         super().__init__(channels, width, nn.Sequential(nn.ReLU(), drop), bias, scale)
 
 
 @MODELS.register_module()
 class NormedAdaptFormer(AdaptFormer):
-    """AdaptFormer that reads the stream behind the MLP's norm, as the MLP does.
+    """AdaptFormer that reads the residual stream after the MLP's norm, as the MLP does.
 
-    In deep blocks of a ViT a few tokens carry values hundreds of times as large as the others
-    (arXiv 2309.16588); before the norm these tokens decide what the bottleneck learns.
+    In deep blocks of a ViT a few tokens have values hundreds of times as large as all others
+    (arXiv 2309.16588); before the norm these tokens would dominate what the bottleneck learns.
     """
 
     sites = ('mlp_parallel_normed',)

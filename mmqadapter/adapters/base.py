@@ -1,4 +1,4 @@
-"""What all adapters share: scale, initialisation, quantisation.
+"""Base classes of adapters: scale, initialization and quantization.
 
 Shapes: B batch, L tokens, C channels, r width or rank of the bottleneck.
 """
@@ -18,19 +18,19 @@ from mmqadapter.adapters.scale import LearnedScale, build_scale
 from mmqadapter.quant import GaussianQuantizer
 from mmqadapter.registry import build_own, require_config
 
-# Truncated normal start of a quantised up-projection (arXiv 2307.16867, released code): a zero
-# matrix has no spread to normalise by.
+# Std of the truncated normal from which quantized up-projections start (arXiv 2307.16867, released
+# code): a zero matrix has no std to normalize by.
 UP_STD = 1e-3
 Matrix = nn.Linear | nn.Conv2d
 
 
 class Adapter(nn.Module):
-    """A small trainable module for blocks of ``channels`` channels.
+    """Base of all adapters: a small trainable module for blocks of ``channels`` channels.
 
-    Subclasses name in ``sites`` where a block takes them (one instance a site; see
-    :mod:`mmqadapter.backbones.sites`), build pairs of matrices and finish ``__init__`` with
-    :meth:`reset_parameters`. Where ``spatial`` is set, they are called with the token grid (H, W)
-    behind the tokens.
+    Subclasses name in ``sites`` where they enter a block (one instance per site; see
+    :mod:`mmqadapter.backbones.sites`), build pairs of matrices and call :meth:`reset_parameters`
+    at the end of ``__init__``. If ``spatial`` is set, they are called with the token grid (H, W) as
+    second argument.
 
     Args:
         scale: Factor on the output: a number, or ``'learned'`` (one trained number).
@@ -44,20 +44,20 @@ class Adapter(nn.Module):
         self.scale = build_scale(scale)
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(down, up) matrices of each product, in the order in which their weights are stored."""
+        """Return the (down, up) layers of each product, in the order of storage."""
         raise NotImplementedError
 
     def matrices(self) -> list[Matrix]:
-        """All weights that a quantiser may sit on, in the order in which they are stored."""
+        """Return all layers whose weights can be quantized, in the order of storage."""
         return [layer for pair in self.pairs() for layer in pair]
 
     def ends(self) -> list[Matrix]:
-        """Those of :meth:`matrices` that make the output zero by being zero: each second one."""
+        """Return the layers that start at zero, so that the output is zero: all up-projections."""
         return [up for _, up in self.pairs()]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Zero :meth:`ends` and biases, Kaiming-uniform for the rest: a zero output."""
+        """Initialize :meth:`ends` and biases to zero, other matrices Kaiming-uniform."""
         ends = self.ends()
         for layer in self.matrices():
             if layer in ends:
@@ -69,10 +69,10 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def quantize(self, quantizer: dict) -> None:
-        """Put every matrix behind a quantiser built from ``quantizer``.
+        """Parametrize every matrix with a quantizer built from the config ``quantizer``.
 
-        What ends an adapter cannot stay zero then; with a learned scale that starts at 0 the
-        output still does, with a fixed one it starts elsewhere (the published form).
+        :meth:`ends` cannot be zero then. With a learned scale, which is set to 0, the output still
+        starts at zero; with a fixed scale it does not (the published form).
         """
         for layer in self.ends():
             nn.init.trunc_normal_(layer.weight, std=UP_STD, a=-2 * UP_STD, b=2 * UP_STD)
@@ -82,45 +82,49 @@ class Adapter(nn.Module):
 
 
 class TokenAdapter(Adapter):
-    """An adapter from tokens to tokens: scale * (W z + b), where z is :meth:`hidden`.
+    """Base of adapters from tokens to tokens: scale * (W z + b), where z is :meth:`hidden`.
 
-    It has two parts, so that a highway can add to its stream without ever making the change alone.
+    The two parts are separate, so that a highway can add the output to its side stream without
+    creating it as a tensor of its own.
     """
 
     def hidden(self, x: Tensor, *grid: Any) -> Tensor:
-        """What the last projection reads: (B, L, C) -> (B, L, r)."""
+        """Return z, the input of the last projection: (B, L, C) -> (B, L, r)."""
         raise NotImplementedError
 
     def last_projection(self) -> tuple[Tensor, Tensor | None]:
-        """W (C, r) and b (C,), or None."""
+        """Return W (C, r) and b (C,); None instead of b if there is no bias."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, *grid: Any) -> Tensor:
-        """Change to add: (B, L, C) -> (B, L, C)."""
+        """Return what is to be added to the tokens: (B, L, C) -> (B, L, C)."""
         return self.scale(F.linear(self.hidden(x, *grid), *self.last_projection()))
 
 
 def build_adapter(adapter: dict, quantizer: dict | None, **shape: Any) -> Adapter:
-    """Adapter for a block, quantised if a quantiser other than 32 bits is given.
+    """Build an adapter for a block; quantize it unless ``quantizer`` means float.
 
     Args:
         adapter: Config, such as ``dict(type='AdaptFormer', width=32)``.
-        quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None for float.
-        shape: What the block tells its adapter: ``channels``.
+        quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None or 32 bits
+            for float.
+        shape: Arguments that depend on the block: ``channels``.
 
     Raises:
         ValueError: Unknown type or arguments.
     """
     built = build_own(adapter, **shape)
     if not isinstance(built, Adapter):
-        raise ValueError(f'{adapter["type"]!r} is no adapter; use AdaptFormer, LoRA or the like.')
+        raise ValueError(
+            f'adapter type {adapter["type"]!r} is invalid: expected an adapter, such as LoRA.'
+        )
     if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
     return built
 
 
 def quantize_matrices(layers: Iterable[Matrix], quantizer: dict) -> None:
-    """Put the ``weight`` of each layer, as it is, behind a quantiser of its own.
+    """Parametrize the ``weight`` of each layer with a quantizer of its own.
 
     Raises:
         ValueError: Unknown type or arguments.
@@ -132,15 +136,17 @@ def quantize_matrices(layers: Iterable[Matrix], quantizer: dict) -> None:
 def _build_quantizer(quantizer: dict) -> GaussianQuantizer:
     built = build_own(quantizer)
     if not isinstance(built, GaussianQuantizer):
-        raise ValueError(f'{quantizer["type"]!r} is no quantiser; use GaussianQuantizer.')
+        raise ValueError(
+            f'quantizer type {quantizer["type"]!r} is invalid: expected GaussianQuantizer.'
+        )
     return built
 
 
 def is_float(quantizer: dict | None) -> bool:
-    """Whether a quantiser config means float weights: None, or 32 bits.
+    """Return whether a quantizer config means float weights: None, or 32 bits.
 
     Raises:
-        ValueError: It is no config.
+        ValueError: ``quantizer`` is neither None nor a config.
     """
     if quantizer is None:
         return True
@@ -149,17 +155,17 @@ def is_float(quantizer: dict | None) -> bool:
 
 
 class Bottleneck(TokenAdapter):
-    """C -> r -> C with a non-linearity between; returns what is added, not the sum.
+    """Two projections C -> r -> C with a non-linearity between them, without the residual sum.
 
     Args:
         channels: C.
         width: r.
-        activation: Non-linearity, dropout included, on the bottleneck.
-        bias: Whether both projections have one.
+        activation: Non-linearity on the bottleneck, including dropout.
+        bias: Whether both projections have a bias.
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: ``width`` below 1, or an unknown ``scale``.
+        ValueError: ``width`` below 1, or an invalid ``scale``.
     """
 
     def __init__(
@@ -167,20 +173,20 @@ class Bottleneck(TokenAdapter):
     ) -> None:
         super().__init__(scale)
         if width < 1:
-            raise ValueError(f'width={width} is no bottleneck; use 1 or more.')
+            raise ValueError(f'width={width} is invalid: expected 1 or more.')
         self.down = nn.Linear(channels, width, bias=bias)
         self.activation = activation
         self.up = nn.Linear(width, channels, bias=bias)
         self.reset_parameters()
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """The one pair."""
+        """Return the only pair."""
         return [(self.down, self.up)]
 
     def hidden(self, x: Tensor, *grid: Any) -> Tensor:
-        """The bottleneck: (..., C) -> (..., r)."""
+        """Return the activated bottleneck: (..., C) -> (..., r)."""
         return self.activation(self.down(x))
 
     def last_projection(self) -> tuple[Tensor, Tensor | None]:
-        """Up."""
+        """Return weight and bias of the up-projection."""
         return self.up.weight, self.up.bias

@@ -1,4 +1,4 @@
-"""Convolutional adapter: a bottleneck in which neighbours on the token grid see each other."""
+"""Convolutional adapter: a bottleneck with depthwise convolutions on the token grid."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from mmqadapter.utils.token_grid import Grid, as_map, grid_tokens
 
 
 class GridConvolution(nn.Module):
-    """x + mean of depthwise convolutions of x on the grid; class and register tokens pass as x.
+    """Residual mean of depthwise convolutions on the token grid: x + mean(conv_i(x)).
+
+    Class and register tokens pass unchanged.
 
     Args:
-        channels: r.
+        channels: Channels r of the tokens.
         kernel_sizes: Odd sizes, one convolution each; the grid is padded with zeros.
-        bias: Whether the convolutions have one.
+        bias: Whether the convolutions have a bias.
     """
 
     def __init__(self, channels: int, kernel_sizes: Sequence[int], bias: bool) -> None:
@@ -30,10 +32,10 @@ class GridConvolution(nn.Module):
         )
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """(B, L, r) -> (B, L, r).
+        """Mix tokens with their neighbors on the grid: (B, L, r) -> (B, L, r).
 
         Raises:
-            ValueError: There are fewer tokens than places.
+            ValueError: There are fewer tokens than the grid has cells.
         """
         tokens = grid_tokens(x, grid)
         leading = x[:, : x.shape[1] - tokens.shape[1]]
@@ -45,22 +47,22 @@ class GridConvolution(nn.Module):
 
 @MODELS.register_module()
 class ConvAdapter(TokenAdapter):
-    """Bottleneck with GELU and a residual depthwise convolution: up(z + conv(z)), z = GELU(down).
+    """Bottleneck with a residual depthwise convolution: up(z + conv(z)), z = GELU(down(x)).
 
-    The place of the convolutions is that of Mona's (arXiv 2408.08345). In a block two adapters,
-    after attention and after the MLP, each 2 C r weights and r weights for each place of a kernel.
-    A quantiser takes the projections alone: a kernel of few weights, each of its own meaning (the
-    centre, a neighbour), is badly told by the levels that a large matrix averages out.
+    The convolutions are where Mona has them (arXiv 2408.08345). A block gets two adapters, after
+    attention and after the MLP, each with 2 C r weights and r weights per kernel element. Only the
+    projections are quantized: a kernel has few weights, each with its own meaning (center,
+    neighbor), and rounding errors do not average out as they do in a large matrix.
 
     Args:
-        channels: C, given by the block.
+        channels: Channels C of the block.
         width: Width r of the bottleneck.
         kernel_size: Odd size in tokens, or several, whose outputs are averaged.
         bias: Whether projections and convolutions have biases.
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: An argument outside these values.
+        ValueError: An invalid argument.
     """
 
     sites = ('attn_branch', 'mlp_branch')
@@ -76,11 +78,11 @@ class ConvAdapter(TokenAdapter):
     ) -> None:
         super().__init__(scale)
         if width < 1:
-            raise ValueError(f'width={width} is no bottleneck; use 1 or more.')
+            raise ValueError(f'width={width} is invalid: expected 1 or more.')
         sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
         if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):
             raise ValueError(
-                f'kernel_size={kernel_size!r} has no centre; use odd sizes, such as 3.'
+                f'kernel_size={kernel_size!r} is invalid: expected odd sizes, such as 3 or (3, 5).'
             )
         self.down = nn.Linear(channels, width, bias=bias)
         self.activation = nn.GELU()
@@ -89,13 +91,13 @@ class ConvAdapter(TokenAdapter):
         self.reset_parameters()
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """The one pair."""
+        """Return the only pair."""
         return [(self.down, self.up)]
 
     def hidden(self, x: Tensor, *grid: Any) -> Tensor:
-        """The mixed bottleneck (B, L, r); tokens of the grid come last, row by row."""
+        """Return the mixed bottleneck (B, L, r); ``x`` ends with the grid tokens, row by row."""
         return self.mixing(self.activation(self.down(x)), *grid)
 
     def last_projection(self) -> tuple[Tensor, Tensor | None]:
-        """Up."""
+        """Return weight and bias of the up-projection."""
         return self.up.weight, self.up.bias

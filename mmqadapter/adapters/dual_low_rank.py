@@ -12,10 +12,10 @@ from mmqadapter.registry import MODELS
 
 
 class LowRankLinear(nn.Module):
-    """Linear layer whose weight is a sum of low-rank products, P1 Q1 + P2 Q2 + ..., with a bias.
+    """Linear layer with a bias whose weight is a sum of low-rank products, P1 Q1 + P2 Q2 + ...
 
-    The factors of all products are stacked, [Q1; Q2; ...] in ``inner`` and [P1, P2, ...] in
-    ``outer``: the same sum, in two matrix products however many there are.
+    The factors are stacked, [Q1; Q2; ...] in ``inner`` and [P1, P2, ...] in ``outer``, so that any
+    number of products takes two matrix multiplications.
     """
 
     def __init__(self, inputs: int, outputs: int, branches: int, rank: int) -> None:
@@ -24,30 +24,29 @@ class LowRankLinear(nn.Module):
         self.outer = nn.Linear(branches * rank, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs)."""
+        """Map (..., inputs) to (..., outputs)."""
         return F.linear(self.inner(x), self.outer_weight(), self.outer.bias)
 
     def outer_weight(self) -> Tensor:
-        """Weight behind ``inner``: (outputs, branches * rank)."""
+        """Return the weight that follows ``inner``: (outputs, branches * rank)."""
         return self.outer.weight
 
 
 @MODELS.register_module()
 class DualLowRankAdapter(TokenAdapter):
-    """Bottleneck C -> C/2 -> C with GELU; both projections low-rank (arXiv 2306.09729).
+    """Bottleneck C -> C/2 -> C with GELU and low-rank projections (arXiv 2306.09729).
 
-    The published shape, deduced from the published counts: two products of rank 8 and a bias for
-    each projection make 49.5 C parameters. In a block two of them, after attention and after the
-    MLP.
+    The defaults are deduced from the published parameter counts: two products of rank 8 and a bias
+    per projection, 49.5 C parameters. A block gets two adapters, after attention and after the MLP.
 
     Args:
-        channels: C, even, given by the block.
-        branches: Number of low-rank products in a projection.
+        channels: Channels C of the block, an even number.
+        branches: Number of low-rank products per projection.
         rank: Rank of each product.
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: ``branches`` or ``rank`` below 1, or an unknown ``scale``.
+        ValueError: ``branches`` or ``rank`` below 1, or an invalid ``scale``.
     """
 
     sites = ('attn_branch', 'mlp_branch')
@@ -59,7 +58,7 @@ class DualLowRankAdapter(TokenAdapter):
         super().__init__(scale)
         if branches < 1 or rank < 1:
             raise ValueError(
-                f'branches={branches}, rank={rank} leave no weights; use 1 or more of each.'
+                f'branches={branches}, rank={rank} is invalid: expected 1 or more for both.'
             )
         self.down = self.projection(channels, channels // 2, branches, rank)
         self.activation = nn.GELU()
@@ -67,17 +66,17 @@ class DualLowRankAdapter(TokenAdapter):
         self.reset_parameters()
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """The two factors of each projection."""
+        """Return the two factors of each projection."""
         return [(projection.inner, projection.outer) for projection in (self.down, self.up)]
 
     def ends(self) -> list[Matrix]:
-        """The last factor alone: were the first projection zero too, no gradient would pass."""
+        """Return the last factor only; if both projections were zero, no gradient would pass."""
         return [self.up.outer]
 
     def hidden(self, x: Tensor, *grid: Any) -> Tensor:
-        """Between the factors of the second projection: (..., C) -> (..., branches * rank)."""
+        """Return the input of the last factor: (..., C) -> (..., branches * rank)."""
         return self.up.inner(self.activation(self.down(x)))
 
     def last_projection(self) -> tuple[Tensor, Tensor | None]:
-        """The last factor."""
+        """Return weight and bias of the last factor."""
         return self.up.outer_weight(), self.up.outer.bias

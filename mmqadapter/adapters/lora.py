@@ -14,7 +14,7 @@ PROJECTIONS = ('q', 'k', 'v')
 
 
 class LowRank(nn.Module):
-    """Product of two matrices, C -> r -> ``outputs``, without bias."""
+    """Product of two linear layers without bias, C -> r -> ``outputs``."""
 
     def __init__(self, channels: int, rank: int, outputs: int) -> None:
         super().__init__()
@@ -22,30 +22,30 @@ class LowRank(nn.Module):
         self.up = nn.Linear(rank, outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., outputs)."""
+        """Map (..., C) to (..., outputs)."""
         return self.up(self.down(x))
 
     def weight(self) -> Tensor:
-        """The product as one matrix (outputs, C)."""
+        """Return the product as one matrix (outputs, C)."""
         return self.up.weight @ self.down.weight
 
 
 @MODELS.register_module()
 class LoRA(Adapter):
-    """Low-rank change of the projections to q, k and v (arXiv 2106.09685).
+    """Low-rank update of the projections to q, k and v (arXiv 2106.09685).
 
-    One per block. ``scale`` is what other libraries call ``alpha / rank``. With rank 64 on q and v
-    3,080,192 parameters in Swin-B and 4,620,288 in Swin-L (tables print 3.03 M and 4.57 M).
+    A block gets one adapter. ``scale`` is ``alpha / rank`` of other libraries. Rank 64 on q and v
+    gives 3,080,192 parameters in Swin-B and 4,620,288 in Swin-L (published: 3.03 M and 4.57 M).
 
     Args:
-        channels: C, given by the block.
+        channels: Channels C of the block.
         rank: Rank r of each product.
-        targets: Which of ``'q'``, ``'k'``, ``'v'`` get a product of their own (4 C r weights for
-            q and v), or ``'qkv'``: one product for the fused projection.
-        scale: Factor on the change: a number, or ``'learned'``.
+        targets: Those of ``'q'``, ``'k'``, ``'v'`` that get a product each (4 C r weights for q
+            and v), or ``'qkv'``: one product for the fused projection.
+        scale: Factor on the update: a number, or ``'learned'``.
 
     Raises:
-        ValueError: An argument outside these values.
+        ValueError: An invalid argument.
     """
 
     sites = ('qkv',)
@@ -60,24 +60,26 @@ class LoRA(Adapter):
         super().__init__(scale)
         fused = targets == 'qkv'
         if rank < 1:
-            raise ValueError(f'rank={rank} is no rank; use 1 or more.')
+            raise ValueError(f'rank={rank} is invalid: expected 1 or more.')
         if not fused and (not targets or set(targets) - set(PROJECTIONS)):
-            raise ValueError(f"targets={targets!r} are unknown; use some of q, k, v, or 'qkv'.")
+            raise ValueError(
+                f"targets={targets!r} is invalid: expected some of 'q', 'k', 'v', or 'qkv'."
+            )
         names = ('qkv',) if fused else tuple(p for p in PROJECTIONS if p in targets)
         outputs = 3 * channels if fused else channels
         self.products = nn.ModuleDict({name: LowRank(channels, rank, outputs) for name in names})
         self.reset_parameters()
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """One pair a product, in the order q, k, v."""
+        """Return one pair per product, in the order q, k, v."""
         return [(product.down, product.up) for _, product in self._named()]
 
     def forward(self, x: Tensor, qkv: Tensor) -> Tensor:
-        """Changed projection of ``x`` (..., C), given the trunk's own ``qkv`` (..., 3 C)."""
+        """Return ``qkv`` (..., 3 C), the trunk's projection of ``x`` (..., C), with the update."""
         return self._add(qkv, {name: product(x) for name, product in self._named()}, -1)
 
     def merge(self, weight: Tensor) -> Tensor:
-        """Changed weight (3 C, C) of the fused projection, given the trunk's own."""
+        """Return ``weight`` (3 C, C), that of the trunk's fused projection, with the update."""
         return self._add(weight, {name: p.weight() for name, p in self._named()}, 0)
 
     def _named(self) -> Iterator[tuple[str, LowRank]]:
@@ -85,10 +87,10 @@ class LoRA(Adapter):
             assert isinstance(product, LowRank)
             yield name, product
 
-    def _add(self, base: Tensor, changes: dict[str, Tensor], dim: int) -> Tensor:
-        if 'qkv' in changes:
-            return base + self.scale(changes['qkv'])
+    def _add(self, base: Tensor, updates: dict[str, Tensor], dim: int) -> Tensor:
+        if 'qkv' in updates:
+            return base + self.scale(updates['qkv'])
         parts = zip(PROJECTIONS, base.chunk(3, dim), strict=True)
         return torch.cat(
-            [part + self.scale(changes[p]) if p in changes else part for p, part in parts], dim
+            [part + self.scale(updates[p]) if p in updates else part for p, part in parts], dim
         )

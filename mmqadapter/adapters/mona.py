@@ -1,4 +1,4 @@
-"""Mona: a bottleneck with several convolutions on the grid, behind a scaled layer norm."""
+"""Mona: a scaled layer norm and a bottleneck with convolutions on the token grid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KERNEL_SIZES = (3, 5, 7)
 
 
 class ScaledNorm(nn.Module):
-    """LN(x) * a + x * b, with a small ``a`` and b = 1 at the start; both of shape (C,)."""
+    """Scaled layer norm LN(x) * a + x * b; a starts at 1e-6 and b at 1, both of shape (C,)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -24,25 +24,27 @@ class ScaledNorm(nn.Module):
         self.plain_scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
+        """Normalize tokens: (..., C) -> (..., C)."""
         return self.norm(x) * self.normed_scale + x * self.plain_scale
 
 
 @MODELS.register_module()
 class Mona(TokenAdapter):
-    """Scaled norm, down, depthwise 3, 5 and 7, projector, GELU, up (arXiv 2408.08345, sec. 3).
+    """Multi-cognitive visual adapter (arXiv 2408.08345, sec. 3).
 
-    In a block two of them, on the stream after attention and after the MLP: 133 C + 9,728
-    parameters each at width 64. A quantiser takes the three projections.
+    In order: scaled norm, down-projection, depthwise convolutions of sizes 3, 5 and 7, projector,
+    GELU, up-projection. A block gets two adapters, on the residual stream after attention and
+    after the MLP, each with 133 C + 9,728 parameters at width 64. The three projections can be
+    quantized.
 
     Args:
-        channels: C, given by the block.
+        channels: Channels C of the block.
         width: Width r of the bottleneck.
-        dropout: Rate on the bottleneck, in [0, 1).
+        dropout: Dropout rate on the bottleneck, in [0, 1).
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: An argument outside these values.
+        ValueError: An invalid argument.
     """
 
     sites = ('attn_stream', 'mlp_stream')
@@ -53,9 +55,9 @@ class Mona(TokenAdapter):
     ) -> None:
         super().__init__(scale)
         if width < 1:
-            raise ValueError(f'width={width} is no bottleneck; use 1 or more.')
+            raise ValueError(f'width={width} is invalid: expected 1 or more.')
         if not 0 <= dropout < 1:
-            raise ValueError(f'dropout={dropout} is no rate; use a number in [0, 1).')
+            raise ValueError(f'dropout={dropout} is invalid: expected a number in [0, 1).')
         self.norm = ScaledNorm(channels)
         self.down = nn.Linear(channels, width)
         self.mixing = GridConvolution(width, KERNEL_SIZES, bias=True)
@@ -66,18 +68,18 @@ class Mona(TokenAdapter):
         self.reset_parameters()
 
     def pairs(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """Down and up."""
+        """Return down- and up-projection."""
         return [(self.down, self.up)]
 
     def matrices(self) -> list[Matrix]:
-        """These, and the projector between them."""
+        """Return the pair and the projector between its two layers."""
         return [self.down, self.projector, self.up]
 
     def hidden(self, x: Tensor, *grid: Any) -> Tensor:
-        """The mixed bottleneck (B, L, r); tokens of the grid come last, row by row."""
+        """Return the mixed bottleneck (B, L, r); ``x`` ends with the grid tokens, row by row."""
         mixed = self.mixing(self.down(self.norm(x)), *grid)
         return self.activation(mixed + self.projector(mixed))
 
     def last_projection(self) -> tuple[Tensor, Tensor | None]:
-        """Up."""
+        """Return weight and bias of the up-projection."""
         return self.up.weight, self.up.bias

@@ -12,16 +12,16 @@ from mmqadapter.registry import MODELS
 class SequentialAdapter(Bottleneck):
     """Bottleneck with GELU on the output of a branch, before its residual sum (arXiv 1902.00751).
 
-    Two per block (attention, MLP), each 2 C r weights and r + C biases.
+    A block gets two adapters (attention, MLP), each with 2 C r weights and r + C biases.
 
     Args:
-        channels: C, given by the block.
+        channels: Channels C of the block.
         width: Width r of the bottleneck.
         bias: Whether both projections have a bias.
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: An argument outside these values.
+        ValueError: An invalid argument.
     """
 
     sites = ('attn_branch', 'mlp_branch')

@@ -1,4 +1,4 @@
-"""The gradient highway: a side stream of adapters, fed by a trunk that it does not know."""
+"""The gradient highway: a side stream of adapters, independent of the trunk that feeds it."""
 
 from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
@@ -11,16 +11,16 @@ from mmqadapter.highway.stem import ConvStem, NoStem, Stem
 __all__ = [
     'SAVED_TAPS',
     'Cell',
-    'PendingUpdate',
     'ConvStem',
+    'FusedResidual',
     'Highway',
     'InheritedMerging',
     'JoinedCell',
     'LowRankMerging',
     'NoStem',
     'ParallelCell',
+    'PendingUpdate',
     'Recompute',
-    'FusedResidual',
     'SideStream',
     'Stem',
     'add_updates',

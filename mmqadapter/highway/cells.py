@@ -1,4 +1,4 @@
-"""Cells: how a tap of the trunk changes the side stream."""
+"""Cells: how the side stream is updated at a tap of the trunk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mmqadapter.utils.token_grid import Grid
 
 
 class Cell(nn.Module):
-    """Base of all cells: h + A(what the adapter reads); subclasses say what it reads.
+    """Base of all cells: h + A(input); subclasses define the input of the adapter A.
 
     Args:
         adapter: A, (B, L, C) -> (B, L, C).
-        residual: How A is called and added, and what it keeps for backward.
+        residual: Calls A and adds its output; decides what is saved for backward.
     """
 
     def __init__(self, adapter: TokenAdapter, residual: FusedResidual) -> None:
@@ -28,64 +28,66 @@ class Cell(nn.Module):
         self.residual = residual
 
     def forward(self, h: Tensor, tap: Tensor, grid: Grid) -> Tensor:
-        """Side stream after the tap, (B, H * W, C).
+        """Return the side stream (B, H * W, C) after the tap.
 
-        ``h`` is the stream before, whose memory the new one takes in training, or of shape
-        (1, 1, 1).
+        Args:
+            h: Side stream before the tap, changed in place in training; or of shape (1, 1, 1).
+            tap: Tokens of the trunk (B, H * W, C).
+            grid: Height and width.
         """
-        return self.residual(h, self.adapter, self.read(h, tap), *self._place(grid))
+        return self.residual(h, self.adapter, self.read(h, tap), *self._grid_args(grid))
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
-        """Input of the adapter, shape and dtype of ``tap``; it alone is kept for backward."""
+        """Return the input of the adapter, in the shape and dtype of ``tap``."""
         raise NotImplementedError
 
     def update(self, tap: Tensor, grid: Grid) -> PendingUpdate | None:
-        """What is added after the tap, for :func:`add_updates`, if that does not depend on ``h``.
+        """Return the update of the side stream for :func:`add_updates`.
 
-        None if it does, and where no gradients are wanted: call the cell.
+        None if it depends on the side stream or if no gradients are needed: call the cell then.
         """
         return None
 
-    def _place(self, grid: Grid) -> tuple[Grid, ...]:
+    def _grid_args(self, grid: Grid) -> tuple[Grid, ...]:
         return (grid,) if self.adapter.spatial else ()
 
 
 @MODELS.register_module()
 class ParallelCell(Cell):
-    """h + A(tap): adapters read the trunk alone, so none waits for another (arXiv 2306.09729)."""
+    """Cell h + A(tap), in which adapters read only the trunk (arXiv 2306.09729)."""
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
-        """The tap."""
+        """Return the tap."""
         return tap
 
     def update(self, tap: Tensor, grid: Grid) -> PendingUpdate | None:
-        """A(tap), to be added with others."""
-        return self.residual.update(self.adapter, tap, *self._place(grid))
+        """Return A(tap), to be added together with other updates."""
+        return self.residual.update(self.adapter, tap, *self._grid_args(grid))
 
 
 @MODELS.register_module()
 class JoinedCell(Cell):
-    """h + A(LN(tap) + h): an adapter reads the trunk and what the highway has made of it so far.
+    """Cell h + A(LN(tap) + h), in which an adapter reads the trunk and the side stream.
 
-    LN is a layer norm without parameters: taps of all depths, whose sizes differ by orders of
-    magnitude, meet the side stream at one size. Gradients go from cell to cell through A as well.
+    LN is a layer norm without parameters: it brings taps of all depths, whose magnitudes differ by
+    orders, to one scale. Gradients pass from cell to cell also through A.
     """
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
-        """The joined tokens, rounded to the tap's dtype after the sum."""
+        """Return LN(tap) + h, rounded to the dtype of ``tap`` after the sum."""
         normed = F.layer_norm(tap, tap.shape[-1:], eps=1e-6)
         return normed.to(torch.promote_types(normed.dtype, h.dtype)).add_(h).to(tap.dtype)
 
 
 def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> Any:
-    """Cell around an adapter.
+    """Build a cell around an adapter.
 
     Args:
-        cell: Config with its type.
+        cell: Config of the cell, with its type.
         adapter: The adapter.
-        residual: How it is called and added, and what it keeps for backward.
+        residual: Calls the adapter and adds its output; decides what is saved for backward.
 
     Raises:
-        ValueError: Arguments that the cell refuses.
+        ValueError: The config has arguments that the cell does not accept.
     """
     return build_own(cell, adapter=adapter, residual=residual)

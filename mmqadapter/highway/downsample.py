@@ -1,4 +1,4 @@
-"""How the side stream gets from one stage to the next: linear in it, and zero at zero."""
+"""Mergings of the side stream between two stages; linear, so that a zero stream stays zero."""
 
 from __future__ import annotations
 
@@ -15,52 +15,53 @@ from mmqadapter.utils.token_grid import Grid, patch_weights, to_patches
 
 
 class InheritedMerging(nn.Module):
-    """The trunk's own patch merging, frozen, without its normalisation.
+    """The trunk's own patch merging, frozen, without its normalization.
 
-    The stock one begins with a LayerNorm, whose gradient at a zero stream is far too large and
-    whose bias would leave zero. Here its weight stays, and each merged token is divided by the
-    standard deviation that the trunk's own has at this place, a constant: a small side stream is
-    scaled as the trunk scales a small change of its own.
+    The stock merging begins with a LayerNorm. Its gradient at a zero stream is far too large, and
+    its bias would make a zero stream non-zero. Here only its weight is used, and each merged token
+    is divided by the standard deviation of the trunk's token at the same position, a constant: a
+    small side stream is scaled as the trunk scales a small change of its own stream.
 
     Args:
-        norm: The trunk's norm over 4 C channels; None where it has none.
-        reduction: The trunk's projection 4 C -> C'; a bias of it is left out.
-        order: How the trunk lays out 2 x 2 tokens in 4 C channels; see :func:`patch_weights`.
+        norm: The trunk's norm over 4 C channels; None if it has none.
+        reduction: The trunk's projection 4 C -> C'; its bias is ignored.
+        order: Order in which the trunk puts 2 x 2 tokens into 4 C channels; see
+            :func:`patch_weights`.
     """
 
     def __init__(self, norm: nn.LayerNorm | None, reduction: nn.Linear, order: str) -> None:
         super().__init__()
-        # In a tuple, where PyTorch does not look: they belong to the trunk, which saves them.
+        # In a tuple, which hides them from PyTorch: the trunk owns and saves them.
         self._inherited = (norm, reduction)
         self._order = order
         self._cache = TensorCache()
 
     def forward(self, h: Tensor, trunk: Tensor, grid: Grid) -> Tensor:
-        """(B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C').
+        """Merge 2 x 2 tokens: (B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C').
 
         Args:
             h: Side stream.
-            trunk: The trunk's stream at this place, same shape, without a graph.
-            grid: Its height and width.
+            trunk: The trunk's stream at the end of the stage, same shape, without a graph.
+            grid: Height and width of both.
         """
         norm, reduction = self._inherited
         factors = [reduction.weight] if norm is None else [reduction.weight, norm.weight]
         weight = self._cache.get(self._weight, *factors)
-        merged = _Constant.apply(to_patches(h, grid).to(weight.dtype), weight)
+        merged = _FrozenLinear.apply(to_patches(h, grid).to(weight.dtype), weight)
         if norm is None:
             return merged.to(h.dtype)
-        # The deviation is one for each token: behind the projection fewer channels are divided.
+        # One deviation per token: after the projection there are fewer channels to divide.
         return (merged / patch_std(trunk, grid, norm.eps)).to(h.dtype)
 
     def _weight(self) -> Tensor:
-        """Of norm and projection, (C', 4 C), for patches as they are cheapest to make."""
+        """Return projection times norm weight (C', 4 C), in the order of :func:`to_patches`."""
         norm, reduction = self._inherited
         weight = reduction.weight if norm is None else reduction.weight * norm.weight
         return patch_weights(weight, self._order)
 
 
-class _Constant(torch.autograd.Function):
-    """x W^T for a W that does not train and is held elsewhere: nothing is kept for backward."""
+class _FrozenLinear(torch.autograd.Function):
+    """x W^T with a frozen W that its owner keeps alive: no activation memory for backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -73,7 +74,9 @@ class _Constant(torch.autograd.Function):
 
 
 class LowRankMerging(nn.Module):
-    """A trained merging, 2 x 2 tokens -> r -> C', without biases: r (4 C + C') weights.
+    """Trained low-rank merging of 2 x 2 tokens, 4 C -> r -> C'.
+
+    It has r (4 C + C') weights and no biases.
 
     Args:
         channels: C.
@@ -89,18 +92,21 @@ class LowRankMerging(nn.Module):
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5))
 
     def quantize(self, quantizer: dict) -> None:
-        """Put both matrices behind quantisers built from ``quantizer``."""
+        """Parametrize both matrices with quantizers built from the config ``quantizer``."""
         quantize_matrices((self.down, self.up), quantizer)
 
     def forward(self, h: Tensor, trunk: Tensor, grid: Grid) -> Tensor:
-        """(B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C'); ``trunk`` is not looked at."""
+        """Merge 2 x 2 tokens: (B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), C').
+
+        ``trunk`` is ignored.
+        """
         patches = to_patches(h, grid)
         return self.up(self.down(patches.to(self.down.weight.dtype))).to(h.dtype)
 
 
 @torch.no_grad()
 def patch_std(tokens: Tensor, grid: Grid, eps: float) -> Tensor:
-    """Standard deviation of each merged token, as a LayerNorm over its 4 C channels has it.
+    """Return the standard deviation of each merged token, as a LayerNorm over 4 C channels does.
 
     Args:
         tokens: (B, H * W, C).
@@ -108,10 +114,10 @@ def patch_std(tokens: Tensor, grid: Grid, eps: float) -> Tensor:
         eps: Added to the variance.
 
     Returns:
-        (B, ceil(H/2) * ceil(W/2), 1), at least float32.
+        (B, ceil(H/2) * ceil(W/2), 1), in float32 or a wider dtype.
     """
-    # From the statistics of single tokens: no patches of the stream are needed. torch.var_mean
-    # does the same in five times the time on a CPU.
+    # Computed from the statistics of single tokens, which avoids patches of the whole stream.
+    # torch.var_mean gives the same and takes five times as long on a CPU.
     dtype = torch.promote_types(tokens.dtype, torch.float32)
     mean = tokens.mean(-1, keepdim=True, dtype=dtype)
     var = torch.linalg.vector_norm(tokens - mean, dim=-1, keepdim=True).square() / tokens.shape[-1]

@@ -1,4 +1,4 @@
-"""Calls that keep their input alone for the backward pass and compute the rest again there."""
+"""Module calls that save only their input for backward and recompute the rest there."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ RandomStates = tuple[Tensor, tuple[list[int], list[Tensor]]]
 
 
 class Recompute:
-    """Calls a module; what it keeps for backward is its input, in a format of choice.
+    """Caller of modules whose activation memory (saved for backward) is their input alone.
 
-    Tensors are kept through ``save_for_backward`` alone. Dropout draws the same numbers again, and
-    autocast is as it was. Gradients of gradients are refused.
+    The input is saved in a chosen format, only through ``save_for_backward``. When the call is
+    recomputed, dropout draws the same numbers and autocast is as it was. Gradients of gradients
+    raise an error.
 
     Args:
-        tap_format: In which form the input is kept.
+        tap_format: Format in which the input is saved.
     """
 
     def __init__(self, tap_format: type[TapFormat]) -> None:
         self.tap_format = tap_format
 
     def __call__(self, module: nn.Module, x: Tensor, *args: Any) -> Tensor:
-        """``module(x, *args)``; ``args`` hold no tensors."""
+        """Return ``module(x, *args)``; ``args`` must not contain tensors."""
         cached = CachedWeights(module)
         trained = cached.trained(module)
         if not (torch.is_grad_enabled() and (trained or x.requires_grad)):
@@ -41,13 +42,13 @@ class Recompute:
 
 
 class Recomputable:
-    """One call that can be made a second time under the same conditions.
+    """A call that can be repeated under the same conditions.
 
     Args:
-        module: Whose weights and dropout the call uses.
-        function: What is called: the module, or a method of it.
-        args: Behind the first argument; no tensors.
-        given: Quantised weights of the module at the time.
+        module: Module whose weights and dropout the call uses.
+        function: Function to call: the module, or one of its methods.
+        args: Arguments after the first; no tensors.
+        cached: Quantized weights of the module at the first call.
     """
 
     def __init__(
@@ -57,21 +58,21 @@ class Recomputable:
         self.random: RandomStates | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The call."""
+        """Call the function and remember the state of autocast and of random numbers."""
         self.device = x.device.type
         self.autocast = torch.is_autocast_enabled(self.device)
         self.autocast_dtype = torch.get_autocast_dtype(self.device)
-        self.random = _random_states(x) if _draws(self.module) else None
+        self.random = _random_states(x) if _uses_dropout(self.module) else None
         return self.function(x, *self.args)
 
     def recompute(self, x: Tensor) -> Tensor:
-        """The same with a graph."""
+        """Call the function again under the same conditions, with a graph."""
         self.cached.restore()
         # In older PyTorch the cache may hold casts of weights from the first call, without a graph.
         autocast = torch.autocast(
             self.device, self.autocast_dtype, self.autocast, cache_enabled=False
         )
-        with torch.enable_grad(), autocast, _as_before(self.device, self.random):
+        with torch.enable_grad(), autocast, _restored(self.device, self.random):
             return self.function(x, *self.args)
 
 
@@ -81,25 +82,26 @@ class _Recomputed(torch.autograd.Function):
         ctx: Any, call: Recomputable, tap_format: type[TapFormat], x: Tensor, *trained: Tensor
     ) -> Tensor:
         ctx.call, ctx.tap_format, ctx.dtype = call, tap_format, x.dtype
-        packed = tap_format.pack(x)
-        ctx.packed = len(packed)
-        ctx.save_for_backward(*packed, *trained)
+        encoded = tap_format.encode(x)
+        ctx.encoded_count = len(encoded)
+        ctx.save_for_backward(*encoded, *trained)
         return call.forward(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        packed, trained = ctx.saved_tensors[: ctx.packed], ctx.saved_tensors[ctx.packed :]
-        x = ctx.tap_format.unpack(packed, ctx.dtype).detach()
+        encoded = ctx.saved_tensors[: ctx.encoded_count]
+        trained = ctx.saved_tensors[ctx.encoded_count :]
+        x = ctx.tap_format.decode(encoded, ctx.dtype).detach()
         x.requires_grad_(ctx.needs_input_grad[2])
         output = ctx.call.recompute(x)
-        wanted = [t for t in (x, *trained) if t.requires_grad]
-        found = iter(torch.autograd.grad(output, wanted, grads))
-        return None, None, *(next(found) if t.requires_grad else None for t in (x, *trained))
+        inputs = [t for t in (x, *trained) if t.requires_grad]
+        input_grads = iter(torch.autograd.grad(output, inputs, grads))
+        return None, None, *(next(input_grads) if t.requires_grad else None for t in (x, *trained))
 
 
-def _draws(module: nn.Module) -> bool:
-    """Whether a call draws random numbers."""
+def _uses_dropout(module: nn.Module) -> bool:
+    """Return whether a call of ``module`` draws random numbers."""
     dropouts = (m for m in module.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
     return any(m.training and m.p > 0 for m in dropouts)
 
@@ -109,13 +111,13 @@ def _random_states(x: Tensor) -> RandomStates:
 
 
 @contextmanager
-def _as_before(device: str, states: RandomStates | None) -> Iterator[None]:
-    """With the random numbers of ``states``, and those of outside as if nothing were drawn."""
+def _restored(device: str, states: RandomStates | None) -> Iterator[None]:
+    """Restore ``states`` of random numbers within the context; outside nothing changes."""
     if states is None:
         yield
         return
-    cpu, (devices, of_devices) = states
+    cpu_state, (devices, device_states) = states
     with torch.random.fork_rng(devices, device_type=device if devices else 'cuda'):
-        torch.set_rng_state(cpu)
-        set_device_states(devices, of_devices, device_type=device)
+        torch.set_rng_state(cpu_state)
+        set_device_states(devices, device_states, device_type=device)
         yield

@@ -1,14 +1,16 @@
-"""h + A_1(x_1) + A_2(x_2) + ... in one pass over h, which keeps each x alone for the backward pass.
+"""h + A_1(x_1) + A_2(x_2) + ... in one pass over h, saving only each x for backward.
 
-An adapter ends in a projection W z + b of few hidden channels, so what it adds need not exist: the
-product [W_1 W_2 ... b] [z_1 z_2 ... 1]^T, where b is the sum of all, is accumulated into h where h
-lies. The backward pass computes each z again, but neither the projections nor the sum.
+An adapter A ends in a projection W z + b of a few hidden channels z, so that its output need not
+exist as a tensor: the product [W_1 W_2 ... b] [z_1 z_2 ... 1]^T, where b is the sum of all biases,
+is accumulated into h in place. The backward pass recomputes each z, but neither the projections nor
+the sum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,30 +25,34 @@ from mmqadapter.quant import CachedWeights
 
 
 class FusedResidual:
-    """Adds an adapter's output to the side stream, in place where shapes and dtypes allow.
+    """Sum of the side stream and an adapter's output, in place if shapes and dtypes allow it.
 
-    Kept for backward are the adapter's input, in a format of choice, and weights. Dropout draws the
-    same numbers again, and autocast is as it was. Gradients of gradients are refused.
+    Activation memory (saved for backward) is the adapter's input in a chosen format; weights are
+    saved as well, without a copy. When the adapter is recomputed, dropout draws the same numbers
+    and autocast is as it was. Gradients of gradients raise an error.
 
     Args:
-        tap_format: In which form the input is kept.
+        tap_format: Format in which the input is saved.
     """
 
     def __init__(self, tap_format: type[TapFormat]) -> None:
         self.tap_format = tap_format
 
     def __call__(self, h: Tensor, adapter: TokenAdapter, x: Tensor, *grid: Any) -> Tensor:
-        """``h + adapter(x, *grid)``, (B, L, C).
+        """Return ``h + adapter(x, *grid)``, (B, L, C).
 
-        In training ``h`` changes, unless it is of shape (1, 1, 1).
+        In training ``h`` is changed in place, unless its shape is (1, 1, 1).
         """
         update = self.update(adapter, x, *grid)
         if update is None:
-            return h + adapter(x, *grid)  # as it is written: an exported graph has its weights
+            return h + adapter(x, *grid)  # the plain sum, so that exported graphs have the weights
         return add_updates(h, [update])
 
     def update(self, adapter: TokenAdapter, x: Tensor, *grid: Any) -> PendingUpdate | None:
-        """``adapter(x, *grid)``, to be added later; None where no gradients are wanted."""
+        """Return ``adapter(x, *grid)`` as an update that can be added later.
+
+        None if no gradients are needed: add the adapter's output then.
+        """
         if not torch.is_grad_enabled():
             return None
         cached = CachedWeights(adapter)
@@ -56,11 +62,11 @@ class FusedResidual:
         weight, bias = adapter.last_projection()
         call = Recomputable(adapter, adapter.hidden, grid, cached)
         with torch.no_grad():
-            packed, z = self.tap_format.pack(x), call.forward(x)
+            encoded, z = self.tap_format.encode(x), call.forward(x)
         return PendingUpdate(
-            recompute=AdapterRecompute(call, self.tap_format, x.dtype, len(packed), len(trained)),
+            recompute=AdapterRecompute(call, self.tap_format, x.dtype, len(encoded), len(trained)),
             z=z,
-            packed=packed,
+            encoded=encoded,
             x=x if x.requires_grad else None,
             weight=adapter.scale(weight),
             bias=None if bias is None else adapter.scale(bias),
@@ -70,40 +76,60 @@ class FusedResidual:
 
 @dataclass(frozen=True)
 class AdapterRecompute:
-    """How z is computed again from ``packed`` tensors; it holds none of them itself."""
+    """Recomputation of an adapter's hidden channels z in backward; it holds no tensors itself.
+
+    Attributes:
+        call: The call that gives z.
+        tap_format: Format in which the adapter's input x is saved.
+        dtype: Dtype of x.
+        encoded_count: Number of tensors that x is saved as.
+        trained_count: Number of tensors in front of z that get gradients.
+    """
 
     call: Recomputable
     tap_format: type[TapFormat]
     dtype: torch.dtype
-    packed: int
-    trained: int
+    encoded_count: int
+    trained_count: int
 
     def backward(
-        self, kept: Iterator[Tensor], of_z: Tensor, x_wanted: bool
+        self, saved: Iterator[Tensor], grad_z: Tensor, needs_grad_x: bool
     ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
-        """z, and gradients of x and of what trains in front of z."""
-        packed = tuple(next(kept) for _ in range(self.packed))
-        trained = [next(kept) for _ in range(self.trained)]
-        x = self.tap_format.unpack(packed, self.dtype).detach().requires_grad_(x_wanted)
+        """Return z, the gradient of x and the gradients of the trained tensors.
+
+        Args:
+            saved: Iterator over the saved tensors of all updates; those of this one are taken.
+            grad_z: Gradient of z.
+            needs_grad_x: Whether the gradient of x is needed.
+        """
+        encoded = tuple(next(saved) for _ in range(self.encoded_count))
+        trained = [next(saved) for _ in range(self.trained_count)]
+        x = self.tap_format.decode(encoded, self.dtype).detach().requires_grad_(needs_grad_x)
         z = self.call.recompute(x)
-        wanted = [t for t in (x, *trained) if t.requires_grad]
-        of_z = of_z.to(z.dtype).contiguous()
-        found = iter(torch.autograd.grad(z, wanted, of_z, allow_unused=True))
-        of_x, *others = (next(found) if t.requires_grad else None for t in (x, *trained))
-        return z.detach(), of_x, others
+        inputs = [t for t in (x, *trained) if t.requires_grad]
+        grad_z = grad_z.to(z.dtype).contiguous()
+        grads = iter(torch.autograd.grad(z, inputs, grad_z, allow_unused=True))
+        grad_x, *trained_grads = (next(grads) if t.requires_grad else None for t in (x, *trained))
+        return z.detach(), grad_x, trained_grads
 
 
 @dataclass(frozen=True)
 class PendingUpdate:
-    """What an adapter adds to a stream, W z + b.
+    """An adapter's output W z + b that is still to be added to a stream.
 
-    ``z`` (B, L, r) is on its way, ``packed`` is what is kept of the input, and gradients end at
-    ``x`` (None where it has no graph), ``weight`` (C, r), ``bias`` (C,) and ``trained``.
+    Attributes:
+        recompute: Recomputation of z in backward.
+        z: Hidden channels (B, L, r), without a graph.
+        encoded: The adapter's input x in the format in which it is saved.
+        x: The input x; None if it needs no gradient.
+        weight: W (C, r), scaled.
+        bias: b (C,), scaled; None if there is none.
+        trained: Tensors in front of z that get gradients.
     """
 
     recompute: AdapterRecompute
     z: Tensor
-    packed: tuple[Tensor, ...]
+    encoded: tuple[Tensor, ...]
     x: Tensor | None
     weight: Tensor
     bias: Tensor | None
@@ -111,24 +137,23 @@ class PendingUpdate:
 
 
 def add_updates(h: Tensor, updates: Sequence[PendingUpdate]) -> Tensor:
-    """The stream ``h`` (B, L, C) with all changes; it takes the memory of ``h`` where it may."""
-    xs, weights, biases = zip(*((c.x, c.weight, c.bias) for c in updates), strict=True)
-    return _Added.apply(
-        updates, h, *xs, *weights, *biases, *(t for c in updates for t in c.trained)
-    )
+    """Return the stream ``h`` (B, L, C) plus all updates, in the memory of ``h`` if possible."""
+    xs, weights, biases = zip(*((u.x, u.weight, u.bias) for u in updates), strict=True)
+    trained = (tensor for update in updates for tensor in update.trained)
+    return _AddUpdates.apply(updates, h, *xs, *weights, *biases, *trained)
 
 
-class _Added(torch.autograd.Function):
+class _AddUpdates(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, updates: Sequence[PendingUpdate], h: Tensor, *ends: Tensor | None
+        ctx: Any, updates: Sequence[PendingUpdate], h: Tensor, *inputs: Tensor | None
     ) -> Tensor:
         ctx.shape, ctx.recompute = h.shape, [update.recompute for update in updates]
-        kept = [t for update in updates for t in (*update.packed, *update.trained)]
-        ctx.save_for_backward(*(update.weight for update in updates), *kept)
+        saved = [t for update in updates for t in (*update.encoded, *update.trained)]
+        ctx.save_for_backward(*(update.weight for update in updates), *saved)
         biases = [update.bias for update in updates if update.bias is not None]
         weight = torch.cat([update.weight for update in updates], 1)
-        output = _add(h, torch.cat([update.z for update in updates], -1), weight, biases)
+        output = _add_projection(h, torch.cat([update.z for update in updates], -1), weight, biases)
         if output is h:
             ctx.mark_dirty(h)
         return output
@@ -137,27 +162,28 @@ class _Added(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), count = grads, len(ctx.recompute)
-        weights, kept = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
-        of_z = grad @ torch.cat(weights, 1).to(grad.dtype)
-        of_each = of_z.split([weight.shape[1] for weight in weights], -1)
-        wanted = ctx.needs_input_grad[2 : 2 + count]
-        found = [
-            a.backward(kept, *one) for a, *one in zip(ctx.recompute, of_each, wanted, strict=True)
+        weights, saved = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
+        grad_z = grad @ torch.cat(weights, 1).to(grad.dtype)
+        parts = grad_z.split([weight.shape[1] for weight in weights], -1)
+        needs_grad_x = ctx.needs_input_grad[2 : 2 + count]
+        results = [
+            recompute.backward(saved, part, needed)
+            for recompute, part, needed in zip(ctx.recompute, parts, needs_grad_x, strict=True)
         ]
-        zs, of_xs, of_trained = zip(*found, strict=True)
-        of_h = grad.sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
+        zs, grad_xs, trained_grads = zip(*results, strict=True)
+        grad_h = grad.sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
         return (
             None,
-            of_h,
-            *of_xs,
-            *_of_weights(grad, zs, weights),
-            *_of_biases(ctx, grad),
-            *(one for each in of_trained for one in each),
+            grad_h,
+            *grad_xs,
+            *_weight_grads(grad, zs, weights),
+            *_bias_grads(ctx, grad),
+            *chain.from_iterable(trained_grads),
         )
 
 
-def _add(h: Tensor, z: Tensor, weight: Tensor, biases: Sequence[Tensor]) -> Tensor:
-    """``h`` + W z + b, which is ``h`` itself wherever that can hold it."""
+def _add_projection(h: Tensor, z: Tensor, weight: Tensor, biases: Sequence[Tensor]) -> Tensor:
+    """Return ``h`` + W z + b; this is ``h`` itself if shape, dtype and layout of ``h`` allow it."""
     dtype = torch.promote_types(h.dtype, z.dtype)
     if biases:
         z = F.pad(z, (0, 1), value=1.0)
@@ -169,17 +195,19 @@ def _add(h: Tensor, z: Tensor, weight: Tensor, biases: Sequence[Tensor]) -> Tens
     return h
 
 
-def _of_weights(grad: Tensor, zs: Sequence[Tensor], weights: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Gradients of each W, given that of W_1 z_1 + W_2 z_2 + ..."""
+def _weight_grads(
+    grad: Tensor, zs: Sequence[Tensor], weights: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """Return the gradient of each W, given that of W_1 z_1 + W_2 z_2 + ..."""
     z = torch.cat(list(zs), -1).flatten(0, -2).to(grad.dtype)
-    # As z^T grad, which takes a CPU half the time of grad^T z.
-    found = (z.t() @ grad.flatten(0, -2)).split([weight.shape[1] for weight in weights])
-    return (one.t().to(weight.dtype) for one, weight in zip(found, weights, strict=True))
+    # z^T grad takes half the time of grad^T z on a CPU.
+    transposed = (z.t() @ grad.flatten(0, -2)).split([weight.shape[1] for weight in weights])
+    return (t.t().to(weight.dtype) for t, weight in zip(transposed, weights, strict=True))
 
 
-def _of_biases(ctx: Any, grad: Tensor) -> Iterator[Tensor | None]:
-    """Gradients of each b: equal, but each in memory of its own."""
+def _bias_grads(ctx: Any, grad: Tensor) -> Iterator[Tensor | None]:
+    """Return the gradient of each b; all are equal, but each has its own memory."""
     count = len(ctx.recompute)
-    wanted = ctx.needs_input_grad[2 + 2 * count : 2 + 3 * count]
-    found = iter(grad.flatten(0, -2).sum(0).repeat(sum(wanted), 1) if any(wanted) else ())
-    return (next(found) if one else None for one in wanted)
+    needed = ctx.needs_input_grad[2 + 2 * count : 2 + 3 * count]
+    grads = iter(grad.flatten(0, -2).sum(0).repeat(sum(needed), 1) if any(needed) else ())
+    return (next(grads) if is_needed else None for is_needed in needed)

@@ -1,6 +1,6 @@
-"""In which form an adapter's input is kept for the backward pass.
+"""Formats in which the input of an adapter is saved for backward.
 
-The forward pass computes with the input itself; the backward pass with what was kept of it.
+The forward pass computes with the input itself, the backward pass with what the format restores.
 """
 
 from __future__ import annotations
@@ -12,62 +12,68 @@ from torch import Tensor
 
 
 class TapFormat(Protocol):
-    """What is kept of a tensor (..., C), and the way back."""
+    """Format in which a tensor (..., C) is saved for backward."""
 
     @staticmethod
-    def pack(x: Tensor) -> tuple[Tensor, ...]:
-        """Tensors to keep."""
+    def encode(x: Tensor) -> tuple[Tensor, ...]:
+        """Return the tensors to save."""
         ...
 
     @staticmethod
-    def unpack(kept: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
-        """The tensor of ``dtype``, as exact as the format is."""
+    def decode(saved: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+        """Return the tensor in ``dtype``, with the precision of the format."""
         ...
 
 
 class FloatTap:
-    """As it is."""
+    """Format that saves the tensor itself."""
 
     @staticmethod
-    def pack(x: Tensor) -> tuple[Tensor, ...]:
-        """The tensor itself."""
+    def encode(x: Tensor) -> tuple[Tensor, ...]:
+        """Return the tensor itself."""
         return (x,)
 
     @staticmethod
-    def unpack(kept: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
-        """The tensor itself."""
-        return kept[0]
+    def decode(saved: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+        """Return the tensor itself."""
+        return saved[0]
 
 
 class HalfTap:
-    """At most 16 bits a value: bfloat16, which has the range of float32, unless it is half yet."""
+    """Format of 16 bits per value: bfloat16, which has the range of float32.
+
+    Tensors that have 16 bits or fewer already are saved as they are.
+    """
 
     @staticmethod
-    def pack(x: Tensor) -> tuple[Tensor, ...]:
-        """One tensor."""
+    def encode(x: Tensor) -> tuple[Tensor, ...]:
+        """Return one tensor."""
         return (x if x.itemsize <= 2 else x.bfloat16(),)
 
     @staticmethod
-    def unpack(kept: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
-        """Relative error up to 2^-8 a value."""
-        return kept[0].to(dtype)
+    def decode(saved: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+        """Return the tensor with a relative error of at most 2^-8 per value."""
+        return saved[0].to(dtype)
 
 
 class Int8Tap:
-    """8 bits a value and a float32 scale per token: its largest value is 127 steps."""
+    """Format of 8 bits per value and one float32 scale per token.
+
+    The largest absolute value of a token is 127 steps.
+    """
 
     @staticmethod
-    def pack(x: Tensor) -> tuple[Tensor, ...]:
-        """Codes (..., C) and scales (..., 1)."""
+    def encode(x: Tensor) -> tuple[Tensor, ...]:
+        """Return codes (..., C) and scales (..., 1)."""
         low, high = torch.aminmax(x, dim=-1, keepdim=True)
-        # A token of zeros has a scale too.
+        # The lower bound prevents a division by zero for a token of zeros.
         scale = torch.maximum(high, -low).float().clamp_min(1e-30) / 127
         return (x / scale).round_().to(torch.int8), scale
 
     @staticmethod
-    def unpack(kept: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
-        """Error up to half a step, 1/254 of the token's largest value."""
-        codes, scale = kept
+    def decode(saved: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+        """Return the tensor with errors up to half a step: 1/254 of a token's largest value."""
+        codes, scale = saved
         return (codes * scale).to(dtype)
 
 

@@ -1,4 +1,4 @@
-"""Stems: what the side stream starts from."""
+"""Stems: modules that compute the start of the side stream from the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.saved_taps import FloatTap
 from mmqadapter.registry import MODELS
 
-# Start of a quantised projection: small, as it cannot be zero.
+# Std from which a quantized projection starts: small, since it cannot be zero.
 END_STD = 1e-3
 
 
@@ -19,8 +19,8 @@ class Stem(nn.Module):
     """Base of all stems: images (B, 3, H, W) -> side stream before the first tap, float32.
 
     Args:
-        stride: Pixels from token to token.
-        channels: C of the first tap.
+        stride: Pixels between neighboring tokens.
+        channels: Channels C of the first tap.
     """
 
     def __init__(self, stride: int, channels: int) -> None:
@@ -28,38 +28,42 @@ class Stem(nn.Module):
         self.stride, self.channels = stride, channels
 
     def quantize(self, quantizer: dict) -> None:
-        """Put the weights behind quantisers built from ``quantizer``; here there are none."""
+        """Parametrize the weights with quantizers; this class has none."""
 
 
 @MODELS.register_module()
 class NoStem(Stem):
-    """The side stream starts from zero (arXiv 2306.09729)."""
+    """Stem that starts the side stream at zero (arXiv 2306.09729)."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> zeros (1, 1, 1), float32."""
+        """Return zeros (1, 1, 1), float32, for images (B, 3, H, W)."""
         return images.new_zeros(1, 1, 1, dtype=torch.float32)
 
 
 @MODELS.register_module()
 class ConvStem(Stem):
-    """Convolutions over the image give the side stream what the patch embedding loses: edges.
+    """Stem of convolutions, for edges that the patch embedding loses.
 
-    Two convolutions 3 x 3 of stride 2, one of stride 1, then all places under a token side by
-    side, projected to C: 3 * 9 r + 18 r^2 + n r C weights with n places (16 for patches of 16
-    pixels). The projection starts at zero. The image alone is kept for backward.
+    Two 3 x 3 convolutions of stride 2 and one of stride 1 are followed by a projection of all n
+    positions under a token to C channels: 3 * 9 r + 18 r^2 + n r C weights (n = 16 for patches of
+    16 pixels). The projection starts at zero. Activation memory (saved for backward) is the image
+    alone.
 
     Args:
-        stride: Pixels from token to token.
-        channels: C.
+        stride: Pixels between neighboring tokens.
+        channels: Channels C of the first tap.
         width: Channels r of the convolutions.
+
+    Raises:
+        ValueError: ``width`` below 1.
     """
 
     def __init__(self, stride: int, channels: int, width: int = 32) -> None:
         super().__init__(stride, channels)
         if width < 1:
-            raise ValueError(f'width={width} is no stem; use 1 or more.')
+            raise ValueError(f'width={width} is invalid: expected 1 or more.')
         first, second = (2 if stride % step == 0 else 1 for step in (2, 4))
-        places = stride // (first * second)
+        remaining = stride // (first * second)
         self.layers = nn.Sequential(
             nn.Conv2d(3, width, 3, first, 1),
             nn.GELU(),
@@ -67,7 +71,7 @@ class ConvStem(Stem):
             nn.GELU(),
             nn.Conv2d(width, width, 3, 1, 1),
             nn.GELU(),
-            nn.Conv2d(width, channels, places, places),
+            nn.Conv2d(width, channels, remaining, remaining),
         )
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
@@ -75,13 +79,13 @@ class ConvStem(Stem):
 
     @torch.no_grad()
     def quantize(self, quantizer: dict) -> None:
-        """Put all kernels but the first, which has few weights, behind quantisers."""
+        """Parametrize all kernels but the first, which has few weights, with quantizers."""
         _, *quantized = (layer for layer in self.layers if isinstance(layer, nn.Conv2d))
         nn.init.trunc_normal_(quantized[-1].weight, std=END_STD, a=-2 * END_STD, b=2 * END_STD)
         quantize_matrices(quantized, quantizer)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, ceil(H / stride) * ceil(W / stride), C), float32."""
+        """Map (B, 3, H, W) to (B, ceil(H / stride) * ceil(W / stride), C), float32."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
         return self._recompute(self.layers, images).float().flatten(2).transpose(1, 2).contiguous()

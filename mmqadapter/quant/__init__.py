@@ -1,4 +1,4 @@
-"""Quantisation of weights: codebook, quantisers, packing (torch only, plus the registry)."""
+"""Quantization of weights: codebooks, quantizers, parametrizations and packing of codes."""
 
 from mmqadapter.quant.batched import (
     CachedWeights,
@@ -10,14 +10,14 @@ from mmqadapter.quant.codebook import BITS, CRITERIA, gaussian_codebook
 from mmqadapter.quant.entropy import code_entropy
 from mmqadapter.quant.half import HalfRounding, round_to_half
 from mmqadapter.quant.layer_quantizer import (
-    KEPT,
+    CODES_ATTRIBUTE,
     Layer,
     LayerQuantizer,
     PackedWeight,
-    forget_codes,
-    keep_codes,
-    kept_codes,
+    attach_codes,
+    clear_codes,
     output_dim,
+    stored_codes,
     stored_sizes,
 )
 from mmqadapter.quant.packing import pack, packed_bytes, unpack
@@ -33,33 +33,33 @@ from mmqadapter.quant.quantizer import Encoded, GaussianQuantizer
 
 __all__ = [
     'BITS',
+    'CODES_ATTRIBUTE',
     'CRITERIA',
-    'KEPT',
+    'CachedWeights',
     'Encoded',
     'GaussianQuantizer',
-    'CachedWeights',
     'HalfRounding',
     'Layer',
     'LayerQuantizer',
     'PackedWeight',
     'QuantizedWeight',
-    'parametrize_weight',
-    'parametrized_weights',
+    'attach_codes',
+    'clear_codes',
     'code_entropy',
-    'remove_parametrizations',
-    'forget_codes',
     'gaussian_codebook',
-    'keep_codes',
-    'kept_codes',
     'latent_of',
+    'materialize',
+    'materialized_state_dict',
     'output_dim',
     'pack',
     'packed_bytes',
+    'parametrize_weight',
+    'parametrized_weights',
     'quantize_batched',
     'quantized_weights',
+    'remove_parametrizations',
     'round_to_half',
-    'materialize',
-    'materialized_state_dict',
+    'stored_codes',
     'stored_sizes',
     'unpack',
 ]

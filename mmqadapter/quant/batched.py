@@ -1,4 +1,4 @@
-"""Matrices of equal shape and equal quantisers, quantised in one call."""
+"""Quantize weights of equal shape with equal quantizers in one call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from mmqadapter.quant.quantizer import GaussianQuantizer
 
 
 class QuantizedWeight(NamedTuple):
-    """A quantised weight of a layer: its name in some module, quantiser and latent weight."""
+    """A quantized weight of a layer.
+
+    Attributes:
+        name: Name of the layer in the module that was searched.
+        quantizer: Quantizer of the weight.
+        latent: The float parameter that trains.
+    """
 
     name: str
     quantizer: GaussianQuantizer
@@ -21,13 +27,13 @@ class QuantizedWeight(NamedTuple):
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What weights share that can be quantised in one call."""
+        """Key that is equal for weights that can be quantized in one call."""
         latent = self.latent
         return *self.quantizer.kind, latent.shape, latent.dtype, latent.device
 
 
 def quantized_weights(module: nn.Module) -> Iterator[QuantizedWeight]:
-    """All quantised weights of a module, in the order of its layers."""
+    """Return all quantized weights of a module, in the order of its layers."""
     for name, layer in module.named_modules():
         if parametrize.is_parametrized(layer, 'weight'):
             chain: Any = layer.parametrizations['weight']
@@ -36,9 +42,10 @@ def quantized_weights(module: nn.Module) -> Iterator[QuantizedWeight]:
 
 
 def quantize_batched(module: nn.Module) -> None:
-    """Quantise all weights of a module that trains in a few calls; its layers then read them.
+    """Quantize all weights of a training module in a few calls and cache the values in its layers.
 
-    Those of a kind share a call; of folded weights, and in eval mode, each layer sees to its own.
+    Weights of equal shape, dtype, device and quantizer share a call. Folded weights are left out.
+    In eval mode or without gradients nothing is cached, and each layer quantizes its own weight.
 
     Raises:
         ValueError: A weight is constant, or holds NaN or inf.
@@ -60,25 +67,31 @@ def _quantize(group: Sequence[QuantizedWeight]) -> None:
 
 
 class CachedWeights:
-    """The quantised weights that layers of a module read at one moment, to read them again later.
+    """Snapshot of the quantized weights that are cached in the layers of a module.
+
+    A forward pass that is recomputed in backward then reads the same tensors as the first one.
 
     Args:
-        module: Holds the layers.
+        module: Module that contains the layers.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        # A layer in eval mode quantises anew, so that its gradients end at the latent weight.
+        # A layer in eval mode does not read the cache: its gradients end at the latent weight.
         weights = [w for w in quantized_weights(module) if w.quantizer.training]
-        found = [(w.quantizer.cached, w.latent) for w in weights]
-        self._cached = [(cached, latent, cached.get(latent)) for cached, latent in found]
+        caches = [(w.quantizer.cached, w.latent) for w in weights]
+        self._cached = [(cache, latent, cache.get(latent)) for cache, latent in caches]
 
     def trained(self, module: nn.Module) -> list[Tensor]:
-        """Where gradients of a forward pass end: at parameters, or at weights made of them."""
-        instead = {latent: value for _, latent, value in self._cached if value is not None}
-        return [instead.get(p, p) for p in module.parameters() if p.requires_grad]
+        """Return the tensors at which gradients of a forward pass of ``module`` end.
+
+        These are its parameters that train, each replaced by its quantized value where that is
+        cached.
+        """
+        values = {latent: value for _, latent, value in self._cached if value is not None}
+        return [values.get(p, p) for p in module.parameters() if p.requires_grad]
 
     def restore(self) -> None:
-        """Let the layers read them again."""
-        for cached, latent, value in self._cached:
+        """Put the values back into the caches of the layers."""
+        for cache, latent, value in self._cached:
             if value is not None:
-                cached.put(latent, value)
+                cache.put(latent, value)

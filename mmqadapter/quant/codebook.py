@@ -14,28 +14,29 @@ BITS = (1, 2, 4, 8)
 CRITERIA = ('l1', 'l2')
 TOLERANCE = 1e-12
 MAX_STEPS = 200
-_Centre = Callable[[Tensor], tuple[Tensor, Tensor]]
+# Maps thresholds to the centers of the cells and to their derivatives by the cell edges.
+_Centers = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def check_bits(bits: int) -> None:
-    """Refuse a bit width that no codebook exists for.
+    """Check that there is a codebook for a bit width.
 
     Raises:
         ValueError: ``bits`` is not one of 1, 2, 4, 8.
     """
     if bits not in BITS:
         raise ValueError(
-            f'bits={bits!r} is not supported; use 1, 2, 4 or 8 bits (32 bits means no quantiser).'
+            f'bits={bits!r} is invalid: expected one of 1, 2, 4, 8; use 32 for float adapters.'
         )
 
 
 def gaussian_codebook(bits: int, criterion: str = 'l1') -> tuple[Tensor, Tensor]:
-    """Levels and thresholds that minimise the mean error on N(0, 1), as float64.
+    """Return the levels and thresholds (float64) that minimize the mean error on N(0, 1).
 
     Levels are the medians (``l1``; arXiv 2307.16867, sec. 3.3) or the means (``l2``; Lloyd-Max) of
-    their cells, thresholds the midpoints between levels. Converged: one more alternation would move
-    no level by 1e-12. Newton's method gets there in a few steps where plain alternation needs
-    about 120,000 for 8 bits.
+    their cells, thresholds the midpoints between levels. They are iterated until one more
+    alternation would move no level by 1e-12. Newton's method needs a few steps for that; plain
+    alternation needs about 120,000 for 8 bits.
 
     Args:
         bits: Width of a stored weight, in bits.
@@ -49,18 +50,18 @@ def gaussian_codebook(bits: int, criterion: str = 'l1') -> tuple[Tensor, Tensor]
     """
     check_bits(bits)
     if criterion not in CRITERIA:
-        raise ValueError(f'criterion={criterion!r} is unknown; use one of {CRITERIA}.')
-    centre = {'l1': _cell_medians, 'l2': _cell_means}[criterion]
-    levels = _fixed_point(centre, 2**bits).clone()  # the cached one stays ours
+        raise ValueError(f'criterion={criterion!r} is invalid: expected one of {CRITERIA}.')
+    centers = {'l1': _cell_medians, 'l2': _cell_means}[criterion]
+    levels = _fixed_point(centers, 2**bits).clone()  # callers must not change the cached tensor
     return levels, _midpoints(levels)
 
 
 @cache
-def _fixed_point(centre: _Centre, count: int) -> Tensor:
+def _fixed_point(centers: _Centers, count: int) -> Tensor:
     quantiles = (torch.arange(count, dtype=torch.float64, device='cpu') + 0.5) / count
     levels = torch.special.ndtri(quantiles)
     for _ in range(MAX_STEPS):
-        target, slope = centre(_midpoints(levels))
+        target, slope = centers(_midpoints(levels))
         step = torch.linalg.solve(_jacobian(slope), target - levels)
         if (target - levels).abs().max() < TOLERANCE:
             return (levels - levels.flip(0)) / 2
@@ -73,7 +74,7 @@ def _midpoints(levels: Tensor) -> Tensor:
 
 
 def _jacobian(slope: Tensor) -> Tensor:
-    """Jacobian (K, K) of levels - centre, from d centre / d (left, right edge) (K, 2)."""
+    """Return d (levels - centers) / d levels (K, K); ``slope`` is d center / d edges (K, 2)."""
     half = slope / 2  # zero at the edges at infinity
     diagonal = torch.diag(1 - half.sum(1))
     return diagonal - torch.diag(half[1:, 0], -1) - torch.diag(half[:-1, 1], 1)
@@ -99,7 +100,7 @@ def _cell_medians(thresholds: Tensor) -> tuple[Tensor, Tensor]:
 
 def _cell_means(thresholds: Tensor) -> tuple[Tensor, Tensor]:
     # Inner cells by quadrature: the closed form (difference of densities over difference of
-    # distribution values) cancels, and would leave noise of 1e-11 in the 8-bit levels.
+    # distribution values) suffers from cancellation: noise of 1e-11 in the 8-bit levels.
     left, right = thresholds[:-1], thresholds[1:]
     nodes, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(24))
     offsets = (right - left)[:, None] * (nodes + 1) / 2
@@ -115,5 +116,5 @@ def _cell_means(thresholds: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tail_mean(threshold: Tensor) -> Tensor:
-    """Mean of N(0, 1) above ``threshold`` (the inverse Mills ratio)."""
+    """Return the mean of N(0, 1) above ``threshold`` (the inverse Mills ratio)."""
     return math.sqrt(2 / math.pi) / torch.special.erfcx(threshold / math.sqrt(2))

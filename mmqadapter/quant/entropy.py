@@ -1,4 +1,4 @@
-"""How many bits the codes of a quantised weight carry."""
+"""Entropy of the codes of a quantized weight."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def code_entropy(codes: Tensor) -> float:
-    """Entropy of the distribution of ``codes``, in bits per code.
+    """Return the entropy of the distribution of ``codes``, in bits per code; 0 for no codes.
 
-    No code that looks at one value at a time can take fewer bits. No codes: 0.
+    It is the lower bound for any lossless compression that encodes one value at a time.
     """
     counts = torch.bincount(codes.reshape(-1).int()).double()
     shares = counts[counts > 0] / counts.sum()

@@ -1,4 +1,4 @@
-"""Parameters that are stored as float16 and trained so."""
+"""Parametrization of parameters that are stored as float16."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 def round_to_half(tensor: Tensor) -> Tensor:
-    """The float16 values next to ``tensor``, in its dtype.
+    """Return ``tensor`` rounded to float16 values, in its own dtype.
 
-    Unchanged as a whole where one of its values is beyond the range of float16.
+    If any value is beyond the range of float16, the whole tensor is returned unchanged.
     """
     rounded = tensor.half().to(tensor.dtype)
     return torch.where(rounded.isfinite().all(), rounded, tensor)
 
 
 class _Rounded(torch.autograd.Function):
-    """Rounding with the gradient of the identity."""
+    """Rounding with a straight-through gradient."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -30,11 +30,11 @@ class _Rounded(torch.autograd.Function):
 
 
 class HalfRounding(nn.Module):
-    """Parametrisation of a parameter that a task file holds as float16.
+    """Parametrization of a parameter that a task file stores as float16.
 
-    The latent parameter stays float32, since small steps would be lost in float16.
+    The latent parameter stays float32, since float16 would lose small optimizer steps.
     """
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """``tensor`` as :func:`round_to_half` gives it; straight-through backward."""
+        """Return ``round_to_half(tensor)``, with a straight-through gradient."""
         return _Rounded.apply(tensor)

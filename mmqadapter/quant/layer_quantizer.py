@@ -1,4 +1,4 @@
-"""The quantiser of a whole layer: statistics per output channel, kept as float16."""
+"""Quantizer of a linear or convolutional layer: float16 statistics per output channel."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mmqadapter.quant.packing import pack, packed_bytes, unpack
 from mmqadapter.quant.quantizer import Encoded, GaussianQuantizer
 
 Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
-# Attribute of a layer: the PackedWeight that its weight came from, or None.
-KEPT = 'packed_weight'
+# Attribute of a layer: the PackedWeight from which its weight was decoded, or None.
+CODES_ATTRIBUTE = 'packed_weight'
 
 
 class LayerQuantizer(GaussianQuantizer):
-    """GaussianQuantizer of a linear or convolutional layer, such as those of a neck or head.
+    """Gaussian quantizer of a linear or convolutional layer, such as those of a neck or head.
 
-    One mean and std per output channel. They are rounded to float16 before they are used, in
-    training as well: what is stored is what trained, at 4 bytes a channel.
+    It uses one mean and std per output channel, rounded to float16 before use, in training as well:
+    the stored values (4 bytes per channel) are exactly those of training.
 
     Args:
         bits: Width of a stored weight, in bits: 1, 2, 4 or 8.
-        output_dim: The weight's dimension of output channels: 1 in a transposed convolution (of
-            each group), 0 elsewhere.
+        output_dim: Dimension of the weight that counts output channels: 1 in a transposed
+            convolution (channels of each group), 0 elsewhere.
 
     Raises:
         ValueError: Unknown ``bits``.
@@ -39,7 +39,7 @@ class LayerQuantizer(GaussianQuantizer):
         self.output_dim = output_dim
 
     def pack(self, weight: Tensor) -> PackedWeight:
-        """The latent ``weight`` as it is stored, on the CPU.
+        """Quantize a latent ``weight`` and return it as it is stored, on the CPU.
 
         Raises:
             ValueError: A channel of ``weight`` is constant, or holds NaN or inf.
@@ -52,12 +52,12 @@ class LayerQuantizer(GaussianQuantizer):
 
 @dataclass(frozen=True)
 class PackedWeight:
-    """A quantised weight as it is stored.
+    """A quantized weight as it is stored.
 
     Attributes:
-        bits: Width of a code.
+        bits: Width of a code, in bits.
         output_dim: Dimension of ``shape`` that counts output channels.
-        shape: Of the weight.
+        shape: Shape of the weight.
         codes: uint8 (ceil(n * bits / 8),), see :func:`mmqadapter.quant.pack`.
         mean: float16 (channels,).
         std: float16 (channels,).
@@ -72,46 +72,47 @@ class PackedWeight:
 
     @property
     def quantizer(self) -> LayerQuantizer:
-        """A quantiser of these settings."""
+        """New quantizer with these settings."""
         return LayerQuantizer(self.bits, self.output_dim)
 
     def encoded(self) -> Encoded:
-        """Codes and statistics in the shapes that a quantiser takes."""
+        """Return codes and statistics in the shapes that a quantizer expects."""
         shape = self.quantizer.statistics_shape(self.shape)
         codes = unpack(self.codes, self.bits, torch.Size(self.shape).numel()).view(self.shape)
         return Encoded(codes, *(t.float().view(shape) for t in (self.mean, self.std)))
 
     def decode(self) -> Tensor:
-        """The weight (float32), bit for bit what training used."""
+        """Return the weight (float32), bit for bit the one that training used."""
         return self.quantizer.decode(self.encoded())
 
 
 def output_dim(layer: Layer) -> int:
-    """Which dimension of a layer's weight counts output channels."""
+    """Return the dimension of a layer's weight that counts output channels."""
     return int(isinstance(layer, nn.ConvTranspose2d))
 
 
-def kept_codes(layer: Layer) -> PackedWeight | None:
-    """What the weight of ``layer`` was decoded from; None once the weight is another one."""
-    kept = layer.__dict__.get(KEPT)
-    if kept is None or not torch.equal(kept.decode().to(layer.weight), layer.weight):
+def stored_codes(layer: Layer) -> PackedWeight | None:
+    """Return the codes attached to ``layer``; None if there are none or the weight has changed."""
+    packed = layer.__dict__.get(CODES_ATTRIBUTE)
+    if packed is None or not torch.equal(packed.decode().to(layer.weight), layer.weight):
         return None
-    return kept
+    return packed
 
 
-def keep_codes(layer: Layer, packed: PackedWeight) -> None:
-    """Note what the weight of ``layer`` was decoded from."""
-    layer.__dict__[KEPT] = packed
+def attach_codes(layer: Layer, packed: PackedWeight) -> None:
+    """Attach to ``layer`` the codes from which its weight was decoded, for saving them again."""
+    layer.__dict__[CODES_ATTRIBUTE] = packed
 
 
-def forget_codes(model: nn.Module) -> None:
-    """Undo :func:`keep_codes` in all layers of ``model``; their weights may train again."""
-    for module in model.modules():
-        if isinstance(module, get_args(Layer)) and module.__dict__.pop(KEPT, None) is not None:
-            module.get_parameter('weight').requires_grad_(True)
+def clear_codes(model: nn.Module) -> None:
+    """Remove attached codes from all layers of ``model`` and let the weights of these train."""
+    layers = [module for module in model.modules() if isinstance(module, get_args(Layer))]
+    for layer in layers:
+        if layer.__dict__.pop(CODES_ATTRIBUTE, None) is not None:
+            layer.get_parameter('weight').requires_grad_(True)
 
 
 def stored_sizes(bits: int, dim: int, shape: Sequence[int]) -> tuple[int, int]:
-    """Bytes of codes, and numbers of means and stds together, of a weight of ``shape``."""
+    """Return the bytes of codes and the number of means and stds of a weight of ``shape``."""
     count = torch.Size(shape).numel()
     return packed_bytes(count, bits), 2 * LayerQuantizer(bits, dim).statistics_count(shape)

@@ -9,13 +9,13 @@ from mmqadapter.quant.codebook import check_bits
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """Bytes that ``count`` codes of ``bits`` bits occupy; the last byte may be partly used."""
+    """Return the number of bytes for ``count`` codes of ``bits`` bits, rounded up."""
     check_bits(bits)
     return (count * bits + 7) // 8
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
-    """Pack codes, in row-major order, little end first.
+    """Pack codes into bytes, in row-major order, little-endian.
 
     Args:
         codes: Integers in [0, 2**bits), any shape.
@@ -31,7 +31,10 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     flat = codes.reshape(-1)
     low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
     if low < 0 or high >= 2**bits:
-        raise ValueError(f'codes span {low}..{high}; {bits} bits hold 0..{2**bits - 1}.')
+        raise ValueError(
+            f'codes from {low} to {high} are invalid: expected 0 to {2**bits - 1}, the range of '
+            f'{bits} bits.'
+        )
     per_byte = 8 // bits
     padded = torch.zeros(packed_bytes(flat.numel(), bits) * per_byte, dtype=torch.uint8)
     padded[: flat.numel()] = flat.to(device='cpu', dtype=torch.uint8)
@@ -39,19 +42,19 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
-    """Unpack the first ``count`` codes; inverse of :func:`pack`.
+    """Unpack ``count`` codes; the inverse of :func:`pack`.
 
     Returns:
         uint8 (``count``,).
 
     Raises:
-        ValueError: Unknown ``bits``, or ``packed`` has not the bytes of ``count`` codes.
+        ValueError: Unknown ``bits``, or ``packed`` has not the number of bytes for ``count`` codes.
     """
     check_bits(bits)
     if packed.numel() != packed_bytes(count, bits):
         raise ValueError(
-            f'{packed.numel()} bytes do not hold {count} codes of {bits} bits; '
-            f'{packed_bytes(count, bits)} bytes are expected.'
+            f'packed codes of {packed.numel()} bytes are invalid: expected '
+            f'{packed_bytes(count, bits)} bytes for {count} codes of {bits} bits.'
         )
     codes = (packed.reshape(-1, 1) >> _shifts(bits)) & (2**bits - 1)
     return codes.reshape(-1)[:count]

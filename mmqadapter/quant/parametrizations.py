@@ -1,8 +1,8 @@
-"""Storage forms: parametrisations of neck and head that leave a state dict's names alone.
+"""Parametrizations of neck and head that do not change the keys of a state dict.
 
-A parametrised ``conv.weight`` is called ``conv.parametrizations.weight.original`` by PyTorch. Here
-a state dict keeps ``conv.weight``, the latent value, so that checkpoints of the float model load
-into the quantised one and the other way round.
+PyTorch renames a parametrized ``conv.weight`` to ``conv.parametrizations.weight.original``. Here
+the state dict holds the latent value as ``conv.weight``, so that checkpoints of the float model
+load into the quantized model and vice versa.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from torch.nn.utils import parametrize
 from mmqadapter.quant.half import HalfRounding
 from mmqadapter.quant.layer_quantizer import LayerQuantizer
 
-FORMS = (LayerQuantizer, HalfRounding)
+Parametrization = LayerQuantizer | HalfRounding
 
 
 class ParametrizedWeight(NamedTuple):
-    """A parameter with a storage form.
+    """A parametrized parameter.
 
     Attributes:
-        module: Name of the module that holds it; empty for the model itself.
+        module: Name of the module that has the parameter; empty for the model itself.
         holder: That module.
-        parameter: The parameter's name there.
-        form: A LayerQuantizer or a HalfRounding.
+        parameter: Name of the parameter in ``holder``.
+        parametrization: A LayerQuantizer or a HalfRounding.
     """
 
     module: str
     holder: nn.Module
     parameter: str
-    form: Any
+    parametrization: Any
 
     @property
     def latent(self) -> nn.Parameter:
-        """What the optimiser sees."""
+        """The parameter that the optimizer trains."""
         return latent_of(self.holder, self.parameter)
 
 
-def parametrize_weight(
-    holder: nn.Module, parameter: str, form: LayerQuantizer | HalfRounding
-) -> None:
-    """Let ``holder`` compute with the stored form of a parameter.
+def parametrize_weight(holder: nn.Module, parameter: str, parametrization: Parametrization) -> None:
+    """Parametrize one parameter of ``holder``.
 
-    The parameter stays the object that an optimiser and DDP hold.
+    The latent parameter stays the same object, so that an optimizer or DDP that holds it still
+    sees its gradient.
     """
     _unshare_class(holder)
     latent = holder.get_parameter(parameter)
-    # PyTorch writes the parameter to itself, by which DDP would lose sight of its gradient.
+    # PyTorch calls `original.set_(original)`, after which DDP would miss the gradient: let it do
+    # this to a stand-in, and put the parameter back behind it.
     holder.register_parameter(parameter, nn.Parameter(latent.detach()))
     # Unsafe: nothing is computed now, so that weights may still be constant until they are loaded.
-    parametrize.register_parametrization(holder, parameter, form, unsafe=True)
+    parametrize.register_parametrization(holder, parameter, parametrization, unsafe=True)
     holder.get_submodule(f'parametrizations.{parameter}').register_parameter('original', latent)
     if _to_plain_names not in holder._state_dict_hooks.values():
         holder.register_state_dict_post_hook(_to_plain_names)
@@ -61,15 +61,15 @@ def parametrize_weight(
 
 
 def parametrized_weights(model: nn.Module) -> Iterator[ParametrizedWeight]:
-    """All storage forms in ``model``."""
+    """Return all parameters of ``model`` that have a parametrization of this package."""
     for name, module in model.named_modules():
-        for parameter in _formed(module):
-            form = module.get_submodule(f'parametrizations.{parameter}.0')
-            yield ParametrizedWeight(name, module, parameter, form)
+        for parameter in _parametrized_names(module):
+            parametrization = module.get_submodule(f'parametrizations.{parameter}.0')
+            yield ParametrizedWeight(name, module, parameter, parametrization)
 
 
 def latent_of(holder: nn.Module, parameter: str) -> Any:
-    """The parameter itself, behind a storage form where it has one; or a buffer of its name."""
+    """Return a parameter or buffer; of a parametrized parameter, the latent one."""
     if parametrize.is_parametrized(holder, parameter):
         return holder.get_parameter(f'parametrizations.{parameter}.original')
     return getattr(holder, parameter)
@@ -77,7 +77,7 @@ def latent_of(holder: nn.Module, parameter: str) -> Any:
 
 @torch.no_grad()
 def remove_parametrizations(model: nn.Module) -> None:
-    """Take the storage forms away; the latent values stay."""
+    """Remove the parametrizations and leave the latent values."""
     for _, holder, parameter, _ in list(parametrized_weights(model)):
         _unshare_class(holder)
         parametrize.remove_parametrizations(holder, parameter, leave_parametrized=False)
@@ -85,9 +85,9 @@ def remove_parametrizations(model: nn.Module) -> None:
 
 @torch.no_grad()
 def materialize(model: nn.Module) -> None:
-    """Take the storage forms away and leave the values that they gave."""
-    # All values first: one latent may be shared, as by tied weights.
-    values = [(a.latent, getattr(a.holder, a.parameter)) for a in parametrized_weights(model)]
+    """Remove the parametrizations and leave the values that the model computed with."""
+    # Read all values before writing any, since tied weights share a latent parameter.
+    values = [(w.latent, getattr(w.holder, w.parameter)) for w in parametrized_weights(model)]
     remove_parametrizations(model)
     for latent, value in values:
         latent.copy_(value)
@@ -95,35 +95,39 @@ def materialize(model: nn.Module) -> None:
 
 @torch.no_grad()
 def materialized_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """State dict with the values that ``model`` computes with, in place of latent ones."""
-    values = {id(a.latent): getattr(a.holder, a.parameter) for a in parametrized_weights(model)}
+    """Return the state dict with the values that ``model`` computes with, not the latent ones."""
+    values = {id(w.latent): getattr(w.holder, w.parameter) for w in parametrized_weights(model)}
     state = model.state_dict(keep_vars=True)
     return {name: values.get(id(tensor), tensor).detach() for name, tensor in state.items()}
 
 
 def _unshare_class(module: nn.Module) -> None:
-    """Let a deep copy change its parametrisations; PyTorch leaves it the class of the original."""
+    """Give a parametrized module a class of its own.
+
+    PyTorch adds properties to the class of a parametrized module, and a deep copy shares this class
+    with the original: without this, changing the parametrizations of one would change both.
+    """
     kind = type(module)
     if parametrize.is_parametrized(module):
         module.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
 
 
-def _formed(module: nn.Module) -> list[str]:
-    """Names of the parameters of ``module`` that have a storage form."""
+def _parametrized_names(module: nn.Module) -> list[str]:
+    """Return the names of parameters of ``module`` with a parametrization of this package."""
     if not parametrize.is_parametrized(module):
         return []
     chains: Any = module.parametrizations
-    return [name for name, chain in chains.items() if isinstance(chain[0], FORMS)]
+    return [name for name, chain in chains.items() if isinstance(chain[0], Parametrization)]
 
 
 def _to_plain_names(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
-    for name in _formed(module):
+    for name in _parametrized_names(module):
         latent = f'{prefix}parametrizations.{name}.original'
         if latent in state:
             state[prefix + name] = state.pop(latent)
 
 
 def _from_plain_names(module: nn.Module, state: dict, prefix: str, *args: Any) -> None:
-    for name in _formed(module):
+    for name in _parametrized_names(module):
         if prefix + name in state:
             state[f'{prefix}parametrizations.{name}.original'] = state.pop(prefix + name)

@@ -1,4 +1,4 @@
-"""Low-bit weights for training: Gaussian codebook, straight-through gradient."""
+"""Quantizer for training with low-bit weights: Gaussian codebook, straight-through gradient."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mmqadapter.registry import MODELS
 
 EPSILON = 1e-5
 GRANULARITIES = ('tensor', 'channel')
-# So many units in the last place of the mean cannot be told from rounding: no spread.
+# A weight counts as constant if its std is at most this many rounding units (eps) of its mean.
 CONSTANT = 8
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A quantised matrix as it is stored.
+    """A quantized matrix as it is stored.
 
     Attributes:
         codes: uint8, shape of the matrix, indices into the ascending codebook.
@@ -37,17 +37,18 @@ class Encoded:
 
 @cache
 def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    # They stay for trainings that come after a first use in inference mode.
+    # Cached tensors may be used in training later, which tensors of inference mode cannot be.
     with torch.inference_mode(False):
         levels, thresholds = gaussian_codebook(bits, criterion)
         return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Quantise-dequantise with the published gradient, through mean and std as well.
+    """Quantization and dequantization with the published gradient, also through mean and std.
 
-    For a stack (n, out, in, ...) of weights of equal shape, each with statistics of its own. Kept
-    for backward are the weights themselves, which are there anyway, and their codes.
+    It works on a stack (n, out, in, ...) of weights of equal shape, each with its own statistics.
+    Activation memory (saved for backward): the codes, one byte per weight. The weights themselves
+    are saved as well, but they exist anyway.
     """
 
     @staticmethod
@@ -63,20 +64,20 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (mean, std, codes, levels, *weights) = grads, ctx.saved_tensors
-        dims, centred = ctx.dims, torch.stack(weights) - mean
-        count = centred.numel() // std.numel()
+        dims, centered = ctx.dims, torch.stack(weights) - mean
+        count = centered.numel() // std.numel()
         ratio = std / (std + EPSILON)
-        residual = levels[codes.int()] - ratio * centred / (std + EPSILON)
-        # d std / d weight = centred / ((n - 1) std); d mean / d weight = 1 / n.
-        through_std = (grad * residual).sum(dims, keepdim=True) * centred / ((count - 1) * std)
+        residual = levels[codes.int()] - ratio * centered / (std + EPSILON)
+        # d std / d weight = centered / ((n - 1) std); d mean / d weight = 1 / n.
+        through_std = (grad * residual).sum(dims, keepdim=True) * centered / ((count - 1) * std)
         through_mean = (1 - ratio) * grad.mean(dims, keepdim=True)
         return None, *(ratio * grad + through_std + through_mean).unbind()
 
 
 class CachedWeight:
-    """A quantised weight that was computed beforehand, with others; copies start without.
+    """Cache of the quantized value of one weight, computed beforehand together with others.
 
-    It is of use as long as the latent weight has not changed since.
+    The value is valid until the latent weight changes. A copy, deep or pickled, starts empty.
     """
 
     def __init__(self) -> None:
@@ -84,36 +85,38 @@ class CachedWeight:
         self._version = 0
 
     def put(self, latent: Tensor, value: Tensor) -> None:
-        """Keep the quantised ``value`` of a latent weight."""
+        """Cache the quantized ``value`` of a latent weight."""
         self._value, self._version = value, latent._version
 
     def get(self, latent: Tensor) -> Tensor | None:
-        """The value of ``latent``; None if there is none, or it has changed since."""
-        return self._value if self._value is not None and self._is_of(latent) else None
+        """Return the value of ``latent``; None if none is cached or ``latent`` has changed."""
+        return self._value if self._value is not None and self._is_valid(latent) else None
 
     def clear(self) -> None:
-        """Forget it."""
+        """Drop the value."""
         self._value = None
 
     def release(self, grad: Tensor) -> None:
-        """Forget it, as a hook of the value's gradient."""
+        """Drop the value; a hook of the value's gradient."""
         self.clear()
 
-    def _is_of(self, latent: Tensor) -> bool:
+    def _is_valid(self, latent: Tensor) -> bool:
         value: Any = self._value
         return self._version == latent._version and value.device == latent.device
 
     def __reduce__(self) -> tuple[type[CachedWeight], tuple[()]]:
-        """Neither the value nor its graph can be copied."""
+        """Copy as an empty cache, since a value with a graph cannot be copied."""
         return CachedWeight, ()
 
 
 @MODELS.register_module()
 class GaussianQuantizer(nn.Module):
-    """Parametrisation of a weight: normalise, nearest level, de-normalise (2307.16867, sec. 3.3).
+    """Quantizer of a weight to a Gaussian codebook (arXiv 2307.16867, sec. 3.3).
 
-    The latent weight stays float and is what the optimiser sees. A quantiser is *folded* when its
-    weight came from a task file: it then gives the decoded weight, whatever the latent one is.
+    As a parametrization it normalizes the weight, takes the nearest levels and undoes the
+    normalization. The latent weight stays float and is what the optimizer trains. A quantizer is
+    *folded* when its weight came from a task file: it then returns the decoded weight, whatever
+    the latent weight is.
 
     Args:
         bits: Width of a stored weight, in bits: 1, 2, 4 or 8.
@@ -121,12 +124,12 @@ class GaussianQuantizer(nn.Module):
         granularity: One mean and std per ``'tensor'`` or per output ``'channel'``.
 
     Raises:
-        ValueError: An argument outside these values.
+        ValueError: An unknown value of an argument.
     """
 
-    # Of a weight, the dimension that counts output channels.
+    # Dimension of a weight that counts output channels.
     output_dim: int = 0
-    # Mean and std are rounded to what is stored before they are used.
+    # Mean and std are rounded to this dtype, in which they are stored, before they are used.
     statistics_dtype: torch.dtype = torch.float32
     _decoded: Tensor | None
 
@@ -134,16 +137,18 @@ class GaussianQuantizer(nn.Module):
         super().__init__()
         check_bits(bits)
         if criterion not in CRITERIA:
-            raise ValueError(f'criterion={criterion!r} is unknown; use one of {CRITERIA}.')
+            raise ValueError(f'criterion={criterion!r} is invalid: expected one of {CRITERIA}.')
         if granularity not in GRANULARITIES:
-            raise ValueError(f'granularity={granularity!r} is unknown; use one of {GRANULARITIES}.')
+            raise ValueError(
+                f'granularity={granularity!r} is invalid: expected one of {GRANULARITIES}.'
+            )
         self.bits, self.criterion, self.granularity = bits, criterion, granularity
         self.folded: Encoded | None = None
         self.cached = CachedWeight()
         self.register_buffer('_decoded', None, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Quantised value of the latent ``weight`` (out, in, ...), same shape and dtype.
+        """Return the quantized value of a latent ``weight`` (out, in, ...), same shape and dtype.
 
         Raises:
             ValueError: ``weight`` is constant, or holds NaN or inf.
@@ -154,25 +159,27 @@ class GaussianQuantizer(nn.Module):
         return self.quantize([weight])[0] if cached is None else cached
 
     def quantize(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Quantised values of latent weights of one shape, dtype and device, in one call.
+        """Return the quantized values of latent weights of one shape, dtype and device.
 
         Raises:
-            ValueError: One of them is constant, or holds NaN or inf.
+            ValueError: A weight is constant, or holds NaN or inf.
         """
         values = _StraightThrough.apply(self, *(weight.float() for weight in weights))
         return values.to(weights[0].dtype).unbind()
 
     def fold(self, encoded: Encoded | None, like: Tensor) -> None:
-        """Give this stored matrix from now on, on the device and in the dtype of ``like``.
+        """Return a stored matrix from now on, whatever the latent weight is.
 
-        None: quantise the latent weight again.
+        Args:
+            encoded: The stored matrix; None to quantize the latent weight again.
+            like: Tensor whose device and dtype the decoded matrix gets.
         """
         self.folded = encoded
         self._decoded = None if encoded is None else self.decode(encoded).to(like)
 
     @torch.no_grad()
     def encode(self, weight: Tensor) -> Encoded:
-        """Codes and statistics to store; a folded quantiser returns those it was loaded with."""
+        """Return codes and statistics to store; if folded, those that were loaded."""
         if self.folded is not None:
             return self.folded
         _, thresholds = _codebook(self.bits, self.criterion, weight.device)
@@ -183,16 +190,16 @@ class GaussianQuantizer(nn.Module):
 
     @torch.no_grad()
     def decode(self, encoded: Encoded) -> Tensor:
-        """Weight (float32) of a stored matrix, bit for bit what :meth:`forward` gave."""
+        """Return the weight (float32) of a stored matrix, bit for bit that of :meth:`forward`."""
         levels, _ = _codebook(self.bits, self.criterion, encoded.codes.device)
         return levels[encoded.codes.int()] * encoded.std + encoded.mean
 
     @torch.no_grad()
     def latent(self, encoded: Encoded) -> Tensor:
-        """A latent weight that quantises to ``encoded``, to go on training from a task file.
+        """Return a latent weight that quantizes to ``encoded``, to resume training.
 
-        The levels are standardised, so that mean and std are kept; at 1 bit the codes are kept
-        for certain, at more bits but for a few at cell borders.
+        The levels are standardized, so that mean and std are preserved. At 1 bit all codes are
+        preserved; at more bits a few at cell borders may change.
         """
         levels, _ = _codebook(self.bits, self.criterion, encoded.codes.device)
         values = levels[encoded.codes.int()]
@@ -200,61 +207,67 @@ class GaussianQuantizer(nn.Module):
         return (values - mean) / std * encoded.std + encoded.mean
 
     def check(self, encoded: Encoded) -> None:
-        """Refuse what no weight is encoded to.
+        """Check that ``encoded`` can be the result of :meth:`encode`.
 
         Raises:
-            ValueError: A standard deviation of 0 or less, or the same code throughout.
+            ValueError: A std is 0 or less, or all codes that share a mean and std are equal.
         """
         dims = self._dims(encoded.codes)
         constant = encoded.codes.amax(dims) == encoded.codes.amin(dims)
         if bool((encoded.std <= 0).any()) or bool(constant.any()):
-            raise ValueError('a quantised weight that does not vary was never written by us')
+            raise ValueError(
+                'a quantized weight that does not vary is invalid: expected a positive std and two '
+                'or more different codes. The file is damaged; save it again.'
+            )
 
     def statistics_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape of mean and of std for a weight of ``shape``."""
-        return tuple(n if dim == self._kept_dim else 1 for dim, n in enumerate(shape))
+        """Return the shape of the mean and of the std of a weight of ``shape``."""
+        return tuple(n if dim == self._channel_dim else 1 for dim, n in enumerate(shape))
 
     def statistics_count(self, shape: Sequence[int]) -> int:
-        """Number of means (and of stds) for a weight of ``shape``."""
+        """Return the number of means (and of stds) of a weight of ``shape``."""
         return math.prod(self.statistics_shape(shape))
 
     def extra_repr(self) -> str:
-        """Settings, for ``print(model)``."""
+        """Return the settings, for ``print(model)``."""
         settings = f'bits={self.bits}, criterion={self.criterion!r}'
         return f'{settings}, granularity={self.granularity!r}'
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What quantisers share that give equal values to equal weights."""
-        return self.bits, self.criterion, self._kept_dim, self.statistics_dtype
+        """Key that is equal for quantizers that give equal values for equal weights."""
+        return self.bits, self.criterion, self._channel_dim, self.statistics_dtype
 
     @property
-    def _kept_dim(self) -> int | None:
-        """The dimension along which statistics differ; None for one of each."""
+    def _channel_dim(self) -> int | None:
+        """Dimension along which statistics differ; None for one mean and std per weight."""
         return self.output_dim if self.granularity == 'channel' else None
 
     def stack_dims(self, stack: Tensor) -> tuple[int, ...]:
-        """Dimensions of a stack (n, out, in, ...) of weights that share a mean and a std."""
+        """Return the dimensions of a stack (n, out, in, ...) over which mean and std are taken."""
         return tuple(dim + 1 for dim in self._dims(stack[0]))
 
     def _dims(self, weight: Tensor) -> tuple[int, ...]:
-        return tuple(dim for dim in range(weight.ndim) if dim != self._kept_dim)
+        return tuple(dim for dim in range(weight.ndim) if dim != self._channel_dim)
 
     @torch.no_grad()
     def statistics(self, stack: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased std of each weight of a stack (n, out, in, ...), float32, as stored.
+        """Return mean and unbiased std of each weight of a stack (n, out, in, ...), float32.
+
+        Both are rounded to the dtype in which they are stored.
 
         Raises:
             ValueError: A weight is constant, or holds NaN or inf.
         """
-        both = torch.std_mean(stack, self.stack_dims(stack), keepdim=True)
-        std, mean = (value.to(self.statistics_dtype).float() for value in both)
+        exact = torch.std_mean(stack, self.stack_dims(stack), keepdim=True)
+        std, mean = (value.to(self.statistics_dtype).float() for value in exact)
         constant = CONSTANT * torch.finfo(self.statistics_dtype).eps * mean.abs()
         if not bool((std.isfinite() & (std > constant)).all()):
             raise ValueError(
-                f'a weight of shape {tuple(stack.shape[1:])} cannot be quantised: it is constant, '
-                f'NaN or inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialise it '
-                'with random values; if it broke during training, lower the learning rate or clip '
-                "gradients. granularity='channel' needs two weights or more for each output."
+                f'a weight of shape {tuple(stack.shape[1:])} cannot be quantized: it is constant, '
+                f'NaN or inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialize it '
+                'with random values; if this happened during training, lower the learning rate or '
+                "clip gradients. granularity='channel' needs two or more weights per output "
+                'channel.'
             )
         return mean, std

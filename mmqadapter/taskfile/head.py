@@ -14,13 +14,13 @@ from mmqadapter.quant import (
     Layer,
     LayerQuantizer,
     PackedWeight,
-    forget_codes,
-    keep_codes,
-    kept_codes,
+    attach_codes,
+    clear_codes,
     latent_of,
     output_dim,
     parametrized_weights,
     remove_parametrizations,
+    stored_codes,
 )
 from mmqadapter.taskfile.head_bits import HeadBits, layer_bits, naming
 from mmqadapter.taskfile.task_state import find_backbone, task_layers, task_state_dict
@@ -98,14 +98,14 @@ def put_head(model: nn.Module, entries: Mapping[str, Entry], trainable: bool) ->
     layers = {id(latent_of(m, 'weight')): m for m in task_layers(model).values()}
     if not trainable:
         remove_parametrizations(model)
-    forget_codes(model)
-    forms = {id(a.latent): a.form for a in parametrized_weights(model)}
+    clear_codes(model)
+    forms = {id(a.latent): a.parametrization for a in parametrized_weights(model)}
     trunk = {id(parameter) for parameter in find_backbone(model).trunk.parameters()}
     for name, target in targets.items():
         entry = entries[name]
         target.copy_(_value(entry, forms.get(id(target))))
         if isinstance(entry, PackedWeight) and not trainable:
-            keep_codes(layers[id(target)], entry)
+            attach_codes(layers[id(target)], entry)
             # As in training, where the quantised weight is no leaf: PyTorch's choice of a matrix
             # product depends on it, and so does the last bit. In a trunk it says what is frozen.
             target.requires_grad_(id(target) in trunk)
@@ -126,11 +126,13 @@ def _packed(name: str, layer: Layer, asked: int) -> PackedWeight | None:
 
 def _own_codes(name: str, layer: Layer) -> PackedWeight | None:
     """Codes that the layer trained with, or came with."""
-    form = next((a.form for a in parametrized_weights(layer) if a.parameter == 'weight'), None)
+    form = next(
+        (a.parametrization for a in parametrized_weights(layer) if a.parameter == 'weight'), None
+    )
     if isinstance(form, LayerQuantizer):
         with naming(name):
             return form.pack(latent_of(layer, 'weight'))
-    return kept_codes(layer)
+    return stored_codes(layer)
 
 
 def _as_float(name: str, tensor: Tensor, width: int) -> Tensor:

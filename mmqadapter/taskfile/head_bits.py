@@ -15,7 +15,7 @@ from mmqadapter.quant import (
     HalfRounding,
     Layer,
     LayerQuantizer,
-    forget_codes,
+    clear_codes,
     output_dim,
     parametrize_weight,
     parametrized_weights,
@@ -93,7 +93,7 @@ def train_quantized(model: nn.Module, bits: Mapping[str, int]) -> None:
         ValueError: A layer that ``model`` does not have, or no wrapped backbone.
     """
     remove_parametrizations(model)
-    forget_codes(model)
+    clear_codes(model)
     if not bits:
         return
     layers, changed = task_layers(model), task_state_dict(model)
@@ -108,7 +108,7 @@ def train_quantized(model: nn.Module, bits: Mapping[str, int]) -> None:
 def trained_bits(model: nn.Module) -> dict[str, int]:
     """Bits of each layer, by name, as :func:`train_quantized` set them; empty for a float model."""
     return {
-        a.module: a.form.bits if isinstance(a.form, LayerQuantizer) else 16
+        a.module: a.parametrization.bits if isinstance(a.parametrization, LayerQuantizer) else 16
         for a in parametrized_weights(model)
         if a.parameter == 'weight' and isinstance(a.holder, get_args(Layer))
     }
@@ -121,9 +121,9 @@ def check_spread(model: nn.Module) -> None:
         ValueError: One has not, such as a layer that starts at zero.
     """
     for found in parametrized_weights(model):
-        if isinstance(found.form, LayerQuantizer):
+        if isinstance(found.parametrization, LayerQuantizer):
             with naming(found.module):
-                found.form.encode(found.latent)
+                found.parametrization.encode(found.latent)
 
 
 @contextmanager

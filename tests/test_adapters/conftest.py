@@ -1,4 +1,4 @@
-"""Every adapter as a config, and one way to call them all."""
+"""Configs of all adapters, and one function to call any of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adapter_config(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def change(adapter: Adapter, x: Tensor) -> Tensor:
-    """What an adapter adds, given tokens (B, 9, CHANNELS)."""
+    """Return what an adapter adds, given tokens (B, 9, CHANNELS)."""
     if isinstance(adapter, LoRA):
         return adapter(x, x.new_zeros(*x.shape[:-1], 3 * CHANNELS))
     return adapter(x, (3, 3)) if adapter.spatial else adapter(x)
@@ -38,5 +38,5 @@ def change(adapter: Adapter, x: Tensor) -> Tensor:
 
 @pytest.fixture(name='change')
 def change_fixture() -> Callable[[Adapter, Tensor], Tensor]:
-    """``change(adapter, x)``: what an adapter adds, given tokens (B, 9, 16)."""
+    """Function ``change(adapter, x)``: what an adapter adds, given tokens (B, 9, 16)."""
     return change

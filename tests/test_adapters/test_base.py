@@ -1,4 +1,4 @@
-"""What holds for every adapter at every width: start, gradients, training, order, errors."""
+"""Properties of all adapters at all bit widths: start, gradients, training, order, errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmqadapter.adapters import Adapter, AdaptFormer, build_adapter, is_float
 from mmqadapter.adapters.scale import LearnedScale
 from mmqadapter.quant import quantized_weights
 
-PendingUpdate = Callable[[Adapter, Tensor], Tensor]
+Change = Callable[[Adapter, Tensor], Tensor]
 ALL_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8, 32])
 LOW_BITS = pytest.mark.parametrize('bits', [1, 2, 4, 8])
 SCALES = pytest.mark.parametrize('scale', [1.0, 'learned'])
@@ -31,14 +31,14 @@ def tokens() -> Tensor:
 
 @SCALES
 def test_a_float_adapter_starts_at_zero(
-    adapter_config: dict, change: PendingUpdate, scale: float | str
+    adapter_config: dict, change: Change, scale: float | str
 ) -> None:
     assert not change(build(adapter_config, scale=scale), tokens()).any()
 
 
 @LOW_BITS
 def test_a_quantized_adapter_with_a_learned_scale_starts_at_zero(
-    adapter_config: dict, change: PendingUpdate, bits: int
+    adapter_config: dict, change: Change, bits: int
 ) -> None:
     adapter = build(adapter_config, bits, scale='learned')
     assert isinstance(adapter.scale, LearnedScale) and adapter.scale.weight == 0
@@ -46,8 +46,8 @@ def test_a_quantized_adapter_with_a_learned_scale_starts_at_zero(
 
 
 @LOW_BITS
-def test_a_quantized_adapter_with_a_fixed_scale_starts_elsewhere(
-    adapter_config: dict, change: PendingUpdate, bits: int
+def test_a_quantized_adapter_with_a_fixed_scale_starts_near_zero(
+    adapter_config: dict, change: Change, bits: int
 ) -> None:
     size = change(build(adapter_config, bits), tokens()).abs().max()
     assert 0 < size < 0.05
@@ -63,12 +63,12 @@ def test_a_quantized_up_projection_starts_as_a_narrow_normal(adapter_config: dic
 @ALL_BITS
 @SCALES
 def test_training_moves_every_parameter_and_fits(
-    adapter_config: dict, change: PendingUpdate, bits: int, scale: float | str
+    adapter_config: dict, change: Change, bits: int, scale: float | str
 ) -> None:
     adapter, x = build(adapter_config, bits, scale=scale), tokens()
     start = {name: p.detach().clone() for name, p in adapter.named_parameters()}
     target = torch.ones_like(change(adapter, x))
-    target[..., 16:32] = 0  # where two of three projections are adapted, the middle stays
+    target[..., 16:32] = 0  # the middle projection, where only q and v are adapted
     optimizer = torch.optim.Adam(adapter.parameters(), lr=0.02)
     losses = []
     for _ in range(40):
@@ -84,12 +84,12 @@ def test_training_moves_every_parameter_and_fits(
 
 
 @LOW_BITS
-def test_no_more_values_than_bits_can_tell_apart(adapter_config: dict, bits: int) -> None:
+def test_at_most_two_to_the_bits_values(adapter_config: dict, bits: int) -> None:
     for pair in build(adapter_config, bits).pairs():
         assert all(len(layer.weight.unique()) <= 2**bits for layer in pair)
 
 
-def test_a_scale_multiplies_what_is_added(adapter_config: dict, change: PendingUpdate) -> None:
+def test_a_scale_multiplies_the_output(adapter_config: dict, change: Change) -> None:
     plain, scaled = (build(adapter_config, 1, scale=s).eval() for s in (1, 10))
     scaled.load_state_dict(plain.state_dict())
     x = tokens()
@@ -109,7 +109,7 @@ def test_float_adapters_have_no_quantized_weights(adapter_config: dict) -> None:
     assert not list(quantized_weights(build(adapter_config)))
 
 
-def test_32_bits_or_nothing_mean_float() -> None:
+def test_32_bits_or_none_mean_float() -> None:
     assert is_float(None) and is_float(dict(type='GaussianQuantizer', bits=32))
     assert not is_float(dict(type='GaussianQuantizer', bits=8))
 
@@ -120,7 +120,7 @@ def test_mmengine_configs_build_too(adapter_config: dict) -> None:
     assert {q.bits for _, q, _ in quantized_weights(adapter)} == {2}
 
 
-def test_a_class_may_stand_for_its_name() -> None:
+def test_a_type_may_be_given_as_a_class() -> None:
     assert isinstance(build(dict(type=AdaptFormer, width=2)), AdaptFormer)
 
 
@@ -131,13 +131,19 @@ def test_a_class_may_stand_for_its_name() -> None:
         (dict(width=4), "'width': 4} has no `type`"),
         (dict(type='AdaptFormer'), "'AdaptFormer'} cannot be built: .*width"),
         (dict(type='AdaptFormer', width=4, rank=2), 'cannot be built: .*rank'),
-        (dict(type='AdaptFormer', width=0), 'width=0 is no bottleneck; use 1 or more'),
-        (dict(type='SequentialAdapter', width=-1), 'width=-1 is no bottleneck'),
-        (dict(type='AdaptFormer', width=4, dropout=1), r'dropout=1 is no rate; use .* \[0, 1\)'),
-        (dict(type='AdaptFormer', width=4, scale=0), 'scale=0 is unknown; use a finite number'),
-        (dict(type='LoRA', rank=0), 'rank=0 is no rank; use 1 or more'),
-        (dict(type='LoRA', rank=2, targets=('q', 'x')), r"targets=\('q', 'x'\) are unknown"),
-        (dict(type='LoRA', rank=2, targets=()), r'targets=\(\) are unknown; use some of q, k, v'),
+        (dict(type='AdaptFormer', width=0), 'width=0 is invalid: expected 1 or more'),
+        (dict(type='SequentialAdapter', width=-1), 'width=-1 is invalid'),
+        (dict(type='AdaptFormer', width=4, dropout=1), r'dropout=1 is invalid: .* \[0, 1\)'),
+        (
+            dict(type='AdaptFormer', width=4, scale=0),
+            'scale=0 is invalid: expected a finite number',
+        ),
+        (dict(type='LoRA', rank=0), 'rank=0 is invalid: expected 1 or more'),
+        (dict(type='LoRA', rank=2, targets=('q', 'x')), r"targets=\('q', 'x'\) is invalid"),
+        (
+            dict(type='LoRA', rank=2, targets=()),
+            r"targets=\(\) is invalid: expected some of 'q', 'k'",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(adapter: dict, text: str) -> None:
@@ -148,10 +154,10 @@ def test_wrong_settings_are_refused(adapter: dict, text: str) -> None:
 @pytest.mark.parametrize(
     ('quantizer', 'text'),
     [
-        (dict(type='GaussianQuantizer', bits=3), 'bits=3 is not supported; use 1, 2, 4 or 8'),
+        (dict(type='GaussianQuantizer', bits=3), 'bits=3 is invalid: expected one of 1, 2, 4, 8'),
         (dict(type='UniformQuantizer', bits=1), "Unknown type 'UniformQuantizer'"),
         (dict(type='GaussianQuantizer'), 'cannot be built: .*bits'),
-        (dict(type='GaussianQuantizer', bits=1, criterion='l0'), "criterion='l0' is unknown"),
+        (dict(type='GaussianQuantizer', bits=1, criterion='l0'), "criterion='l0' is invalid"),
     ],
 )
 def test_wrong_quantizers_are_refused(quantizer: dict, text: str) -> None:
@@ -160,11 +166,11 @@ def test_wrong_quantizers_are_refused(quantizer: dict, text: str) -> None:
 
 
 def test_a_type_that_is_no_adapter_is_refused() -> None:
-    with pytest.raises(ValueError, match="'TimmBackbone' is no adapter; use AdaptFormer"):
+    with pytest.raises(ValueError, match="'TimmBackbone' is invalid: expected an adapter"):
         build_adapter(dict(type='TimmBackbone', model_name='vit_tiny_patch16_224', depth=1), None)
 
 
 def test_a_type_that_is_no_quantizer_is_refused() -> None:
-    other = dict(type='AdaptFormer', channels=16, width=2)
-    with pytest.raises(ValueError, match='no quantiser'):
-        build_adapter(dict(type='AdaptFormer', width=4), other, channels=16)
+    adapter = dict(type='AdaptFormer', channels=16, width=2)
+    with pytest.raises(ValueError, match="'AdaptFormer' is invalid: expected GaussianQuantizer"):
+        build_adapter(dict(type='AdaptFormer', width=4), adapter, channels=16)

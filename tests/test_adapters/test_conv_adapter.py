@@ -1,4 +1,4 @@
-"""ConvAdapter: counts, formula, class tokens, what is quantised."""
+"""ConvAdapter: counts, formula, class tokens, quantized weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def trained(kernel_size: int | Sequence[int] = 3, scale: float = 1.0) -> ConvAda
 
 
 def convolved(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
-    """Shifted copies of each map (B, H, W, r), weighted and added up."""
+    """Convolve maps (B, H, W, r) as a weighted sum of shifted copies."""
     size, (height, width) = convolution.kernel_size[0], maps.shape[1:3]
     around = F.pad(maps, (0, 0, *4 * [size // 2]))
     shifts = [(row, column) for row in range(size) for column in range(size)]
@@ -46,7 +46,7 @@ def test_parameter_counts(channels: int) -> None:
 
 @SIZES
 @pytest.mark.parametrize('leading', [0, 1, 5])
-def test_neighbours_on_the_grid_are_added_in_the_bottleneck(
+def test_neighbors_on_the_grid_are_added_in_the_bottleneck(
     kernel_size: int | Sequence[int], leading: int
 ) -> None:
     adapter, x = trained(kernel_size, scale=0.5), torch.randn(2, leading + 15, 8)
@@ -68,11 +68,11 @@ def test_without_its_convolutions_it_is_a_sequential_adapter() -> None:
     torch.testing.assert_close(adapter(x, GRID), plain(x))
 
 
-def test_a_token_reaches_its_neighbours_alone() -> None:
+def test_a_token_changes_only_its_neighbors() -> None:
     adapter, x = trained(), torch.randn(1, 16, 8)
-    other = x.clone()
-    other[0, 1] += 1  # behind the class token: row 0, column 0
-    changed = (adapter(other, GRID) - adapter(x, GRID)).abs().amax(-1)[0] > 1e-6
+    modified = x.clone()
+    modified[0, 1] += 1  # after the class token: row 0, column 0
+    changed = (adapter(modified, GRID) - adapter(x, GRID)).abs().amax(-1)[0] > 1e-6
     assert not changed[0]
     assert changed[1:].view(GRID).nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
 
@@ -90,13 +90,13 @@ def test_sites() -> None:
 
 
 @pytest.mark.parametrize('kernel_size', [0, 2, -1, (3, 4), ()])
-def test_kernels_without_a_centre_are_refused(kernel_size: int | tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match='kernel_size=.* has no centre; use odd sizes'):
+def test_kernels_of_invalid_sizes_are_refused(kernel_size: int | tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match='kernel_size=.* is invalid: expected odd sizes'):
         ConvAdapter(8, 4, kernel_size)
 
 
 def test_a_bottleneck_of_no_width_is_refused() -> None:
-    with pytest.raises(ValueError, match='width=0 is no bottleneck; use 1 or more'):
+    with pytest.raises(ValueError, match='width=0 is invalid: expected 1 or more'):
         ConvAdapter(8, 0)
 
 

@@ -1,4 +1,4 @@
-"""Low-rank adapters: published counts, formula, start, gradients, quantisation."""
+"""Low-rank adapters: published counts, formula, start, gradients, quantization."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_projections_are_sums_of_low_rank_products() -> None:
 
 @KINDS
 @pytest.mark.parametrize('scale', [1.0, 'learned'])
-def test_a_float_one_starts_at_zero_and_a_gradient_gets_in(kind: str, scale: float | str) -> None:
+def test_a_float_adapter_starts_at_zero_and_gets_a_gradient(kind: str, scale: float | str) -> None:
     adapter = build(kind, scale=scale)
     change = adapter(torch.randn(2, 9, 16))
     assert not change.any()
@@ -72,7 +72,7 @@ def test_a_float_one_starts_at_zero_and_a_gradient_gets_in(kind: str, scale: flo
 
 @KINDS
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
-def test_a_quantized_one_starts_at_zero_with_a_learned_scale_alone(kind: str, bits: int) -> None:
+def test_a_quantized_adapter_starts_at_zero_only_with_a_learned_scale(kind: str, bits: int) -> None:
     x = torch.randn(2, 9, 16)
     assert not build(kind, bits, scale='learned')(x).any()
     assert 0 < build(kind, bits)(x).abs().max() < 0.05
@@ -98,7 +98,7 @@ def test_training_moves_every_parameter_and_fits(kind: str, bits: int, scale: fl
 
 
 @KINDS
-def test_every_factor_is_quantized_and_no_bias(kind: str) -> None:
+def test_factors_are_quantized_and_biases_are_not(kind: str) -> None:
     adapter = build(kind, 1)
     names = [name for name, _, _ in quantized_weights(adapter)]
     assert names == ['down.inner', 'down.outer', 'up.inner', 'up.outer']
@@ -117,5 +117,7 @@ def test_only_the_last_factor_starts_as_a_narrow_normal(kind: str) -> None:
 @KINDS
 @pytest.mark.parametrize(('branches', 'rank'), [(0, 8), (2, 0), (-1, 1)])
 def test_wrong_settings_are_refused(kind: str, branches: int, rank: int) -> None:
-    with pytest.raises(ValueError, match=f'branches={branches}, rank={rank} leave no weights'):
+    with pytest.raises(
+        ValueError, match=f'branches={branches}, rank={rank} is invalid: expected 1'
+    ):
         build(kind, branches=branches, rank=rank)

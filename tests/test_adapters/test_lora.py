@@ -16,7 +16,7 @@ TARGETS = pytest.mark.parametrize(
 
 
 def trained(targets: str | Sequence[str], bits: int = 32, scale: float | str = 0.5) -> LoRA:
-    """As after some training: no matrix is zero, and no scale is."""
+    """Return an adapter as after some training: neither a matrix nor the scale is zero."""
     lora = build_adapter(
         dict(type='LoRA', rank=3, targets=targets, scale=scale),
         dict(type='GaussianQuantizer', bits=bits),

@@ -1,4 +1,4 @@
-"""LoRand: counts, formula, start of the cores, what is quantised, task files."""
+"""LoRand: counts, formula, start of the cores, quantized weights, task files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_cores_start_kaiming_uniform() -> None:
 
 
 @pytest.mark.parametrize('bits', [1, 2, 4])
-def test_factors_are_quantized_and_neither_cores_nor_biases(bits: int) -> None:
+def test_factors_are_quantized_but_not_cores_or_biases(bits: int) -> None:
     adapter = build(bits, branches=4)
     names = [name for name, _, _ in quantized_weights(adapter)]
     assert names == ['down.inner', 'down.outer', 'up.inner', 'up.outer']
@@ -70,7 +70,7 @@ def test_factors_are_quantized_and_neither_cores_nor_biases(bits: int) -> None:
 
 
 @pytest.mark.parametrize('bits', [1, 32])
-def test_what_a_task_file_stores_gives_the_same_adapter(bits: int) -> None:
+def test_a_task_file_restores_the_same_adapter(bits: int) -> None:
     trained, fresh, x = build(bits, branches=4), build(bits, branches=4), torch.randn(2, 9, 16)
     with torch.no_grad():
         for parameter in trained.parameters():

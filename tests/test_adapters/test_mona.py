@@ -1,4 +1,4 @@
-"""Mona: published counts, formula, what is quantised."""
+"""Mona: published counts, formula, quantized weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def count(module: nn.Module) -> int:
     ('width', 'expected'), [(128, 3_667_456), (192, 5_267_712)], ids=['Swin-B', 'Swin-L']
 )
 def test_published_totals(width: int, expected: int) -> None:
-    """Two per block, nothing else."""
+    """Two adapters per block and no other parameters."""
     widths = [width * 2**stage for stage in range(4)]
     pairs = zip((2, 2, 18, 2), widths, strict=True)
     assert sum(2 * depth * count(Mona(channels)) for depth, channels in pairs) == expected
@@ -44,7 +44,7 @@ def test_formula() -> None:
     torch.testing.assert_close(adapter(x, (3, 5)), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_norm_starts_as_the_identity_nearly() -> None:
+def test_the_norm_starts_close_to_the_identity() -> None:
     x = torch.randn(2, 5, 8)
     torch.testing.assert_close(Mona(8).norm(x), x, rtol=0, atol=1e-5)
 
@@ -59,8 +59,8 @@ def test_the_three_projections_are_quantized() -> None:
 @pytest.mark.parametrize(
     ('settings', 'text'),
     [
-        (dict(width=0), 'width=0 is no bottleneck; use 1 or more'),
-        (dict(dropout=1.0), r'dropout=1.0 is no rate; use a number in \[0, 1\)'),
+        (dict(width=0), 'width=0 is invalid: expected 1 or more'),
+        (dict(dropout=1.0), r'dropout=1\.0 is invalid: expected a number in \[0, 1\)'),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Scales: fixed and learned, and the values that are refused."""
+"""Scales: fixed, learned, and invalid values."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_a_learned_scale_is_one_number_that_starts_at_1() -> None:
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize('kind', [0.1, 'learned'])
-def test_the_dtype_of_the_tokens_is_kept(kind: Any, dtype: torch.dtype) -> None:
+def test_the_dtype_of_the_tokens_is_preserved(kind: Any, dtype: torch.dtype) -> None:
     assert build_scale(kind)(torch.ones(2, dtype=dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize('value', [0, 0.0, float('inf'), float('nan'), 'big', None, [1.0]])
 def test_other_values_are_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="is unknown; use a finite number but 0, or 'learned'"):
+    with pytest.raises(ValueError, match='is invalid: expected a finite number other than 0, or'):
         build_scale(value)

@@ -134,5 +134,5 @@ def test_other_outputs_than_maps_of_blocks_are_refused(
 
 def test_strides_other_than_two_are_refused(tiny_mmseg_swin: Factory) -> None:
     wrapped = wrap(tiny_mmseg_swin(strides=(4, 1)))
-    with pytest.raises(ValueError, match='only merging of 2 x 2 tokens is known'):
+    with pytest.raises(ValueError, match='Only mergings of 2 x 2 tokens are supported'):
         wrapped(images())

@@ -153,7 +153,7 @@ def test_quantised_after_training_and_in_training(semantic: Run, float_task, ana
         ('landscape', ['--radius', '0'], 'ValueError: radius=0.0 is invalid: expected a finite'),
         ('landscape', ['--batches', '0'], 'ValueError: batches=0 is invalid: expected 1 or more'),
         ('landscape', ['--full', 'no.py', 'x'], "FileNotFoundError: there is no config 'no.py'"),
-        ('error', ['--bits', '3'], 'ValueError: bits=3 is not supported'),
+        ('error', ['--bits', '3'], 'ValueError: bits=3 is invalid'),
         ('error', ['--trained', 'x'], 'ValueError: --trained and --score compare metrics'),
     ],
 )  # fmt: skip

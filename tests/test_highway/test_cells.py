@@ -1,4 +1,4 @@
-"""Cells: what an adapter reads, gradients from cell to cell, what is kept."""
+"""Cells: input of the adapter, gradients from cell to cell, activation memory."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def cell(kind: type[Cell], adapter: str = 'ConvAdapter', saved: str = 'float') -
 
 
 def by_hand(cell: Cell, h: Tensor, tap: Tensor) -> Tensor:
-    """Side stream after the tap, by plain autograd."""
+    """Return the side stream after the tap, by plain autograd."""
     if isinstance(cell, JoinedCell):
         var, mean = torch.var_mean(tap, -1, correction=0, keepdim=True)
         tap = (tap - mean) / (var + 1e-6).sqrt() + h
-    place = (GRID,) if cell.adapter.spatial else ()
-    return h + cell.adapter(tap, *place)
+    grid = (GRID,) if cell.adapter.spatial else ()
+    return h + cell.adapter(tap, *grid)
 
 
 def gradients(chain: nn.Module, h: Tensor, start: Tensor) -> list[Tensor]:
@@ -53,49 +53,49 @@ def gradients(chain: nn.Module, h: Tensor, start: Tensor) -> list[Tensor]:
 def test_gradients_through_a_chain_are_those_of_plain_autograd(
     kind: type[Cell], adapter: str, saved: str
 ) -> None:
-    """From cell to cell through the side stream, and through what the adapters read of it."""
+    """Gradients pass through the side stream and through the adapters that read it."""
     chain = nn.ModuleList(cell(kind, adapter, saved) for _ in range(3))
     taps = torch.randn(3, 2, 50, 64) * torch.tensor([0.5, 1, 2]).view(3, 1, 1, 1)
     start = torch.randn(2, 50, 64, requires_grad=True)
-    h, expected = start.clone(), start  # a cell changes the stream where it lies
-    for one, tap in zip(chain, taps, strict=True):
-        h, expected = one(h, tap, GRID), by_hand(one, expected, tap)
+    h, expected = start.clone(), start  # a cell changes the stream in place
+    for link, tap in zip(chain, taps, strict=True):
+        h, expected = link(h, tap, GRID), by_hand(link, expected, tap)
     torch.testing.assert_close(h, expected, rtol=1e-4, atol=1e-4)
-    found, exact = gradients(chain, h, start), gradients(chain, expected, start)
-    for one, other in zip(found, exact, strict=True):
-        assert (one - other).norm() <= GRADIENT_ERROR[saved] * other.norm()
+    actual, exact = gradients(chain, h, start), gradients(chain, expected, start)
+    for a, b in zip(actual, exact, strict=True):
+        assert (a - b).norm() <= GRADIENT_ERROR[saved] * b.norm()
 
 
-def test_a_joined_cell_sees_the_side_stream_and_a_parallel_one_does_not() -> None:
+def test_a_joined_cell_reads_the_side_stream_and_a_parallel_cell_does_not() -> None:
     h, tap = torch.randn(2, 2, 50, 64)
     for kind in (ParallelCell, JoinedCell):
-        one = cell(kind)
-        once, twice = (one(n * h, tap, GRID) - n * h for n in (1, 2))
-        alike = torch.allclose(once, twice, atol=1e-4)
-        assert alike == (kind is ParallelCell)
+        built = cell(kind)
+        update, update_of_doubled = (built(n * h, tap, GRID) - n * h for n in (1, 2))
+        equal = torch.allclose(update, update_of_doubled, atol=1e-4)
+        assert equal == (kind is ParallelCell)
 
 
-def test_a_joined_cell_reads_taps_of_any_size_alike() -> None:
-    one, h, tap = cell(JoinedCell), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
-    large, usual = one(h.clone(), 100 * tap + 7, GRID), one(h.clone(), tap, GRID)
+def test_a_joined_cell_normalizes_taps_of_any_magnitude() -> None:
+    joined, h, tap = cell(JoinedCell), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    large, usual = joined(h.clone(), 100 * tap + 7, GRID), joined(h.clone(), tap, GRID)
     torch.testing.assert_close(large, usual, rtol=1e-3, atol=1e-3)
 
 
 @KINDS
 @ADAPTERS
 @FORMATS
-def test_the_input_of_the_adapter_alone_is_kept(kind: type[Cell], adapter: str, saved: str) -> None:
-    one, h, tap = cell(kind, adapter, saved), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
-    with saved_for_backward(one) as counter:
-        one(h.requires_grad_().clone(), tap, GRID)
+def test_only_the_input_of_the_adapter_is_saved(kind: type[Cell], adapter: str, saved: str) -> None:
+    built, h, tap = cell(kind, adapter, saved), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    with saved_for_backward(built) as counter:
+        built(h.requires_grad_().clone(), tap, GRID)
     assert counter.total == 100 * {'float': 4 * 64, 'half': 2 * 64, 'int8': 64 + 4}[saved]
 
 
 @KINDS
-def test_the_first_cell_starts_from_nothing(kind: type[Cell]) -> None:
-    one, tap = cell(kind), torch.randn(2, 50, 64)
-    nothing = torch.zeros(2, 50, 64)
-    assert torch.equal(one(torch.zeros(1, 1, 1), tap, GRID), one(nothing, tap, GRID))
+def test_a_start_of_shape_1_1_1_is_a_zero_stream(kind: type[Cell]) -> None:
+    built, tap = cell(kind), torch.randn(2, 50, 64)
+    zeros = torch.zeros(2, 50, 64)
+    assert torch.equal(built(torch.zeros(1, 1, 1), tap, GRID), built(zeros, tap, GRID))
 
 
 @KINDS
@@ -103,28 +103,28 @@ def test_the_first_cell_starts_from_nothing(kind: type[Cell]) -> None:
 def test_half_taps_are_read_in_their_dtype_and_added_up_in_float32(
     kind: type[Cell], dtype: torch.dtype
 ) -> None:
-    one, h, tap = cell(kind).to(dtype), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
-    assert one.read(h, tap.to(dtype)).dtype == dtype
-    assert one(h, tap.to(dtype), GRID).dtype == torch.float32
+    built, h, tap = cell(kind).to(dtype), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    assert built.read(h, tap.to(dtype)).dtype == dtype
+    assert built(h, tap.to(dtype), GRID).dtype == torch.float32
 
 
 @pytest.mark.parametrize(
-    'given', ['JoinedCell', 'mmqadapter.JoinedCell', dict(type='JoinedCell'), dict(type=JoinedCell)]
+    'name', ['JoinedCell', 'mmqadapter.JoinedCell', dict(type='JoinedCell'), dict(type=JoinedCell)]
 )
-def test_cells_are_named_by_class(given: str | dict) -> None:
-    assert config_of(Cell, 'cell', given) == {'type': 'JoinedCell'}
+def test_cells_are_named_by_class(name: str | dict) -> None:
+    assert config_of(Cell, 'cell', name) == {'type': 'JoinedCell'}
     adapter = build_adapter(dict(type='ConvAdapter', width=8), None, channels=64)
-    built = build_cell(config_of(Cell, 'cell', given), adapter, FusedResidual(SAVED_TAPS['half']))
+    built = build_cell(config_of(Cell, 'cell', name), adapter, FusedResidual(SAVED_TAPS['half']))
     assert isinstance(built, JoinedCell) and built.adapter is adapter
 
 
-@pytest.mark.parametrize('given', ['JoindCell', 'ConvAdapter', dict(type='Cel'), {}])
-def test_what_is_no_cell_is_refused(given: str | dict) -> None:
+@pytest.mark.parametrize('name', ['JoindCell', 'ConvAdapter', dict(type='Cel'), {}])
+def test_names_of_other_classes_are_refused(name: str | dict) -> None:
     with pytest.raises(ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell'"):
-        config_of(Cell, 'cell', given)
+        config_of(Cell, 'cell', name)
 
 
-def test_arguments_that_a_cell_does_not_take_are_refused() -> None:
+def test_unknown_arguments_of_a_cell_are_refused() -> None:
     config = config_of(Cell, 'cell', dict(type='JoinedCell', width=3))
     with pytest.raises(ValueError, match='cannot be built: .*width'):
         build_cell(config, cell(JoinedCell).adapter, FusedResidual(SAVED_TAPS['float']))

@@ -21,7 +21,7 @@ KINDS = pytest.mark.parametrize('kind', ['mm', 'timm'])
 
 
 def stock(kind: str) -> Any:
-    """A trunk's merging, 6 -> 12 channels, with weights that are all different."""
+    """Build a trunk's merging, 6 -> 12 channels, with weights that are all different."""
     merging = MMPatchMerging(6, 12) if kind == 'mm' else TimmPatchMerging(6)
     for parameter in merging.parameters():
         nn.init.normal_(parameter, 1, 0.3)
@@ -29,7 +29,7 @@ def stock(kind: str) -> Any:
 
 
 def call(merging: Any, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A stock merging on tokens (B, L, C), whatever it wants."""
+    """Call a stock merging of either library on tokens (B, L, C)."""
     if isinstance(merging, MMPatchMerging):
         return merging(tokens, grid)[0]
     return merging(tokens.unflatten(1, grid)).flatten(1, 2)
@@ -40,12 +40,12 @@ def inherited(merging: Any) -> InheritedMerging:
     return InheritedMerging(merging.norm, merging.reduction, orders[type(merging)])
 
 
-class WithoutNormalisation(nn.Module):
-    """Stands for a LayerNorm: its weight over the deviations that it had for other tokens."""
+class FixedNormalization(nn.Module):
+    """Stand-in for a LayerNorm: its weight over the deviations of other tokens."""
 
-    def __init__(self, norm: nn.LayerNorm, seen: Tensor) -> None:
+    def __init__(self, norm: nn.LayerNorm, x: Tensor) -> None:
         super().__init__()
-        self.norm, self.std = norm, (seen.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
+        self.norm, self.std = norm, (x.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.norm.weight / self.std
@@ -53,21 +53,21 @@ class WithoutNormalisation(nn.Module):
 
 @GRIDS
 @KINDS
-def test_is_the_stock_merging_without_its_normalisation(kind: str, grid: tuple[int, int]) -> None:
+def test_is_the_stock_merging_without_its_normalization(kind: str, grid: tuple[int, int]) -> None:
     merging, tokens = stock(kind), grid[0] * grid[1]
     trunk, h = 3 + 2 * torch.randn(2, tokens, 6), torch.randn(2, tokens, 6)
     seen: list[Tensor] = []
     merging.norm.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     call(merging, trunk, grid)
     reference = deepcopy(merging)
-    reference.norm = WithoutNormalisation(merging.norm, seen[0])
+    reference.norm = FixedNormalization(merging.norm, seen[0])
     expected = call(reference, h, grid)
     torch.testing.assert_close(inherited(merging)(h, trunk, grid), expected)
 
 
 @KINDS
 def test_is_close_to_the_stock_merging_for_a_small_change_without_a_mean(kind: str) -> None:
-    """What a LayerNorm makes of a change across its own direction and mean is linear."""
+    """A LayerNorm is linear in changes without mean that are orthogonal to its input."""
     merging, x = stock(kind).double(), torch.randn(1, 4, 6).double()
     h = torch.randn(24).double()
     for direction in (torch.ones(24).double(), x.flatten() - x.mean()):
@@ -90,12 +90,12 @@ def test_linear_and_zero_at_zero(kind: str, grid: tuple[int, int], bits: int) ->
     torch.testing.assert_close(total, parts, rtol=1e-4, atol=1e-4)
 
 
-def test_gradient_at_zero_is_far_below_the_stock_mergings() -> None:
+def test_gradient_at_zero_is_far_below_that_of_the_stock_merging() -> None:
     merging, zeros = stock('mm'), torch.zeros(1, 16, 6, requires_grad=True)
     trunk, direction = 2 * torch.randn(1, 16, 6), torch.randn(1, 4, 12)
-    (of_stock,) = torch.autograd.grad(call(merging, zeros, (4, 4)), zeros, direction)
-    (ours,) = torch.autograd.grad(inherited(merging)(zeros, trunk, (4, 4)), zeros, direction)
-    assert of_stock.norm() > 100 * ours.norm() > 0
+    (stock_grad,) = torch.autograd.grad(call(merging, zeros, (4, 4)), zeros, direction)
+    (grad,) = torch.autograd.grad(inherited(merging)(zeros, trunk, (4, 4)), zeros, direction)
+    assert stock_grad.norm() > 100 * grad.norm() > 0
 
 
 def test_half_precision_gradient_through_three_mergings_is_finite() -> None:
@@ -126,7 +126,7 @@ def test_deviations_are_those_of_merged_tokens(grid: tuple[int, int], shift: flo
 
 
 @KINDS
-def test_one_number_for_each_merged_token_is_kept_for_backward(kind: str) -> None:
+def test_one_number_per_merged_token_is_saved_for_backward(kind: str) -> None:
     merging, h = stock(kind), torch.randn(2, 24, 6, requires_grad=True)
     with saved_for_backward(merging) as saved:
         inherited(merging)(h, torch.randn(2, 24, 6), (4, 6))

@@ -1,4 +1,4 @@
-"""Recompute: the values of a plain call, its gradients, and the input alone kept."""
+"""Recompute: values and gradients of a plain call; only the input is saved for backward."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def gradients(module: nn.Module, output: Tensor, x: Tensor) -> dict[str, Tensor]
     module.zero_grad()
     x.grad = None
     (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()
-    found = {name: p.grad.clone() for name, p in module.named_parameters()}
-    return found if x.grad is None else {**found, 'x': x.grad.clone()}
+    grads = {name: p.grad.clone() for name, p in module.named_parameters()}
+    return grads if x.grad is None else {**grads, 'x': x.grad.clone()}
 
 
 @FORMATS
@@ -42,15 +42,15 @@ def test_values_and_gradients_of_a_plain_call(name: str, bits: int, needs_input:
     expected = gradients(module, plain, x)
     recomputed = Recompute(SAVED_TAPS[name])(module, x)
     assert torch.equal(recomputed, plain)
-    found = gradients(module, recomputed, x)
-    assert found.keys() == expected.keys()
-    for key, gradient in found.items():
+    actual = gradients(module, recomputed, x)
+    assert actual.keys() == expected.keys()
+    for key, gradient in actual.items():
         error = (gradient - expected[key]).norm() / expected[key].norm()
         assert error <= GRADIENT_ERROR[name], key
 
 
 @FORMATS
-def test_the_input_alone_is_kept(name: str) -> None:
+def test_only_the_input_is_saved(name: str) -> None:
     module, x = adapter(), torch.randn(2, 50, 64)
     with saved_for_backward(module) as saved:
         output = Recompute(SAVED_TAPS[name])(module, x)
@@ -59,7 +59,7 @@ def test_the_input_alone_is_kept(name: str) -> None:
 
 
 @FORMATS
-def test_nothing_is_kept_without_gradients(name: str) -> None:
+def test_nothing_is_saved_without_gradients(name: str) -> None:
     module, x = adapter(), torch.randn(2, 5, 64)
     with torch.no_grad(), saved_for_backward(module) as saved:
         output = Recompute(SAVED_TAPS[name])(module, x)
@@ -78,26 +78,26 @@ def test_dropout_draws_the_same_numbers_again() -> None:
     torch.manual_seed(2)
     after = torch.rand(3)
     torch.manual_seed(2)
-    found = gradients(module, recomputed, x)
+    actual = gradients(module, recomputed, x)
     assert torch.equal(torch.rand(3), after)
     assert torch.equal(recomputed, plain)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('backward_inside', [False, True])
-def test_autocast_is_as_it_was(dtype: torch.dtype, backward_inside: bool) -> None:
+def test_autocast_is_restored(dtype: torch.dtype, backward_inside: bool) -> None:
     module, x = adapter(), torch.randn(2, 50, 64)
-    found = []
+    results = []
     for call in (nn.Module.__call__, Recompute(SAVED_TAPS['float'])):
         with torch.autocast('cpu', dtype):
             output = call(module, x)
             assert output.dtype == dtype
             if backward_inside:
-                found.append(gradients(module, output, x))
+                results.append(gradients(module, output, x))
         if not backward_inside:
-            found.append(gradients(module, output, x))
-    torch.testing.assert_close(found[1], found[0])
+            results.append(gradients(module, output, x))
+    torch.testing.assert_close(results[1], results[0])
 
 
 def test_two_calls_of_one_module_add_up() -> None:
@@ -108,7 +108,7 @@ def test_two_calls_of_one_module_add_up() -> None:
 
 
 def test_more_arguments_reach_the_module() -> None:
-    class Places(nn.Module):
+    class RowMeans(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(()))
@@ -116,7 +116,7 @@ def test_more_arguments_reach_the_module() -> None:
         def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
             return x.unflatten(1, grid).mean(2) * self.weight
 
-    module, x = Places(), torch.randn(2, 6, 4)
+    module, x = RowMeans(), torch.randn(2, 6, 4)
     output = Recompute(SAVED_TAPS['float'])(module, x, (2, 3))
     assert torch.equal(output, x.unflatten(1, (2, 3)).mean(2))
     output.sum().backward()

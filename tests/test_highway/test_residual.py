@@ -1,4 +1,4 @@
-"""Residual: h + A(x) as by hand, its gradients, h in place, and the input of A alone kept."""
+"""FusedResidual: h + A(x) and gradients by hand, h in place, only the input of A saved."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def adapter(config: dict[str, Any], bits: int = 32) -> TokenAdapter:
     return built
 
 
-def place(module: TokenAdapter) -> tuple[tuple[int, int], ...]:
+def grid_args(module: TokenAdapter) -> tuple[tuple[int, int], ...]:
     return (GRID,) if module.spatial else ()
 
 
@@ -48,31 +48,30 @@ def tokens(count: int = 2) -> list[Tensor]:
 
 def gradients(module: TokenAdapter, output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     weights = torch.linspace(-1, 1, output.numel()).view_as(output)
-    wanted = [*inputs, *module.parameters()]
-    return list(torch.autograd.grad((output * weights).sum(), wanted))
+    return list(torch.autograd.grad((output * weights).sum(), [*inputs, *module.parameters()]))
 
 
 @ADAPTERS
 @pytest.mark.parametrize('bits', [1, 32])
 def test_values_and_gradients_are_those_of_the_sum(config: dict, bits: int) -> None:
     module = adapter(config, bits)
-    h, x = (one.requires_grad_() for one in tokens())
-    plain = h + module(x, *place(module))
+    h, x = (tensor.requires_grad_() for tensor in tokens())
+    plain = h + module(x, *grid_args(module))
     expected = gradients(module, plain, [h, x])
-    added = FusedResidual(SAVED_TAPS['float'])(h.clone(), module, x, *place(module))
+    added = FusedResidual(SAVED_TAPS['float'])(h.clone(), module, x, *grid_args(module))
     torch.testing.assert_close(added, plain, rtol=1e-4, atol=1e-4)
-    for one, other in zip(gradients(module, added, [h, x]), expected, strict=True):
-        assert (one - other).norm() <= 1e-5 * other.norm()
+    for actual, exact in zip(gradients(module, added, [h, x]), expected, strict=True):
+        assert (actual - exact).norm() <= 1e-5 * exact.norm()
 
 
 @pytest.mark.parametrize('bits', [1, 32])
-def test_weights_quantised_beforehand_get_their_gradients(bits: int) -> None:
+def test_weights_quantized_beforehand_get_their_gradients(bits: int) -> None:
     module, (h, x) = adapter(dict(type='DualLowRankAdapter'), bits), tokens()
     expected = gradients(module, h + module(x), [])
     quantize_batched(module)
     added = FusedResidual(SAVED_TAPS['float'])(h, module, x)
-    for one, other in zip(gradients(module, added, []), expected, strict=True):
-        assert (one - other).norm() <= 1e-5 * other.norm()
+    for actual, exact in zip(gradients(module, added, []), expected, strict=True):
+        assert (actual - exact).norm() <= 1e-5 * exact.norm()
 
 
 CONFIGS = [mark for mark in ADAPTERS.args[1] if mark['type'] not in ('ConvAdapter', 'Mona')]
@@ -80,7 +79,7 @@ CONFIGS = [mark for mark in ADAPTERS.args[1] if mark['type'] not in ('ConvAdapte
 
 @pytest.mark.parametrize('bits', [1, 32])
 @pytest.mark.parametrize('start', [(2, 30, 32), (1, 1, 1)], ids=str)
-def test_changes_together_are_those_one_after_another(bits: int, start: tuple[int, ...]) -> None:
+def test_updates_added_together_equal_updates_one_by_one(bits: int, start: tuple[int, ...]) -> None:
     modules = nn.ModuleList(adapter(config, bits) for config in CONFIGS)
     h, taps = torch.randn(start, requires_grad=True), tokens(len(modules))
     taps[1].requires_grad_()
@@ -90,12 +89,12 @@ def test_changes_together_are_those_one_after_another(bits: int, start: tuple[in
     updates = [residual.update(module, x) for module, x in zip(modules, taps, strict=True)]
     added = add_updates(h.clone(), updates)
     torch.testing.assert_close(added, plain, rtol=1e-4, atol=1e-4)
-    for one, other in zip(gradients(modules, added, [h, taps[1]]), expected, strict=True):
-        assert (one - other).norm() <= 1e-5 * other.norm()
+    for actual, exact in zip(gradients(modules, added, [h, taps[1]]), expected, strict=True):
+        assert (actual - exact).norm() <= 1e-5 * exact.norm()
 
 
 @pytest.mark.parametrize('name', SAVED_TAPS)
-def test_of_changes_together_the_inputs_alone_are_kept(name: str) -> None:
+def test_only_the_inputs_of_updates_are_saved(name: str) -> None:
     modules = nn.ModuleList(adapter(dict(type='DualLowRankAdapter')) for _ in range(3))
     h, *taps = tokens(4)
     residual = FusedResidual(SAVED_TAPS[name])
@@ -124,7 +123,7 @@ def test_a_frozen_projection_takes_no_gradient() -> None:
     assert module.down.weight.grad.any()
 
 
-def test_the_stream_is_changed_where_it_lies() -> None:
+def test_the_stream_is_changed_in_place() -> None:
     module, (h, x) = adapter(dict(type='SequentialAdapter', width=8)), tokens()
     expected = h + module(x)
     added = FusedResidual(SAVED_TAPS['float'])(h, module, x)
@@ -133,9 +132,11 @@ def test_the_stream_is_changed_where_it_lies() -> None:
 
 
 @pytest.mark.parametrize(
-    'start', [torch.zeros(1, 1, 1), torch.randn(2, 32, 30).transpose(1, 2)], ids=['one', 'strided']
+    'start',
+    [torch.zeros(1, 1, 1), torch.randn(2, 32, 30).transpose(1, 2)],
+    ids=['one token', 'strided'],
 )
-def test_a_stream_that_cannot_hold_the_sum_stays(start: Tensor) -> None:
+def test_a_stream_that_cannot_hold_the_sum_is_not_changed(start: Tensor) -> None:
     module, (x,) = adapter(dict(type='SequentialAdapter', width=8)), tokens(1)
     before = start.clone()
     added = FusedResidual(SAVED_TAPS['float'])(start, module, x)
@@ -152,25 +153,25 @@ def test_a_start_of_one_token_gets_the_sum_of_all_gradients() -> None:
 
 @ADAPTERS
 @pytest.mark.parametrize('name', SAVED_TAPS)
-def test_the_input_alone_is_kept(config: dict, name: str) -> None:
+def test_only_the_input_is_saved(config: dict, name: str) -> None:
     module, (h, x) = adapter(config), tokens()
     with saved_for_backward(module) as saved:
-        FusedResidual(SAVED_TAPS[name])(h, module, x, *place(module))
-    kept = 60 * {'float': 4 * 32, 'half': 2 * 32, 'int8': 32 + 4}[name]
-    # Beside it, where they are made in each step: a scaled weight, or one with cores, and a scale.
+        FusedResidual(SAVED_TAPS[name])(h, module, x, *grid_args(module))
+    expected = 60 * {'float': 4 * 32, 'half': 2 * 32, 'int8': 32 + 4}[name]
+    # Weights that are computed in each step (scaled, or multiplied with cores) are saved as well.
     weights = 4 * 32 * 16 + 4 * 32 if config['type'] == 'LoRand' or 'scale' in config else 0
-    assert kept <= saved.total <= kept + 2 * weights
+    assert expected <= saved.total <= expected + 2 * weights
 
 
 def test_dropout_is_the_same_in_both_passes() -> None:
     module, (h, x) = adapter(dict(type='AdaptFormer', width=8, dropout=0.5)), tokens()
-    found = []
+    results = []
     residual = FusedResidual(SAVED_TAPS['float'])
     for call in (lambda h, x: h + module(x), lambda h, x: residual(h, module, x)):
         torch.manual_seed(3)
-        found.append(gradients(module, call(h.clone(), x), []))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other)
+        results.append(gradients(module, call(h.clone(), x), []))
+    for plain, fused in zip(*results, strict=True):
+        torch.testing.assert_close(plain, fused)
 
 
 def test_under_autocast_the_stream_stays_float32() -> None:
@@ -180,9 +181,9 @@ def test_under_autocast_the_stream_stays_float32() -> None:
         added = FusedResidual(SAVED_TAPS['half'])(h, module, x)
     assert added.dtype == torch.float32
     torch.testing.assert_close(added, expected, rtol=0.05, atol=0.3)
-    assert all(one.isfinite().all() for one in gradients(module, added, []))
+    assert all(grad.isfinite().all() for grad in gradients(module, added, []))
 
 
-def test_nothing_is_kept_where_nothing_trains() -> None:
+def test_nothing_is_saved_if_nothing_trains() -> None:
     module, (h, x) = adapter(dict(type='DualLowRankAdapter')).requires_grad_(False), tokens()
     assert not FusedResidual(SAVED_TAPS['float'])(h, module, x).requires_grad

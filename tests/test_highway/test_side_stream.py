@@ -33,7 +33,7 @@ def cell(channels: int, saved: str = 'float') -> ParallelCell:
 
 
 def two_stages() -> Highway:
-    """Two taps of 4 channels, three of 6; an output each."""
+    """Build stages with two taps of 4 channels and three of 6, and one output each."""
     stages = [[cell(4), cell(4)], [cell(6), cell(6), cell(6)]]
     return Highway(
         stages, [LowRankMerging(4, 6, rank=3)], [nn.LayerNorm(4), nn.Identity()], NO_STEM
@@ -69,9 +69,9 @@ def test_one_stage_with_several_outputs_skips_class_and_register_tokens(leading:
     blocks = torch.randn(2, 3, 2, leading + 12, 4)
     stream, expected, h = highway.start(IMAGES), [], torch.zeros(2, 12, 4)
     for number, (first, second, end) in enumerate(blocks):
-        for place, tap in enumerate((first, second)):
+        for index, tap in enumerate((first, second)):
             stream.tap(0, tap, GRID)
-            h = h + highway.stages[0][2 * number + place].adapter(tap[:, leading:])
+            h = h + highway.stages[0][2 * number + index].adapter(tap[:, leading:])
         stream.output(0, end, GRID)
         joined = highway.norms[number](end[:, leading:] + h)
         expected.append(joined.transpose(1, 2).unflatten(2, GRID))
@@ -93,16 +93,16 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 
 @pytest.mark.parametrize(('saved', 'alive'), [('float', True), ('half', False), ('int8', False)])
-def test_no_tap_is_held_but_by_its_adapter(saved: str, alive: bool) -> None:
+def test_only_adapters_hold_taps(saved: str, alive: bool) -> None:
     stream = Highway([[cell(4, saved)]], [], [nn.Identity()], NO_STEM).start(IMAGES)
     tap = torch.randn(2, 12, 4)
-    held = weakref.ref(tap)
+    reference = weakref.ref(tap)
     stream.tap(0, tap, GRID)
     del tap
-    assert (held() is not None) == alive
+    assert (reference() is not None) == alive
 
 
-def test_float16_changes_add_up_in_float32() -> None:
+def test_float16_updates_add_up_in_float32() -> None:
     class Small(Cell):
         def forward(self, h: Tensor, tap: Tensor, grid: tuple[int, int]) -> Tensor:
             return h + tap
@@ -116,23 +116,25 @@ def test_float16_changes_add_up_in_float32() -> None:
 
 
 @pytest.mark.parametrize('kinds', [(ParallelCell, JoinedCell, ParallelCell), 2 * (ParallelCell,)])
-def test_cells_that_wait_and_cells_that_read_the_stream(kinds: tuple[type[Cell], ...]) -> None:
+def test_cells_with_pending_updates_and_cells_that_read_the_stream(
+    kinds: tuple[type[Cell], ...],
+) -> None:
     cells = [kind(cell(4).adapter, cell(4).residual) for kind in kinds]
     stream = Highway([cells], [], 2 * [nn.Identity()], NO_STEM).start(IMAGES)
     h, taps = torch.zeros(1, 1, 1), torch.randn(len(cells), 2, 12, 4)
-    for one, tap in zip(cells, taps, strict=True):
+    for unit, tap in zip(cells, taps, strict=True):
         stream.tap(0, tap, GRID)
-        h = h + one.adapter(one.read(h, tap))
+        h = h + unit.adapter(unit.read(h, tap))
     stream.output(0, torch.zeros(2, 12, 4), GRID)
     stream.output(0, torch.zeros(2, 12, 4), GRID)
     expected = h.transpose(1, 2).unflatten(2, GRID)
-    for found in stream.finish():
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    wanted = [p for one in cells for p in one.parameters()]
+    for output in stream.finish():
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+    parameters = [p for unit in cells for p in unit.parameters()]
     weights = torch.randn(expected.shape)
-    exact = torch.autograd.grad((2 * expected * weights).sum(), wanted)
-    found = torch.autograd.grad(sum((m * weights).sum() for m in stream.finish()), wanted)
-    torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-4)
+    exact = torch.autograd.grad((2 * expected * weights).sum(), parameters)
+    actual = torch.autograd.grad(sum((m * weights).sum() for m in stream.finish()), parameters)
+    torch.testing.assert_close(actual, exact, rtol=1e-3, atol=1e-4)
 
 
 def test_maps_have_the_trunks_dtype() -> None:
@@ -142,11 +144,13 @@ def test_maps_have_the_trunks_dtype() -> None:
     assert stream.finish()[0].dtype == torch.float16
 
 
-def test_another_number_of_tokens_than_merging_gives_is_refused() -> None:
+def test_a_number_of_tokens_that_does_not_match_the_merging_is_refused() -> None:
     stream = two_stages().start(IMAGES)
     stream.tap(0, torch.randn(2, 12, 4), GRID)
     stream.merge(0, torch.randn(2, 12, 4), GRID)
-    with pytest.raises(ValueError, match='side stream has 4 tokens, the trunk 12 in stage 1.*2 x'):
+    with pytest.raises(
+        ValueError, match='of 4 tokens is invalid in stage 1: expected 12.*Only.*2 x'
+    ):
         stream.tap(1, torch.randn(2, 12, 6), GRID)
 
 

@@ -1,4 +1,4 @@
-"""quantize_together: few calls, the values and gradients of each weight alone, never stale ones."""
+"""quantize_batched: few calls; values and gradients as weight by weight; no stale values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmqadapter.quant import (
 
 
 class Counter(TorchDispatchMode):
-    """Counts calls of ``bucketize``, one for each call of a quantiser."""
+    """Counts calls of ``bucketize``, one for each call of a quantizer."""
 
     calls = 0
 
@@ -31,7 +31,7 @@ class Counter(TorchDispatchMode):
 
 
 def net(bits: int = 1, granularity: str = 'tensor') -> nn.Sequential:
-    """Four matrices of two shapes, one of them without a quantiser between."""
+    """Four quantized matrices of two shapes, with one float layer between them."""
     layers = [nn.Linear(6, 4), nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 4), nn.Linear(4, 6)]
     for layer in (*layers[:2], *layers[3:]):
         quantizer = GaussianQuantizer(bits, granularity=granularity)
@@ -40,7 +40,7 @@ def net(bits: int = 1, granularity: str = 'tensor') -> nn.Sequential:
 
 
 def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Of the sum of squares of the output."""
+    """Gradients of the sum of squares of the output, by parameter name."""
     model.zero_grad()
     model(x).square().sum().backward()
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -48,24 +48,24 @@ def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize('bits', BITS)
 @pytest.mark.parametrize('granularity', ['tensor', 'channel'])
-def test_output_and_gradients_are_those_of_each_alone(bits: int, granularity: str) -> None:
+def test_output_and_gradients_are_those_of_weight_by_weight(bits: int, granularity: str) -> None:
     model, x = net(bits, granularity), torch.randn(3, 6)
     output, expected = model(x), gradients(model, x)
     quantize_batched(model)
     torch.testing.assert_close(model(x), output)
-    found = gradients(model, x)
-    assert found.keys() == expected.keys()
-    torch.testing.assert_close(found, expected)
+    actual = gradients(model, x)
+    assert actual.keys() == expected.keys()
+    torch.testing.assert_close(actual, expected)
 
 
-def test_one_call_a_shape() -> None:
+def test_one_call_per_shape() -> None:
     model, x = net(), torch.randn(3, 6)
-    with Counter() as alone:
+    with Counter() as one_by_one:
         model(x)
-    with Counter() as together:
+    with Counter() as batched:
         quantize_batched(model)
         model(x)
-    assert (alone.calls, together.calls) == (4, 2)
+    assert (one_by_one.calls, batched.calls) == (4, 2)
 
 
 def test_settings_are_not_mixed() -> None:
@@ -75,7 +75,7 @@ def test_settings_are_not_mixed() -> None:
     assert [w.unique().numel() for w in (model[0].weight, model[3].weight)] == [2, 4]
 
 
-def test_a_changed_weight_is_quantised_again() -> None:
+def test_a_changed_weight_is_quantized_again() -> None:
     model = net()
     quantize_batched(model)
     latent = next(quantized_weights(model)).latent
@@ -85,7 +85,7 @@ def test_a_changed_weight_is_quantised_again() -> None:
     assert torch.equal(model[0].weight, expected)
 
 
-def test_in_eval_mode_layers_quantise_their_own() -> None:
+def test_in_eval_mode_layers_quantize_their_own_weight() -> None:
     model, x = net(), torch.randn(3, 6)
     quantize_batched(model)
     model.eval()
@@ -97,7 +97,7 @@ def test_in_eval_mode_layers_quantise_their_own() -> None:
     assert counter.calls == 0
 
 
-def test_without_gradients_layers_quantise_their_own() -> None:
+def test_without_gradients_layers_quantize_their_own_weight() -> None:
     model, x = net(), torch.randn(3, 6)
     quantize_batched(model)
     expected = model(x)
@@ -108,7 +108,7 @@ def test_without_gradients_layers_quantise_their_own() -> None:
     assert counter.calls == 4
 
 
-def test_weights_are_found_by_name_and_other_parametrisations_passed_over() -> None:
+def test_weights_are_found_by_name_and_other_parametrizations_skipped() -> None:
     model = net()
     parametrize.register_parametrization(model[2], 'bias', nn.Tanh())
     assert [weight.name for weight in quantized_weights(model)] == ['0', '1', '3', '4']
@@ -143,7 +143,7 @@ def test_a_broken_weight_is_refused() -> None:
         quantize_batched(model)
 
 
-def test_given_weights_are_read_again_after_others_came() -> None:
+def test_restored_values_are_read_in_place_of_later_ones() -> None:
     model, x = net(), torch.randn(3, 6)
     quantize_batched(model)
     cached = CachedWeights(model)
@@ -157,5 +157,5 @@ def test_given_weights_are_read_again_after_others_came() -> None:
     assert len(ends) == len(list(model.parameters()))
     latents = {id(weight.latent) for weight in quantized_weights(model)}
     assert id(first) in ends and id(model[2].weight) in ends and not latents & ends
-    found = torch.autograd.grad(model(x).sum(), trained)
-    assert all(gradient is not None for gradient in found)
+    grads = torch.autograd.grad(model(x).sum(), trained)
+    assert all(grad is not None for grad in grads)

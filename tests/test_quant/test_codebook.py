@@ -15,7 +15,7 @@ from mmqadapter.quant import BITS, CRITERIA, gaussian_codebook
 ALL = pytest.mark.parametrize('bits', BITS)
 BOTH = pytest.mark.parametrize('criterion', CRITERIA)
 
-# Non-negative halves. l1: the published quantiser (arXiv 2307.16867); l2: the table of Max (1960),
+# Non-negative halves. l1: the published quantizer (arXiv 2307.16867); l2: the table of Max (1960),
 # whose last printed digit is off by up to one.
 LEVELS = {
     (1, 'l1'): [0.6745],
@@ -61,12 +61,12 @@ def cells(bits: int, criterion: str) -> list[tuple[float, float, float]]:
     return list(zip(edges, levels, thresholds, strict=False))[: 2 ** (bits - 1)]
 
 
-def moment(left: float, right: float, centre: float, power: int) -> float:
-    """Integral of |x - centre|**power over a cell of N(0, 1), to 13 digits."""
-    pieces = [left, centre, right] if left < centre < right else [left, right]
+def moment(left: float, right: float, center: float, power: int) -> float:
+    """Integral of |x - center|**power over a cell of N(0, 1), to 13 digits."""
+    edges = [left, center, right] if left < center < right else [left, right]
     return sum(
-        quad(lambda x: abs(x - centre) ** power * density(x), a, b, epsabs=0, epsrel=1e-13)[0]
-        for a, b in zip(pieces, pieces[1:], strict=False)
+        quad(lambda x: abs(x - center) ** power * density(x), a, b, epsabs=0, epsrel=1e-13)[0]
+        for a, b in zip(edges, edges[1:], strict=False)
     )
 
 
@@ -128,17 +128,19 @@ def test_l1_is_the_default() -> None:
     assert torch.equal(gaussian_codebook(2)[0], gaussian_codebook(2, 'l1')[0])
 
 
-def test_a_caller_cannot_spoil_the_codebook_of_others() -> None:
+def test_a_caller_cannot_change_the_cached_codebook() -> None:
     gaussian_codebook(1)[0].mul_(2)
     assert gaussian_codebook(1)[0][1].item() == pytest.approx(0.6745, abs=5e-5)
 
 
 @pytest.mark.parametrize('bits', [0, 3, 16, 32, '1'])
 def test_unknown_bits_are_refused(bits: int) -> None:
-    with pytest.raises(ValueError, match=f'bits={bits!r} is not supported; use 1, 2, 4 or 8'):
+    with pytest.raises(
+        ValueError, match=f'bits={bits!r} is invalid: expected one of 1, 2, 4, 8; use'
+    ):
         gaussian_codebook(bits)
 
 
 def test_an_unknown_criterion_is_refused() -> None:
-    with pytest.raises(ValueError, match="criterion='l3' is unknown; use one of .*'l1', 'l2'"):
+    with pytest.raises(ValueError, match="criterion='l3' is invalid: expected one of .*'l1', 'l2'"):
         gaussian_codebook(1, 'l3')

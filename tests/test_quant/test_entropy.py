@@ -15,13 +15,13 @@ def test_equally_frequent_codes_carry_all_their_bits(bits: int) -> None:
     assert code_entropy(codes) == pytest.approx(bits)
 
 
-def test_a_code_that_comes_once_counts() -> None:
+def test_a_code_that_occurs_once_counts() -> None:
     shares = [1 / 8, 2 / 8, 5 / 8]
     codes = torch.tensor([3, 0, 0, 2, 2, 2, 2, 2], dtype=torch.uint8)
     assert code_entropy(codes) == pytest.approx(entropy(shares, base=2))
 
 
-def test_one_code_carries_nothing() -> None:
+def test_equal_codes_and_no_codes_carry_nothing() -> None:
     assert code_entropy(torch.full((50,), 2, dtype=torch.uint8)) == 0
     assert code_entropy(torch.empty(0, dtype=torch.uint8)) == 0
 

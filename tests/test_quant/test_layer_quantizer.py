@@ -1,4 +1,4 @@
-"""LayerQuantizer: per output channel, stored exactly, whatever the kind of layer."""
+"""LayerQuantizer: statistics per output channel, exact storage, every kind of layer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmqadapter.quant import (
     GaussianQuantizer,
     Layer,
     LayerQuantizer,
-    forget_codes,
+    attach_codes,
+    clear_codes,
     gaussian_codebook,
-    keep_codes,
-    kept_codes,
     output_dim,
     parametrize_weight,
+    stored_codes,
     stored_sizes,
 )
 
@@ -48,7 +48,7 @@ def layer_of(kind: str) -> Layer:
 
 @ALL
 @KINDS
-def test_what_is_packed_is_what_the_layer_computes_with(kind: str, bits: int) -> None:
+def test_the_packed_weight_is_the_one_that_the_layer_computes_with(kind: str, bits: int) -> None:
     layer = layer_of(kind)
     latent, quantizer = layer.weight.detach().clone(), LayerQuantizer(bits, output_dim(layer))
     parametrize_weight(layer, 'weight', quantizer)
@@ -75,8 +75,8 @@ def test_value_is_the_nearest_level_of_each_output_channel(kind: str, bits: int)
     levels = gaussian_codebook(bits)[0].numpy()
     axis = 1 if 'transposed' in kind else 0
     weight = np.moveaxis(layer.weight.detach().double().numpy(), axis, 0)
-    found = np.moveaxis(packed.decode().numpy(), axis, 0)
-    for channel, value in zip(weight, found, strict=True):
+    decoded = np.moveaxis(packed.decode().numpy(), axis, 0)
+    for channel, value in zip(weight, decoded, strict=True):
         mean, std = (np.float64(np.float16(f(channel))) for f in (np.mean, lambda c: c.std(ddof=1)))
         normal = (channel - mean) / std
         expected = levels[np.abs(normal[..., None] - levels).argmin(-1)] * std + mean
@@ -85,7 +85,7 @@ def test_value_is_the_nearest_level_of_each_output_channel(kind: str, bits: int)
 
 @ALL
 @KINDS
-def test_codes_take_their_bits_and_a_channel_4_bytes(kind: str, bits: int) -> None:
+def test_codes_take_their_bits_and_statistics_4_bytes_per_channel(kind: str, bits: int) -> None:
     layer = layer_of(kind)
     packed = LayerQuantizer(bits, output_dim(layer)).pack(layer.weight)
     channels = 3 if kind == 'transposed in groups' else 6
@@ -96,16 +96,16 @@ def test_codes_take_their_bits_and_a_channel_4_bytes(kind: str, bits: int) -> No
 
 
 @ALL
-def test_gradient_is_that_of_the_other_quantiser(bits: int) -> None:
+def test_gradient_is_that_of_the_gaussian_quantizer(bits: int) -> None:
     latent, grad = layer_of('transposed').weight.detach(), torch.randn(5, 6, 2, 2)
-    ours, other = (latent.clone().requires_grad_() for _ in range(2))
-    LayerQuantizer(bits, output_dim=1)(ours).backward(grad)
-    channels_first = GaussianQuantizer(bits, granularity='channel')(other.transpose(0, 1))
+    weight, reference = (latent.clone().requires_grad_() for _ in range(2))
+    LayerQuantizer(bits, output_dim=1)(weight).backward(grad)
+    channels_first = GaussianQuantizer(bits, granularity='channel')(reference.transpose(0, 1))
     channels_first.backward(grad.transpose(0, 1))
-    torch.testing.assert_close(ours.grad, other.grad, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(weight.grad, reference.grad, rtol=2e-2, atol=2e-2)
 
 
-def test_channels_come_first_where_nothing_else_is_said() -> None:
+def test_output_channels_come_first_by_default() -> None:
     assert LayerQuantizer(2).statistics_shape((6, 20)) == (6, 1)
     assert LayerQuantizer(2, 1).statistics_shape((6, 20)) == (1, 20)
 
@@ -114,33 +114,33 @@ def nearly_constant() -> Tensor:
     return 1 + 1e-3 * torch.randn(6, 20)
 
 
-def test_a_spread_that_float16_cannot_tell_from_the_mean_is_refused() -> None:
+def test_a_std_within_float16_rounding_of_the_mean_is_refused() -> None:
     GaussianQuantizer(8, granularity='channel').encode(nearly_constant())
-    with pytest.raises(ValueError, match=r'shape \(6, 20\) cannot be quantised'):
+    with pytest.raises(ValueError, match=r'shape \(6, 20\) cannot be quantized'):
         LayerQuantizer(8).pack(nearly_constant())
 
 
-def test_codes_are_kept_until_the_weight_changes() -> None:
+def test_codes_stay_attached_until_the_weight_changes() -> None:
     layer = layer_of('linear')
     packed = LayerQuantizer(4).pack(layer.weight)
-    keep_codes(layer, packed)
-    assert kept_codes(layer) is None
+    attach_codes(layer, packed)
+    assert stored_codes(layer) is None
     layer.weight.data.copy_(packed.decode())
-    assert kept_codes(layer) is packed
-    assert kept_codes(layer.half()) is packed
+    assert stored_codes(layer) is packed
+    assert stored_codes(layer.half()) is packed
     layer.weight.data[0, 0] += 1
-    assert kept_codes(layer) is None
+    assert stored_codes(layer) is None
 
 
-def test_weights_whose_codes_are_forgotten_train_again() -> None:
+def test_weights_train_again_when_their_codes_are_cleared() -> None:
     model = nn.Sequential(layer_of('linear'), nn.ReLU(), layer_of('transposed'), nn.Linear(2, 2))
     for layer in (model[0], model[2]):
-        keep_codes(layer, LayerQuantizer(4, output_dim(layer)).pack(layer.weight))
+        attach_codes(layer, LayerQuantizer(4, output_dim(layer)).pack(layer.weight))
     for layer in (model[0], model[2], model[3]):
         layer.weight.requires_grad_(False)
-    forget_codes(model)
+    clear_codes(model)
     assert model[0].weight.requires_grad and model[2].weight.requires_grad
-    assert not model[3].weight.requires_grad  # it came with no codes, and was frozen by somebody
+    assert not model[3].weight.requires_grad  # without codes: it was frozen by the user
     model[0].weight.requires_grad_(False)
-    forget_codes(model)
+    clear_codes(model)
     assert not model[0].weight.requires_grad

@@ -1,4 +1,4 @@
-"""Storage forms: names of a state dict, the optimiser's objects, copies, taking them away."""
+"""Parametrizations: keys of state dicts, identity of parameters, copies, removal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 2, 2)).eval()
 
 
-def formed() -> nn.Sequential:
+def parametrized_net() -> nn.Sequential:
     model = net()
     parametrize_weight(model[0], 'weight', LayerQuantizer(2))
     parametrize_weight(model[0], 'bias', HalfRounding())
@@ -42,14 +42,14 @@ def out(model: nn.Module) -> Tensor:
     return model(X)
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_they_change_what_is_computed() -> None:
-    assert not torch.equal(out(formed()), out(net()))
-    found = [(a.module, a.parameter, type(a.form)) for a in parametrized_weights(formed())]
-    assert found == [
+def test_parametrizations_change_the_output() -> None:
+    assert not torch.equal(out(parametrized_net()), out(net()))
+    weights = parametrized_weights(parametrized_net())
+    assert [(w.module, w.parameter, type(w.parametrization)) for w in weights] == [
         ('0', 'weight', LayerQuantizer),
         ('0', 'bias', HalfRounding),
         ('1', 'weight', HalfRounding),
@@ -67,20 +67,20 @@ def test_a_weight_may_be_constant_until_it_is_loaded() -> None:
 
 @pytest.mark.parametrize('state_of', [nn.Module.state_dict, get_state_dict])
 def test_state_dict_has_the_usual_names_and_the_latent_values(state_of) -> None:
-    assert same(state_of(formed()), net().state_dict())
-    assert same(nn.Sequential(formed()).state_dict(), nn.Sequential(net()).state_dict())
+    assert equal(state_of(parametrized_net()), net().state_dict())
+    assert equal(nn.Sequential(parametrized_net()).state_dict(), nn.Sequential(net()).state_dict())
 
 
 @pytest.mark.parametrize('strict', [True, False])
-def test_float_weights_load_into_it_and_its_weights_into_a_float_model(strict: bool) -> None:
+def test_weights_load_from_and_into_a_float_model(strict: bool) -> None:
     moved = {name: tensor + 1 for name, tensor in net().state_dict().items()}
-    model, plain = formed(), net()
+    model, plain = parametrized_net(), net()
     assert model.load_state_dict(moved, strict=strict) == ([], [])
-    assert same(model.state_dict(), moved)
+    assert equal(model.state_dict(), moved)
     plain.load_state_dict(model.state_dict())
-    assert same(plain.state_dict(), moved)
+    assert equal(plain.state_dict(), moved)
     load_state_dict(model, net().state_dict(), strict=True)  # mmengine's own
-    assert same(model.state_dict(), net().state_dict())
+    assert equal(model.state_dict(), net().state_dict())
 
 
 def test_parameters_stay_the_same_objects() -> None:
@@ -93,10 +93,10 @@ def test_parameters_stay_the_same_objects() -> None:
     )
     remove_parametrizations(model)
     assert {id(parameter) for parameter in model.parameters()} == before
-    assert same(model.state_dict(), net().state_dict()) and torch.equal(out(model), out(net()))
+    assert equal(model.state_dict(), net().state_dict()) and torch.equal(out(model), out(net()))
 
 
-def test_gradients_reach_who_listened_before() -> None:
+def test_gradients_reach_hooks_registered_before() -> None:
     model, seen = net(), []
     listen = model[0].weight.register_post_accumulate_grad_hook(seen.append)
     accumulate = model[0].weight.view_as(model[0].weight).grad_fn.next_functions[0][0]
@@ -107,8 +107,8 @@ def test_gradients_reach_who_listened_before() -> None:
     listen.remove()
 
 
-def test_settling_leaves_what_was_computed() -> None:
-    model, plain, expected = formed(), net(), out(formed())
+def test_materializing_leaves_the_computed_values() -> None:
+    model, plain, expected = parametrized_net(), net(), out(parametrized_net())
     state = materialized_state_dict(model)
     assert not any(tensor.requires_grad for tensor in state.values())
     plain.load_state_dict(state)
@@ -116,16 +116,16 @@ def test_settling_leaves_what_was_computed() -> None:
     assert torch.equal(out(model), expected) and list(parametrized_weights(model))
     materialize(model)
     assert torch.equal(out(model), expected) and not list(parametrized_weights(model))
-    assert same(model.state_dict(), plain.state_dict())
+    assert equal(model.state_dict(), plain.state_dict())
 
 
 def test_a_deep_copy_is_independent() -> None:
-    model, expected = formed(), out(formed())
+    model, expected = parametrized_net(), out(parametrized_net())
     twin = copy.deepcopy(model)
     materialize(twin)
     assert torch.equal(out(model), expected) and torch.equal(out(twin), expected)
-    parametrize_weight(other := copy.deepcopy(model)[1], 'bias', HalfRounding())
-    assert other.bias is not None and torch.equal(out(model), expected)
+    parametrize_weight(norm := copy.deepcopy(model)[1], 'bias', HalfRounding())
+    assert norm.bias is not None and torch.equal(out(model), expected)
 
 
 def test_tied_weights_stay_tied() -> None:

@@ -1,4 +1,4 @@
-"""GaussianQuantizer: value, gradient, encoding, and refusal of weights without a spread."""
+"""GaussianQuantizer: value, gradient, encoding, and refusal of weights without spread."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def weight(shape: tuple[int, ...] = SHAPE) -> Tensor:
 
 
 def rows(value: Tensor, granularity: str) -> list[Tensor]:
-    """Parts that share one mean and std."""
+    """Return the parts that share one mean and std."""
     return list(value) if granularity == 'channel' else [value]
 
 
 def reference(latent: Tensor, bits: int, granularity: str, criterion: str = 'l1') -> Tensor:
-    """The published quantiser, written down plainly in float64."""
+    """The published quantizer, written down plainly in float64."""
     levels, _ = gaussian_codebook(bits, criterion)
     dims = (1,) if granularity == 'channel' else (0, 1)
     mean, std = latent.mean(dims, keepdim=True), latent.std(dims, keepdim=True)
@@ -59,7 +59,7 @@ def test_value_is_exactly_level_times_std_plus_mean(bits: int, granularity: str)
 
 @ALL
 @BOTH
-def test_no_more_values_than_bits_can_tell_apart(bits: int, granularity: str) -> None:
+def test_at_most_two_to_the_bits_values(bits: int, granularity: str) -> None:
     value = GaussianQuantizer(bits, granularity=granularity)(weight((8, 400)))
     assert all(len(part.unique()) <= 2**bits for part in rows(value, granularity))
 
@@ -177,32 +177,36 @@ BROKEN = {
 
 @pytest.mark.parametrize('kind', BROKEN)
 @BOTH
-def test_a_weight_without_a_spread_is_refused(kind: str, granularity: str) -> None:
+def test_a_weight_without_spread_is_refused(kind: str, granularity: str) -> None:
     quantizer = GaussianQuantizer(1, granularity=granularity)
     for use in (quantizer, quantizer.encode):
         with pytest.raises(
-            ValueError, match='cannot be quantised: .* constant, NaN or inf'
-        ) as told:
+            ValueError, match='cannot be quantized: .* constant, NaN or inf'
+        ) as error:
             use(BROKEN[kind])
-        assert 'Initialise it with random values; if it broke during training,' in str(told.value)
-        assert "granularity='channel' needs two weights or more for each output." in str(told.value)
+        assert 'Initialize it with random values; if this happened during training,' in str(
+            error.value
+        )
+        assert "granularity='channel' needs two or more weights per output channel." in str(
+            error.value
+        )
 
 
 def test_one_constant_channel_is_refused() -> None:
     latent = weight()
     latent[2] = 0.5
     GaussianQuantizer(1)(latent)
-    with pytest.raises(ValueError, match=r'shape \(6, 50\) cannot be quantised'):
+    with pytest.raises(ValueError, match=r'shape \(6, 50\) cannot be quantized'):
         GaussianQuantizer(1, granularity='channel')(latent)
 
 
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [
-        (dict(bits=3), r'bits=3 is not supported; use 1, 2, 4 or 8 bits \(32 bits means no'),
-        (dict(bits=32), 'bits=32 is not supported'),
-        (dict(bits=1, criterion='max'), "criterion='max' is unknown; use one of"),
-        (dict(bits=1, granularity='row'), "granularity='row' is unknown; use one of"),
+        (dict(bits=3), 'bits=3 is invalid: expected one of 1, 2, 4, 8; use 32 for float adapters'),
+        (dict(bits=32), 'bits=32 is invalid'),
+        (dict(bits=1, criterion='max'), "criterion='max' is invalid: expected one of"),
+        (dict(bits=1, granularity='row'), "granularity='row' is invalid: expected one of"),
     ],
 )
 def test_unknown_settings_are_refused(arguments: dict[str, Any], text: str) -> None:
@@ -225,18 +229,18 @@ def test_training_after_a_first_use_in_inference_mode() -> None:
 
 
 @pytest.mark.parametrize('bits', BITS)
-def test_small_weights_are_stored_as_training_has_them(bits: int) -> None:
-    """Where what guards the division counts."""
+def test_small_weights_are_stored_as_they_train(bits: int) -> None:
+    """Weights so small that the epsilon in the division matters."""
     quantizer, weight = GaussianQuantizer(bits), torch.randn(64, 64) * 3e-5
     assert torch.equal(quantizer.decode(quantizer.encode(weight)), quantizer(weight))
 
 
-def test_backward_keeps_a_byte_a_weight_besides_the_weights() -> None:
-    kept: list[Tensor] = []
+def test_activation_memory_is_a_byte_per_weight_besides_the_weights() -> None:
+    saved: list[Tensor] = []
     weight = nn.Parameter(torch.randn(8, 6))
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         GaussianQuantizer(4)(weight)
-    large = [tensor for tensor in kept if tensor.numel() >= weight.numel()]
+    large = [tensor for tensor in saved if tensor.numel() >= weight.numel()]
     assert sorted(str(tensor.dtype) for tensor in large) == ['torch.float32', 'torch.uint8']
 
 
@@ -246,12 +250,14 @@ def test_a_folded_quantizer_adds_nothing_to_checkpoints() -> None:
     assert quantizer.state_dict() == {} and torch.equal(quantizer(weight), quantizer(weight + 1))
 
 
-def test_what_no_weight_is_encoded_to_is_refused() -> None:
+def test_impossible_codes_and_statistics_are_refused() -> None:
     quantizer = GaussianQuantizer(2, granularity='channel')
-    sound = quantizer.encode(torch.randn(3, 8))
-    quantizer.check(sound)
-    flat, still = sound.codes.clone(), sound.std.clone()
-    flat[1], still[2] = 2, 0
-    for bad in (Encoded(flat, sound.mean, sound.std), Encoded(sound.codes, sound.mean, still)):
-        with pytest.raises(ValueError, match='^a quantised weight that does not vary was never'):
+    valid = quantizer.encode(torch.randn(3, 8))
+    quantizer.check(valid)
+    codes, std = valid.codes.clone(), valid.std.clone()
+    codes[1], std[2] = 2, 0
+    for bad in (Encoded(codes, valid.mean, valid.std), Encoded(valid.codes, valid.mean, std)):
+        with pytest.raises(
+            ValueError, match='^a quantized weight that does not vary is invalid: expected a pos'
+        ):
             quantizer.check(bad)

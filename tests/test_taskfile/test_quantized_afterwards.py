@@ -77,7 +77,7 @@ def test_a_constant_layer_keeps_16_bits(build_net: Build, path: Path, told: list
     assert torch.equal(fresh.head.classify.weight, trained.head.classify.weight)
     assert inspect_task(path)['tensors']['head.classify.weight'][0] == 'torch.float16'
     assert told == [
-        'head.classify keeps 16 bits: a weight of shape (5, 8) cannot be quantised: it is '
+        'head.classify keeps 16 bits: a weight of shape (5, 8) cannot be quantized: it is '
         'constant, NaN or inf.'
     ]
 

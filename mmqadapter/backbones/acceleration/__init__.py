@@ -1,4 +1,4 @@
-"""Faster ways to compute a frozen trunk, with the same modules, keys and hooks."""
+"""Faster computation of a frozen trunk, with the same modules, keys and hooks."""
 
 from mmqadapter.backbones.acceleration.accelerate import accelerate
 from mmqadapter.backbones.acceleration.autocast import AutocastState

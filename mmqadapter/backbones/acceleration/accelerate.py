@@ -20,14 +20,14 @@ def accelerate(
     fused: FusedModules,
     options: TrunkOptions,
 ) -> None:
-    """Store and compute ``trunk`` as ``options`` say; call it after freezing.
+    """Apply ``options`` to a frozen ``trunk``, in place.
 
     Args:
-        trunk: A built net; what trains in it (``requires_grad``) stays as it is.
-        blocks: Its blocks.
+        trunk: A built net, already frozen; parameters that train stay as they are.
+        blocks: Blocks of the trunk.
         mlp: Name of the MLP inside a block.
         fused: Attention classes and their fused replacements, from the family's row.
-        options: The options.
+        options: Storage and computation of the trunk.
 
     Raises:
         ValueError: ``int8`` without torchao.

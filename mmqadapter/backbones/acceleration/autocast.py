@@ -1,4 +1,4 @@
-"""Autocast as it was around a call, for what the call does on behalf of others."""
+"""State of autocast, to be captured at one place and restored at another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import torch
 
 @dataclass(frozen=True)
 class AutocastState:
-    """Whether and how autocast acts on a type of device; no dtype where the device has none."""
+    """State of autocast for one type of device.
+
+    Attributes:
+        device: Type of the device.
+        enabled: Whether autocast is enabled.
+        dtype: Dtype of autocast; None if this type of device has no autocast.
+    """
 
     device: str = 'cpu'
     enabled: bool = False
@@ -18,13 +24,13 @@ class AutocastState:
 
     @classmethod
     def capture(cls, device: str) -> AutocastState:
-        """As it is at present."""
+        """Return the present state for a type of device."""
         if not torch.amp.is_autocast_available(device):
             return cls(device)
         return cls(device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
 
     def restore(self) -> AbstractContextManager:
-        """Context in which it is so."""
+        """Return a context manager that restores this state."""
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device, self.dtype, self.enabled)

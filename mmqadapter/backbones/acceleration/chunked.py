@@ -1,4 +1,4 @@
-"""MLPs of a frozen trunk in pieces of tokens."""
+"""MLPs of a frozen trunk, computed over chunks of tokens."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 
 
 class ChunkedForward(FastForward):
-    """A module that maps each token (..., C) alone, such as an MLP, run over pieces of them.
+    """Forward over chunks of tokens, for modules that map each token by itself, such as an MLP.
 
-    On a CPU, where no gradient is wanted; else as the stock module, in one call.
+    It takes chunks on a CPU when no gradient is needed; otherwise it is the stock forward.
     """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(..., C) -> (..., C')."""
+        """Map tokens (..., C) to (..., C')."""
         if x.numel() <= CHUNK * x.shape[-1] or not fits_chunks(self, x):
             return super().forward(x, *args, **kwargs)
-        first, *chunks = x.flatten(0, -2).split(CHUNK)
-        start = super().forward(first, *args, **kwargs)
-        output = start.new_empty(*x.shape[:-1], start.shape[-1])
-        into, *rest = output.flatten(0, -2).split(CHUNK)
-        into.copy_(start)
-        for chunk, into in zip(chunks, rest, strict=True):
-            into.copy_(super().forward(chunk, *args, **kwargs))
+        chunk, *chunks = x.flatten(0, -2).split(CHUNK)
+        result = super().forward(chunk, *args, **kwargs)
+        output = result.new_empty(*x.shape[:-1], result.shape[-1])
+        target, *targets = output.flatten(0, -2).split(CHUNK)
+        target.copy_(result)
+        for chunk, target in zip(chunks, targets, strict=True):
+            target.copy_(super().forward(chunk, *args, **kwargs))
         return output
 
 
 def run_chunked(modules: Iterable[nn.Module]) -> None:
-    """Run these modules, each of which maps every token alone, over pieces of their tokens."""
+    """Let modules that map each token by itself compute over chunks of tokens."""
     for module in modules:
         specialize(module, ChunkedForward)

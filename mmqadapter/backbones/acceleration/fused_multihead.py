@@ -1,4 +1,4 @@
-"""Packed attention of mmseg's ViT through PyTorch's fused kernel."""
+"""Attention of mmseg's ViT (``torch.nn.MultiheadAttention``) through PyTorch's fused kernel."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from mmqadapter.backbones.acceleration.window_layout import LayoutCache
 
 
 class ContiguousAttention(FastForward):
-    """Attention whose inputs are laid out in a row first; ahead of ``torch.nn.MultiheadAttention``.
+    """Forward of ``torch.nn.MultiheadAttention`` with contiguous inputs.
 
-    mmcv transposes them, and PyTorch then multiplies token by token, with a copy of the weight for
-    each.
+    mmcv passes transposed inputs, which PyTorch would multiply token by token, with a copy of the
+    weight for each.
     """
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """As the stock module, within rounding; in training mode the same."""
+        """Compute the stock attention within rounding; in training mode exactly."""
         if not self.training:
             query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
         return super().forward(query, key, value, *args, **kwargs)
 
 
 class FusedPackedAttention(ContiguousAttention):
-    """Attention without its weights, which mmcv asks for and drops; they rule out fused kernels.
+    """Forward of ``torch.nn.MultiheadAttention`` without attention weights.
 
-    Ahead of ``torch.nn.MultiheadAttention``. In training mode the stock code computes.
+    mmcv requests these weights and ignores them, which rules out PyTorch's fused kernels. In
+    training mode the stock code runs.
     """
 
     def prepare(self, layouts: LayoutCache) -> None:
-        """Nothing is shared."""
+        """Do nothing, since these modules share nothing."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``torch.nn.MultiheadAttention``, with None for the weights."""
+        """Compute the stock attention; return None instead of the attention weights."""
         if not self.training:
             kwargs['need_weights'] = False
         return super().forward(*args, **kwargs)

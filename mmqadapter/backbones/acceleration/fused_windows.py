@@ -1,8 +1,8 @@
-"""Window attention of Swin through PyTorch's fused kernel, in mmdet's, mmseg's and timm's form.
+"""Window attention of the Swins of mmdet, mmseg and timm through PyTorch's fused kernel.
 
-Ways (see :mod:`mmqadapter.backbones.acceleration.class_swap`): what they read of ``self`` are the
-stock names. They act in eval mode, in which a wrapped trunk is; in training mode the stock code
-computes, dropout included.
+These are faster forwards (see :mod:`mmqadapter.backbones.acceleration.class_swap`), so that the
+attributes they read have the stock names. They act in eval mode, the mode of a wrapped trunk; in
+training mode the stock code runs, including dropout.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from mmqadapter.utils.tensor_cache import TensorCache
 
 
 class FusedWindowAttention(FastForward):
-    """Attention within windows; the relative position bias is gathered once if it is frozen.
+    """Forward of ``WindowMSA`` (mmdet, mmseg) and ``WindowAttention`` (timm).
 
-    q, k and v are projected before tokens go to their windows, and the outputs after they have
-    come back, so that padding (a fifth of a grid of 32 x 32 in windows of 7 x 7) costs nothing.
-    Ahead of ``WindowMSA`` (mmdet, mmseg) and ``WindowAttention`` (timm).
+    q, k and v are projected before tokens are gathered into windows, and outputs after they are
+    back in the grid, so that padding (a fifth of the tokens for a grid of 32 x 32 in windows of
+    7 x 7) is not projected. A frozen relative position bias is gathered once.
     """
 
     relative_position_bias_table: Tensor
@@ -42,22 +42,22 @@ class FusedWindowAttention(FastForward):
     proj_drop: nn.Module
 
     def prepare(self, layouts: LayoutCache) -> None:
-        """Keep the bias if it does not train."""
+        """Cache the position bias if it does not train."""
         self._cache = None if self.relative_position_bias_table.requires_grad else TensorCache()
 
     def forward(self, x: Tensor, mask: Tensor | WindowLayout | None = None) -> Tensor:
-        """Tokens (B, L, C) to the same, given a layout; else as the stock module."""
+        """Attend within the windows of a layout, (B, L, C) -> (B, L, C); else the stock forward."""
         if not isinstance(mask, WindowLayout):
             return super().forward(x, mask)
         if fits_chunks(self, x) and len(mask.chunks) > 1:
-            return self._in_chunks(x, mask.chunks)
+            return self._forward_chunks(x, mask.chunks)
         qkv, bias = self._heads(mask.split(self.qkv(mask.rows(x)))), self._bias()
-        groups = [self._attend(part, bias + edge) for part, edge in mask.groups(qkv)]
+        groups = [self._attend(group, bias + edge) for group, edge in mask.groups(qkv)]
         windows = torch.cat(groups) if len(groups) > 1 else groups[0]
         return self.proj_drop(self.proj(mask.join(windows)))
 
-    def _in_chunks(self, x: Tensor, chunks: Sequence[WindowChunk]) -> Tensor:
-        """The same, from tokens to tokens for one piece after another."""
+    def _forward_chunks(self, x: Tensor, chunks: Sequence[WindowChunk]) -> Tensor:
+        """Project, attend and project back one chunk of windows after another."""
         rows, bias, output = x.flatten(0, 1), self._bias(), None
         for chunk in chunks:
             qkv = self._heads(chunk.split(self.qkv(chunk.take(rows))))
@@ -68,29 +68,29 @@ class FusedWindowAttention(FastForward):
         return self.proj_drop(output.view_as(x))
 
     def _heads(self, qkv: Tensor) -> Tensor:
-        """Windows (n, N, 3 C) as (3, n, heads, N, d)."""
+        """View windows (n, N, 3 C) as (3, n, heads, N, d)."""
         return qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
 
     def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
-        """Of q, k, v (3, windows, heads, N, d) and a bias (heads, N, N)."""
+        """Return attention (n, N, C) of q, k, v (3, n, heads, N, d) with a bias (heads, N, N)."""
         q, k, v = qkv.unbind(0)
         bias = bias.to(q.dtype)[None]
         heads = scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
         return heads.transpose(1, 2).flatten(2)
 
     def _bias(self) -> Tensor:
-        """(heads, N, N)."""
-        table, kept = self.relative_position_bias_table, self._cache
-        return self._gather() if kept is None else kept.get(self._gather, table)
+        """Return the relative position bias (heads, N, N)."""
+        table, cache = self.relative_position_bias_table, self._cache
+        return self._gather_bias() if cache is None else cache.get(self._gather_bias, table)
 
-    def _gather(self) -> Tensor:
+    def _gather_bias(self) -> Tensor:
         index = self.relative_position_index
         bias = self.relative_position_bias_table[index.flatten()]
         return bias.view(*index.shape, -1).permute(2, 0, 1).contiguous()
 
 
 class FusedShiftedWindows(FastForward):
-    """A grid in shifted windows; ahead of ``ShiftWindowMSA`` (mmdet, mmseg)."""
+    """Forward of ``ShiftWindowMSA`` (mmdet, mmseg), with windows by one gather."""
 
     window_size: int
     shift_size: int
@@ -98,11 +98,11 @@ class FusedShiftedWindows(FastForward):
     drop: nn.Module
 
     def prepare(self, layouts: LayoutCache) -> None:
-        """Share the layouts."""
+        """Keep the cache of layouts that all modules share."""
         self._layouts = layouts
 
     def forward(self, query: Tensor, hw_shape: Any) -> Tensor:
-        """Tokens (B, H * W, C) to the same, given (H, W)."""
+        """Attend within shifted windows of a grid (H, W), (B, H * W, C) -> (B, H * W, C)."""
         if self.training:
             return super().forward(query, hw_shape)
         (height, width), (size, shift) = hw_shape, (self.window_size, self.shift_size)
@@ -111,18 +111,18 @@ class FusedShiftedWindows(FastForward):
 
 
 class FusedSwinBlock(FastForward):
-    """A grid in shifted windows; ahead of ``SwinTransformerBlock`` (timm)."""
+    """Attention of ``SwinTransformerBlock`` (timm), with windows by one gather."""
 
     window_size: tuple[int, int]
     shift_size: tuple[int, int]
     attn: nn.Module
 
     def prepare(self, layouts: LayoutCache) -> None:
-        """Share the layouts."""
+        """Keep the cache of layouts that all modules share."""
         self._layouts = layouts
 
     def _attn(self, x: Tensor) -> Tensor:
-        """Tokens (B, H, W, C) to the same."""
+        """Attend within shifted windows, (B, H, W, C) -> (B, H, W, C)."""
         if self.training:
             return super()._attn(x)  # type: ignore[misc]
         grid, tokens = (x.shape[1], x.shape[2]), x.flatten(1, 2)

@@ -1,4 +1,4 @@
-"""Blocks of a frozen trunk in half precision, or with linear layers of 8 bits."""
+"""Blocks of a frozen trunk in half precision, or with 8-bit linear layers."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from mmqadapter.backbones.acceleration.fused_multihead import ContiguousAttentio
 from mmqadapter.backbones.acceleration.int8_linear import is_float_linear, store_int8
 
 SINGLE = torch.float32
-# Codes are no numbers to compute with: what is stored in the key is computed in the value.
+# Dtype of the computation, where it is another one than that of storage.
 COMPUTED_IN = {torch.int8: torch.bfloat16}
 MATRICES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
 
 
 class HalfBlock(FastForward):
-    """A block under autocast, whose weights need no cast any more.
+    """Forward of a block under autocast, whose matrices already have the dtype of autocast.
 
-    What autocast leaves alone stays in single precision: the residual stream, norms, scales.
+    What autocast does not cast stays in single precision: the residual stream, norms and scales.
     """
 
     half_dtype: torch.dtype
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the stock block; its first argument is a tensor."""
+        """Run the stock block under autocast; its first argument must be a tensor."""
         with torch.autocast(args[0].device.type, self.half_dtype):
             return super().forward(*args, **kwargs)
 
 
 def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
-    """Store the frozen matrices and biases of blocks in a dtype, and compute with them in it.
+    """Store the frozen matrices and biases of blocks in a dtype, and compute in it.
 
-    Parameters that train, norms, scales and position biases stay as they are. Single precision
-    leaves the blocks alone. With ``int8`` the weights of linear layers are codes; convolutions,
-    packed projections (``nn.MultiheadAttention``) and biases are bfloat16, and so is the
-    computation.
+    Parameters that train, norms, scales and position biases stay as they are. With ``float32``
+    nothing changes. With ``int8`` the weights of linear layers become codes; convolutions, fused
+    projections of ``nn.MultiheadAttention`` and biases become bfloat16, which is also the dtype of
+    the computation.
 
     Raises:
         ValueError: ``int8`` without torchao.

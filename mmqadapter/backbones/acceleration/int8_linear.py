@@ -18,11 +18,11 @@ SCALE = 'weight_scale'
 
 
 class Int8Linear(FastForward):
-    """A frozen linear layer: int8 codes (C_out, C_in), a float32 scale for each output channel.
+    """Frozen linear layer with int8 codes (C_out, C_in) and a float32 scale per output channel.
 
-    Codes and scales are buffers, so that what moves, copies or saves modules does it with these,
-    while what takes the mean or the average of parameters, as mmengine's ``init_weights`` does,
-    meets none that has no mean. A float weight in a checkpoint is encoded as it is loaded.
+    Codes and scales are buffers, so that they move, copy and save with the module. They are not
+    parameters, because mmengine's ``init_weights`` takes the mean of every parameter, which
+    integers do not have. Float weights in a checkpoint are encoded when they are loaded.
     """
 
     weight: Tensor
@@ -30,7 +30,7 @@ class Int8Linear(FastForward):
     bias: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (..., C_in) to (..., C_out), in the dtype of autocast or of ``x``."""
+        """Map (..., C_in) to (..., C_out), in the dtype of autocast or else of ``x``."""
         autocast = AutocastState.capture(x.device.type)
         if autocast.enabled and autocast.dtype is not None:
             x = x.to(autocast.dtype)
@@ -38,15 +38,15 @@ class Int8Linear(FastForward):
         return output if self.bias is None else output + self.bias.to(output.dtype)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        given = state_dict.get(f'{prefix}weight')
-        if given is not None and given.is_floating_point():
-            codes, scale = _encode(given)
+        weight = state_dict.get(f'{prefix}weight')
+        if weight is not None and weight.is_floating_point():
+            codes, scale = _encode(weight)
             state_dict.update({f'{prefix}weight': codes, f'{prefix}{SCALE}': scale})
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def store_int8(layer: nn.Linear) -> None:
-    """Store the weight of a frozen layer in 8 bits, and compute with it from now on.
+    """Store the weight of a frozen layer in 8 bits, in place, and compute with it.
 
     Raises:
         ValueError: torchao is not installed.
@@ -59,24 +59,24 @@ def store_int8(layer: nn.Linear) -> None:
 
 
 def is_float_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether it is a linear layer that is called, with a weight of numbers."""
-    # PyTorch's packed attention reads the weight of its output layer and never calls it.
-    other = (NonDynamicallyQuantizableLinear, Int8Linear)
-    return isinstance(module, nn.Linear) and not isinstance(module, other)
+    """Return whether ``module`` is a linear layer with a float weight that is called."""
+    # `nn.MultiheadAttention` reads the weight of its output layer and never calls the layer.
+    excluded = (NonDynamicallyQuantizableLinear, Int8Linear)
+    return isinstance(module, nn.Linear) and not isinstance(module, excluded)
 
 
 def code_names(module: nn.Module) -> Iterator[str]:
-    """Names of the weights in a module that are codes."""
+    """Return the names of all weights in a module that are int8 codes."""
     layers = ((n, m) for n, m in module.named_modules() if isinstance(m, Int8Linear))
     return (f'{name}.weight' if name else 'weight' for name, _ in layers)
 
 
 def decoded(state: Mapping[str, Tensor], keep: Container[str] = ()) -> dict[str, Tensor]:
-    """``state`` with the float weights that its codes stand for, in place of codes and scales.
+    """Return a state dict with float weights in place of int8 codes and their scales.
 
     Args:
         state: Tensors by name.
-        keep: Names of scales that stay, with their codes.
+        keep: Names of scales that stay, together with their codes.
     """
     plain = dict(state)
     for key in [key for key in state if key.endswith(f'.{SCALE}') and key not in keep]:
@@ -87,7 +87,7 @@ def decoded(state: Mapping[str, Tensor], keep: Container[str] = ()) -> dict[str,
 
 
 class _WeightOnly(torch.autograd.Function):
-    """x W^T for codes of W; keeps for backward the codes alone, where autograd would W as well."""
+    """x W^T for codes of W; only the codes are saved for backward, not the decoded W."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class _WeightOnly(torch.autograd.Function):
 
 
 def _encode(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes (C_out, C_in) and scales (C_out, 1) of a float weight."""
+    """Return codes (C_out, C_in) and scales (C_out, 1) of a float weight."""
     torchao = _torchao()
     encoded = torchao.Int8Tensor.from_hp(weight.float(), torchao.PerRow())
     return encoded.qdata, encoded.scale
@@ -110,7 +110,7 @@ def _encode(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _torchao() -> Any:
     try:
-        import torchao.quantization  # seconds, and needed for this alone
+        import torchao.quantization  # here, since it takes seconds and only int8 needs it
     except ImportError:
         raise ValueError(
             "trunk.dtype='int8' is invalid here: expected torchao to be installed; run "

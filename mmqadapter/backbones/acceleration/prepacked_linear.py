@@ -1,7 +1,8 @@
-"""Linear layers of a frozen trunk on a CPU, with weights laid out once for its matrix products.
+"""Frozen linear layers on a CPU that multiply with prepacked weights.
 
-oneDNN multiplies a weight faster if that lies in the blocks its kernels read; of a weight that
-trains such a copy would be out of date after each step.
+A prepacked weight is a copy in the blocked layout that the kernels of oneDNN read, with which they
+multiply faster. It is only for frozen weights: of one that trains, the copy would be outdated after
+each step.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ PREPACKED_DTYPES = (torch.float32, torch.bfloat16)
 
 
 class PrepackedLinear(FastForward):
-    """A frozen linear layer that multiplies with a packed copy of its weight.
+    """Frozen linear layer that multiplies with a prepacked copy of its weight.
 
-    The weight itself stays, for checkpoints, and for what the copy is not for: other devices,
-    other dtypes, compiled and exported graphs, and gradients of the layer's own parameters.
+    The weight itself stays, for checkpoints and for the cases in which the stock forward runs:
+    other devices, other dtypes, compiled and exported graphs, and gradients of the layer's own
+    parameters.
     """
 
     weight: Tensor
@@ -34,37 +36,40 @@ class PrepackedLinear(FastForward):
     _cache: TensorCache
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C_in) to (..., C_out), in the dtype of autocast or of ``x``."""
-        if not self._takes(x):
+        """Map (..., C_in) to (..., C_out), in the dtype of autocast or else of ``x``."""
+        if not self._can_multiply(x):
             return super().forward(x)
-        x, packed = x.to(self.weight.dtype), self._cache.get(self._pack, self.weight)
+        x, prepacked = x.to(self.weight.dtype), self._cache.get(self._prepack, self.weight)
         if x.requires_grad and torch.is_grad_enabled():
-            return _Packed.apply(x, packed, self.weight, self.bias)
-        return _multiply(x, packed, self.bias)
+            return _PrepackedProduct.apply(x, prepacked, self.weight, self.bias)
+        return _multiply(x, prepacked, self.bias)
 
-    def _takes(self, x: Tensor) -> bool:
+    def _can_multiply(self, x: Tensor) -> bool:
+        """Return whether the prepacked weight is of use for ``x``."""
         if x.device.type != 'cpu' or self.weight.device.type != 'cpu' or is_traced():
             return False
         trained = any(p.requires_grad for p in self.parameters(recurse=False))
-        return not (trained and torch.is_grad_enabled()) and self._computed_in(x)
+        return not (trained and torch.is_grad_enabled()) and self._has_dtype_of(x)
 
-    def _computed_in(self, x: Tensor) -> bool:
-        """Whether autocast, or ``x`` without it, is in the dtype of the weight."""
+    def _has_dtype_of(self, x: Tensor) -> bool:
+        """Return whether the weight has the dtype of autocast, or of ``x`` without autocast."""
         autocast = AutocastState.capture('cpu')
         dtype = autocast.dtype if autocast.enabled else x.dtype
         return dtype == self.weight.dtype and dtype in PREPACKED_DTYPES
 
-    def _pack(self) -> Tensor:
+    def _prepack(self) -> Tensor:
         return torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), CHUNK)
 
 
-class _Packed(torch.autograd.Function):
-    """x W^T + b; the gradient of x comes from the weight as it is."""
+class _PrepackedProduct(torch.autograd.Function):
+    """x W^T + b; backward multiplies with the stock weight."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, packed: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, prepacked: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
         ctx.save_for_backward(weight)
-        return _multiply(x, packed, bias)
+        return _multiply(x, prepacked, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
@@ -73,9 +78,9 @@ class _Packed(torch.autograd.Function):
 
 
 def prepack_weights(trunk: nn.Module) -> None:
-    """Multiply with packed weights in the frozen linear layers of a trunk.
+    """Let the frozen linear layers of a trunk multiply with prepacked weights.
 
-    Where PyTorch comes without oneDNN a warning says so, and they compute as they are.
+    If PyTorch has no oneDNN, a warning is logged and the layers stay as they are.
     """
     if not can_prepack():
         print_log(
@@ -91,11 +96,11 @@ def prepack_weights(trunk: nn.Module) -> None:
 
 
 def can_prepack() -> bool:
-    """Whether PyTorch can lay out weights: its operators for it are those of its own compiler."""
+    """Return whether this PyTorch can prepack weights, with operators made for its compiler."""
     operators = ('_reorder_linear_weight', '_linear_pointwise')
-    here = torch.backends.mkldnn.is_available()
-    return here and all(hasattr(torch.ops.mkldnn, name) for name in operators)
+    available = torch.backends.mkldnn.is_available()
+    return available and all(hasattr(torch.ops.mkldnn, name) for name in operators)
 
 
-def _multiply(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, 'none', [], '')
+def _multiply(x: Tensor, prepacked: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, prepacked, bias, 'none', [], '')

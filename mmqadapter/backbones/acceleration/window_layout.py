@@ -1,9 +1,12 @@
-"""Where the tokens of a grid lie in shifted windows, found once per grid.
+"""Layout of the tokens of a grid in shifted windows, computed once per grid.
 
-The stock code pads, rolls, cuts and copies in every block of every forward, and draws up a mask
-for each window. Here tokens go to their windows and back by one gather each, and windows are
-grouped by their mask, of which there are four whatever the grid: inside, at the right edge, at the
-lower edge, in the corner (Swin, arXiv 2103.14030, sec. 3.2).
+The stock code pads, rolls, cuts and copies in every block of every forward, and builds a mask for
+each window. Here one gather brings tokens into windows and another one brings them back. Windows
+are grouped by their mask; there are four masks for any grid: inside, right edge, lower edge and
+corner (Swin, arXiv 2103.14030, sec. 3.2).
+
+A *row* is a token of a batch, an index into tokens flattened to (B * L, C). A *slot* is one of the
+N positions in a window; it holds a row, or padding.
 """
 
 from __future__ import annotations
@@ -21,18 +24,18 @@ from torch.nn import functional as F
 from mmqadapter.backbones.acceleration.chunks import CHUNK
 from mmqadapter.utils.token_grid import Grid
 
-MASKED = -100.0  # as the stock code adds it
+MASKED = -100.0  # value that the stock code adds to masked attention
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How a grid is cut.
+    """Partition of a token grid into shifted windows.
 
     Attributes:
         grid: Height and width, in tokens.
         size: Height and width of a window.
         shift: Rows and columns that the grid is rolled by, up and to the left.
-        pad_first: Whether the grid is padded to whole windows before it is rolled, or after.
+        pad_first: Whether the grid is padded to whole windows before it is rolled; else after.
     """
 
     grid: Grid
@@ -42,87 +45,90 @@ class Windows:
 
 
 class WindowChunk:
-    """Some windows with the same mask; each token lies in one window, so pieces share none.
+    """Chunk of windows with the same mask; no two chunks share a token.
 
     Args:
-        rows: Row at each place of each window (k, N); ``count`` in padding.
-        count: Number of rows.
-        mask: What is added to attention, (N, N).
+        rows: Row in each slot of each window (k, N); ``count`` for padding.
+        count: Number of rows of the whole grid, B * L.
+        mask: Mask (N, N) that is added to attention.
     """
 
     def __init__(self, rows: Tensor, count: int, mask: Tensor) -> None:
         present = rows.flatten() < count
         self.mask, self._tokens = mask, rows.shape[1]
         self.rows = rows.flatten()[present]
-        self._places = present.nonzero().flatten()
-        # Where there is padding: the row of each place, that of the padding behind the others.
-        placed = torch.where(present, present.cumsum(0) - 1, len(self.rows))
-        self._source = None if present.all() else placed
+        self._slots = present.nonzero().flatten()
+        # With padding: index into the taken tokens for each slot; the last of these is the padding.
+        indices = torch.where(present, present.cumsum(0) - 1, len(self.rows))
+        self._source = None if present.all() else indices
 
     def take(self, x: Tensor) -> Tensor:
-        """The tokens of these windows (n, C) of all (B * L, C); zeros stand for padding."""
+        """Return the tokens of these windows (n, C), of all (B * L, C); with zeros for padding."""
         tokens = x.index_select(0, self.rows)
         return tokens if self._source is None else F.pad(tokens, (0, 0, 0, 1))
 
     def split(self, tokens: Tensor) -> Tensor:
-        """What :meth:`take` gave to windows: (n, C) -> (k, N, C)."""
-        placed = tokens if self._source is None else tokens.index_select(0, self._source)
-        return placed.unflatten(0, (-1, self._tokens))
+        """Bring the result of :meth:`take` into windows: (n, C) -> (k, N, C)."""
+        slots = tokens if self._source is None else tokens.index_select(0, self._source)
+        return slots.unflatten(0, (-1, self._tokens))
 
     def join(self, windows: Tensor) -> Tensor:
-        """Windows to tokens (n, C), without padding."""
-        rows = windows.flatten(0, 1)
-        return rows if self._source is None else rows.index_select(0, self._places)
+        """Bring windows (k, N, C) back to tokens (n, C), without padding."""
+        slots = windows.flatten(0, 1)
+        return slots if self._source is None else slots.index_select(0, self._slots)
 
 
 class WindowLayout:
-    """A grid in windows: n windows of N tokens, window by window, each over all images.
+    """Layout of a batch of grids in n windows of N slots, in the order (window, image).
 
-    Windows with the same mask lie side by side, so that each group is a view. Tokens travel as
-    rows, (B * L, C); where the grid is padded, one more row stands for all of the padding.
+    Windows with the same mask are adjacent, so that each group is a view. If the grid is padded,
+    one additional row stands for all padding.
 
     Args:
-        windows: How the grid is cut.
-        batch: Number of images.
-        device: Where the tokens are.
+        windows: Partition of the grid.
+        batch: Number of images B.
+        device: Device of the tokens.
     """
 
     def __init__(self, windows: Windows, batch: int, device: torch.device) -> None:
-        tokens, kinds = _places(windows), _kinds(windows)
-        self._gather = _Gather(tokens[kinds.argsort(stable=True)], batch, device)
+        tokens, masks = _window_tokens(windows), _mask_numbers(windows)
+        self._indices = _SlotIndices(tokens[masks.argsort(stable=True)], batch, device)
         self._batch, self._tokens = batch, tokens.shape[1]
-        self._counts = (batch * kinds.bincount(minlength=4)).tolist()
+        self._counts = (batch * masks.bincount(minlength=4)).tolist()
         self._masks = edge_masks(windows).to(device)
 
     def rows(self, x: Tensor) -> Tensor:
-        """Tokens (B, L, C) as rows, with one of zeros where there is padding."""
+        """Return tokens (B, L, C) as rows, with one row of zeros more if there is padding."""
         rows = x.flatten(0, 1)
-        return F.pad(rows, (0, 0, 0, 1)) if self._gather.padded else rows
+        return F.pad(rows, (0, 0, 0, 1)) if self._indices.padded else rows
 
     def split(self, rows: Tensor) -> Tensor:
-        """Rows to windows: (B * L, C) or one more -> (n * B, N, C)."""
-        return _ToWindows.apply(rows, self._gather).unflatten(0, (-1, self._tokens))
+        """Bring rows into windows: (B * L, C), or one row more, -> (n * B, N, C)."""
+        return _ToWindows.apply(rows, self._indices).unflatten(0, (-1, self._tokens))
 
     def join(self, windows: Tensor) -> Tensor:
-        """Windows to tokens: (n * B, N, C) -> (B, L, C)."""
-        rows = _ToRows.apply(windows.flatten(0, 1), self._gather)
+        """Bring windows back to tokens: (n * B, N, C) -> (B, L, C)."""
+        rows = _ToRows.apply(windows.flatten(0, 1), self._indices)
         return rows.unflatten(0, (self._batch, -1))
 
     @cached_property
     def chunks(self) -> list[WindowChunk]:
-        """The windows in pieces of a thousand tokens, each of one mask; a GPU never asks."""
-        with torch.inference_mode(False):  # a later forward may want gradients
+        """Chunks of about a thousand tokens, each with one mask; used on a CPU only."""
+        with torch.inference_mode(False):  # a later forward may need gradients
             return list(self._cut(CHUNK // self._tokens))
 
     def _cut(self, count: int) -> Iterator[WindowChunk]:
-        """Pieces of ``count`` windows at most, each of one mask."""
-        rows = self._gather.rows.view(-1, self._tokens)
+        """Return chunks of at most ``count`` windows, each with one mask."""
+        rows = self._indices.rows.view(-1, self._tokens)
         for group, mask in zip(rows.split(self._counts), self._masks, strict=True):
-            for part in group.split(max(1, count)) if len(group) else ():
-                yield WindowChunk(part, len(self._gather.places), mask)
+            for chunk in group.split(max(1, count)) if len(group) else ():
+                yield WindowChunk(chunk, len(self._indices.slots), mask)
 
     def groups(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Parts of (3, n * B, ...) along dim 1, each with its mask (N, N) to add: 0 or -100."""
+        """Split (3, n * B, ...) along dim 1 by mask; return each part with its mask (N, N).
+
+        Masks hold 0 or -100, to be added to attention.
+        """
         parts = x.split(self._counts, 1)
         return [(p, mask) for p, mask in zip(parts, self._masks, strict=True) if p.shape[1]]
 
@@ -131,7 +137,7 @@ class LayoutCache:
     """Cache of the most recently used layouts; a copy, deep or pickled, starts empty.
 
     Args:
-        size: How many are kept. A Swin of four stages needs eight per image size and batch.
+        size: Number of layouts. A Swin of four stages needs eight per image size and batch size.
     """
 
     def __init__(self, size: int = 32) -> None:
@@ -145,10 +151,10 @@ class LayoutCache:
         return LayoutCache, (self._size,)
 
     def get(self, windows: Windows, tokens: Tensor) -> WindowLayout:
-        """Layout for tokens (B, ...)."""
+        """Return the layout for tokens (B, ...), which is computed if it is not cached."""
         key = (windows, len(tokens), tokens.device)
         if key not in self._layouts:
-            # Tensors of inference mode could not take part in a training step later.
+            # A training step could not use tensors that were made in inference mode.
             with torch.inference_mode(False):
                 self._layouts[key] = WindowLayout(*key)
         self._layouts.move_to_end(key)
@@ -158,21 +164,22 @@ class LayoutCache:
 
 
 def edge_masks(windows: Windows) -> Tensor:
-    """What is added to attention, (4, N, N): inside, right edge, lower edge, corner.
+    """Return the masks (4, N, N) to add to attention: inside, right edge, lower edge, corner.
 
-    A window at the edge of a rolled grid holds tokens of opposite sides; these are kept apart.
+    A window at the edge of a rolled grid has tokens from opposite sides of the grid, which must not
+    attend to each other.
     """
     (height, width), (down, right) = windows.size, windows.shift
     rows = (torch.arange(height) >= height - down).repeat_interleave(width)
     columns = (torch.arange(width) >= width - right).repeat(height)
-    apart = [(columns[:, None] != columns), (rows[:, None] != rows)]
-    nowhere = torch.zeros_like(apart[0])
-    masks = torch.stack([nowhere, apart[0], apart[1], apart[0] | apart[1]])
+    right_edge, lower_edge = columns[:, None] != columns, rows[:, None] != rows
+    inside = torch.zeros_like(right_edge)
+    masks = torch.stack([inside, right_edge, lower_edge, right_edge | lower_edge])
     return masks * MASKED
 
 
-def _places(windows: Windows) -> Tensor:
-    """Token at each place of each window (n, N), row by row; -1 in padding."""
+def _window_tokens(windows: Windows) -> Tensor:
+    """Return the token in each slot of each window (n, N), row-major; -1 for padding."""
     (height, width), (down, right) = windows.size, windows.shift
     tokens = torch.arange(windows.grid[0] * windows.grid[1]).view(windows.grid)
     padding = (0, -windows.grid[1] % width, 0, -windows.grid[0] % height)
@@ -184,22 +191,28 @@ def _places(windows: Windows) -> Tensor:
     return tokens.transpose(1, 2).reshape(-1, height * width)
 
 
-def _kinds(windows: Windows) -> Tensor:
-    """Which mask each window (n,) takes, 0 to 3, row by row."""
+def _mask_numbers(windows: Windows) -> Tensor:
+    """Return the number of the mask, 0 to 3, of each window (n,), row-major."""
     (height, width), (down, right) = windows.size, windows.shift
-    kinds = torch.zeros(-(-windows.grid[0] // height), -(-windows.grid[1] // width)).long()
-    kinds[:, -1] += 1 * (right > 0)
-    kinds[-1] += 2 * (down > 0)
-    return kinds.flatten()
+    numbers = torch.zeros(-(-windows.grid[0] // height), -(-windows.grid[1] // width)).long()
+    numbers[:, -1] += 1 * (right > 0)
+    numbers[-1] += 2 * (down > 0)
+    return numbers.flatten()
 
 
-class _Gather:
-    """Which row goes to which place, and back.
+class _SlotIndices:
+    """Indices that bring rows into the slots of windows and back.
 
     Args:
-        tokens: Token at each place of each window (n, N); -1 in padding.
+        tokens: Token in each slot of each window (n, N); -1 for padding.
         batch: Number of images B.
-        device: Where the rows are.
+        device: Device of the indices.
+
+    Attributes:
+        rows: Row in each slot (n * B * N,); B * L for padding.
+        slots: Slot of each row (B * L,).
+        empty: Slots with padding.
+        padded: Whether there is padding.
     """
 
     def __init__(self, tokens: Tensor, batch: int, device: torch.device) -> None:
@@ -207,39 +220,38 @@ class _Gather:
         count = int(tokens.max()) + 1
         rows = (tokens[:, None] + count * torch.arange(batch)[:, None]).flatten()
         rows[empty] = batch * count
-        places = rows.argsort(stable=True)
-        # Row at each place of (n, B, N), the last one in padding; place of each row; the others.
+        slots = rows.argsort(stable=True)  # empty slots come last
         self.rows = rows.to(device)
-        self.places, self.empty = (part.to(device) for part in places.tensor_split([batch * count]))
+        self.slots, self.empty = (part.to(device) for part in slots.tensor_split([batch * count]))
         self.padded = len(self.empty) > 0
 
 
 class _ToWindows(torch.autograd.Function):
-    """Rows at their places; the gradient is a gather as well, and a sum for the padding's row."""
+    """Gather of rows into slots; its gradient is a gather too, and a sum for the row of padding."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, gather: _Gather) -> Tensor:
-        ctx.gather = gather
-        return rows.index_select(0, gather.rows)
+    def forward(ctx: Any, rows: Tensor, indices: _SlotIndices) -> Tensor:
+        ctx.indices = indices
+        return rows.index_select(0, indices.rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad, gather = grads[0], ctx.gather
-        rows = grad.index_select(0, gather.places)
-        if gather.padded:
-            rows = torch.cat([rows, grad.index_select(0, gather.empty).sum(0, keepdim=True)])
+        grad, indices = grads[0], ctx.indices
+        rows = grad.index_select(0, indices.slots)
+        if indices.padded:
+            rows = torch.cat([rows, grad.index_select(0, indices.empty).sum(0, keepdim=True)])
         return rows, None
 
 
 class _ToRows(torch.autograd.Function):
-    """What lies at the places of rows; padding gets no gradient."""
+    """Gather of slots back into rows; padding gets no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, windows: Tensor, gather: _Gather) -> Tensor:
-        ctx.gather = gather
-        return windows.index_select(0, gather.places)
+    def forward(ctx: Any, windows: Tensor, indices: _SlotIndices) -> Tensor:
+        ctx.indices = indices
+        return windows.index_select(0, indices.slots)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        rows = F.pad(grads[0], (0, 0, 0, 1)) if ctx.gather.padded else grads[0]
-        return rows.index_select(0, ctx.gather.rows), None
+        rows = F.pad(grads[0], (0, 0, 0, 1)) if ctx.indices.padded else grads[0]
+        return rows.index_select(0, ctx.indices.rows), None

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from mmqadapter.quant import KEPT, Encoded, GaussianQuantizer, Layer, PackedWeight
+from mmqadapter.quant import CODES_ATTRIBUTE, Encoded, GaussianQuantizer, Layer, PackedWeight
 from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk, tuned_backbone
 
 # A dictionary of a module, and a key there.
@@ -45,8 +45,8 @@ def find_slots(model: nn.Module) -> Iterator[TensorSlot]:
         if isinstance(module, GaussianQuantizer):
             yield module.__dict__, 'folded'
         if isinstance(module, get_args(Layer)):
-            module.__dict__.setdefault(KEPT, None)
-            yield module.__dict__, KEPT
+            module.__dict__.setdefault(CODES_ATTRIBUTE, None)
+            yield module.__dict__, CODES_ATTRIBUTE
         for owner in (module._parameters, module._buffers):
             yield from ((owner, key) for key, tensor in owner.items() if id(tensor) not in frozen)
 

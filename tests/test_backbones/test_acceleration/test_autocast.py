@@ -1,4 +1,4 @@
-"""Autocast of outside, inside of another one."""
+"""AutocastState: a captured state is restored within another one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmqadapter.backbones.acceleration import AutocastState
 ONE = torch.ones(1, 1)
 
 
-def test_as_it_was_outside() -> None:
+def test_restores_the_captured_state() -> None:
     plain = AutocastState.capture('cpu')
     with torch.autocast('cpu', torch.float16):
         outside = AutocastState.capture('cpu')

@@ -1,4 +1,4 @@
-"""Chunks: MLPs and windows over chunks of tokens give what one call gives, where they may."""
+"""Chunks: MLPs and windows over chunks of tokens equal one call; cases that take one call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmqadapter.backbones.acceleration.window_layout import WindowLayout, Window
 
 
 class Counted(nn.Sequential):
-    """An MLP that counts its calls."""
+    """MLP that counts its calls."""
 
     calls = 0
 
@@ -26,7 +26,7 @@ class Counted(nn.Sequential):
 
 @pytest.fixture
 def mlp(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """A frozen MLP in chunks of 8 tokens."""
+    """Frozen MLP that computes over chunks of 8 tokens."""
     monkeypatch.setattr(chunked, 'CHUNK', 8)
     built = Counted(nn.Linear(6, 24), nn.GELU(), nn.Linear(24, 5)).requires_grad_(False)
     run_chunked([built])
@@ -46,17 +46,17 @@ def test_equals_one_call(mlp: Counted, shape: tuple[int, ...], calls: int) -> No
     assert mlp.calls == calls
 
 
-def test_tokens_that_do_not_lie_side_by_side(mlp: Counted) -> None:
+def test_tokens_that_are_not_contiguous(mlp: Counted) -> None:
     x = torch.randn(2, 6, 10).transpose(1, 2)
     torch.testing.assert_close(mlp(x), whole(mlp, x))
 
 
-def test_the_dtype_of_autocast_comes_out(mlp: Counted) -> None:
+def test_the_output_has_the_dtype_of_autocast(mlp: Counted) -> None:
     x = torch.randn(2, 10, 6)
     with torch.autocast('cpu', torch.bfloat16):
-        found, expected = mlp(x), whole(mlp, x)
-    assert found.dtype == expected.dtype == torch.bfloat16
-    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+        output, expected = mlp(x), whole(mlp, x)
+    assert output.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(output, expected, rtol=0.05, atol=0.05)
 
 
 def test_a_graph_takes_one_call_and_all_gradients(mlp: Counted) -> None:
@@ -80,12 +80,11 @@ def test_another_device_takes_one_call(mlp: Counted) -> None:
 @pytest.mark.parametrize('pad_first', [True, False])
 @pytest.mark.parametrize('grid', [(9, 10), (3, 2), (8, 12)], ids=str)
 @pytest.mark.parametrize('shift', [(0, 0), (2, 1)], ids=str)
-def test_pieces_of_windows_are_the_windows(
+def test_chunks_of_windows_are_the_windows(
     grid: tuple[int, int], shift: tuple[int, int], pad_first: bool, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(
-        'mmqadapter.backbones.acceleration.window_layout.CHUNK', 24
-    )  # two windows a piece
+    # 24 tokens are two windows per chunk.
+    monkeypatch.setattr('mmqadapter.backbones.acceleration.window_layout.CHUNK', 24)
     layout = WindowLayout(Windows(grid, (4, 3), shift, pad_first), 2, torch.device('cpu'))
     x = torch.randn(2, grid[0] * grid[1], 5)
     rows, joined = x.flatten(0, 1), torch.full((2 * grid[0] * grid[1], 5), torch.nan)

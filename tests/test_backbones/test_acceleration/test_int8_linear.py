@@ -1,4 +1,4 @@
-"""Int8Linear: what torchao computes, with plain tensors that load, move and copy like any other."""
+"""Int8Linear: values as from torchao; codes that load, move and copy as plain tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmqadapter.backbones.acceleration.int8_linear import Int8Linear, decoded, store_int8
 
 quantization = pytest.importorskip(
-    'torchao.quantization', reason='torchao is not installed; `make env` brings it'
+    'torchao.quantization', reason='torchao is not installed; run `make env`'
 )
 
 
@@ -35,11 +35,11 @@ def tokens() -> Tensor:
 
 @pytest.mark.parametrize('bias', [True, False])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_is_what_torchao_computes(tokens: Tensor, bias: bool, dtype: torch.dtype) -> None:
+def test_equals_torchao(tokens: Tensor, bias: bool, dtype: torch.dtype) -> None:
     layer, library = frozen(bias=bias), nn.Sequential(frozen(bias=bias)).to(dtype)
     library[0].weight.data = layer.weight.data
     quantization.quantize_(library, quantization.Int8WeightOnlyConfig(set_inductor_config=False))
-    # Where the bias is added to a rounded product the last bit may differ.
+    # The last bit may differ where the bias is added to a rounded product.
     close = dict(rtol=1e-2, atol=1e-2) if dtype == torch.bfloat16 else {}
     tokens = tokens.to(dtype)
     torch.testing.assert_close(int8(layer)(tokens), library(tokens), **close)
@@ -64,12 +64,12 @@ def test_gradient_is_that_of_the_decoded_weight(tokens: Tensor) -> None:
     torch.testing.assert_close(a.grad, b.grad)
 
 
-def test_backward_keeps_codes_alone(tokens: Tensor) -> None:
-    kept: list[Tensor] = []
+def test_only_codes_and_scales_are_saved_for_backward(tokens: Tensor) -> None:
+    saved: list[Tensor] = []
     stored = int8(frozen())
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         stored(tokens.requires_grad_())
-    assert {t.data_ptr() for t in kept} == {
+    assert {t.data_ptr() for t in saved} == {
         stored.weight.data_ptr(),
         stored.weight_scale.data_ptr(),
     }
@@ -81,7 +81,7 @@ def test_is_a_linear_layer_of_a_quarter_of_the_bytes() -> None:
     assert isinstance(layer, Int8Linear)
     assert layer.weight.dtype == torch.int8
     assert layer.weight.nbytes == 48 * 24
-    # mmengine takes the mean of every parameter, which codes have not.
+    # mmengine takes the mean of every parameter, which integers do not have.
     assert dict(layer.named_parameters()).keys() == {'bias'}
     assert layer.state_dict().keys() == {'weight', 'weight_scale', 'bias'}
     assert layer.weight_scale.shape == (24, 1)
@@ -96,19 +96,19 @@ def test_under_autocast(tokens: Tensor) -> None:
 
 
 def test_float_weights_are_encoded_as_they_load(tokens: Tensor) -> None:
-    layer, other = int8(frozen()), frozen()
-    nn.init.normal_(other.weight)
-    layer.load_state_dict(other.state_dict())
-    assert torch.equal(layer(tokens), int8(other)(tokens))
+    layer, source = int8(frozen()), frozen()
+    nn.init.normal_(source.weight)
+    layer.load_state_dict(source.state_dict())
+    assert torch.equal(layer(tokens), int8(source)(tokens))
 
 
 def test_codes_load_as_they_are(tokens: Tensor, tmp_path: Path) -> None:
-    """From a file that is read without running code, and bit for bit."""
-    layer, other = int8(frozen()), frozen()
-    nn.init.normal_(other.weight)
-    torch.save(int8(other).state_dict(), tmp_path / 'layer.pth')
+    """Codes load bit for bit, from a file that is read without running code."""
+    layer, source = int8(frozen()), frozen()
+    nn.init.normal_(source.weight)
+    torch.save(int8(source).state_dict(), tmp_path / 'layer.pth')
     layer.load_state_dict(torch.load(tmp_path / 'layer.pth', weights_only=True))
-    assert torch.equal(layer(tokens), int8(other)(tokens))
+    assert torch.equal(layer(tokens), int8(source)(tokens))
 
 
 def test_casts_leave_the_codes(tokens: Tensor) -> None:

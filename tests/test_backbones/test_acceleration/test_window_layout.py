@@ -1,4 +1,4 @@
-"""Windows by one gather: the windows and masks that padding, rolling and cutting give."""
+"""WindowLayout: the windows and masks of padding, rolling and cutting by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmqadapter.backbones.acceleration.window_layout import LayoutCache, WindowLayout, Windows
 
 CPU = torch.device('cpu')
-# Odd, smaller than a window, one row, exact; shifted in both, one or no directions.
+# Odd, smaller than a window, one row, exact multiple; shifts in no, both and one direction.
 GRIDS = pytest.mark.parametrize('grid', [(9, 10), (3, 2), (1, 7), (8, 4)], ids=str)
 SHIFTS = pytest.mark.parametrize('shift', [(0, 0), (2, 1), (0, 2), (3, 0)], ids=str)
 ORDERS = pytest.mark.parametrize('pad_first', [True, False], ids=['pad-roll', 'roll-pad'])
@@ -20,7 +20,7 @@ SIZE = (4, 3)
 
 
 def cut_by_hand(x: Tensor, windows: Windows) -> Tensor:
-    """(B, H * W, C) to (B, n, N, C): pad and roll a map, then cut it."""
+    """Pad and roll a map and cut it into windows: (B, H * W, C) -> (B, n, N, C)."""
     height, width = windows.size
     maps = x.unflatten(1, windows.grid)
     padding = (0, 0, 0, -windows.grid[1] % width, 0, -windows.grid[0] % height)
@@ -34,10 +34,10 @@ def cut_by_hand(x: Tensor, windows: Windows) -> Tensor:
 
 
 def masks_by_hand(windows: Windows) -> Tensor:
-    """Mask of each window (n, N, N): tokens from opposite sides of a grid stay apart."""
+    """Return the mask of each window (n, N, N), which separates opposite sides of the grid."""
     sides = []
-    for places, size, shift in zip(windows.grid, windows.size, windows.shift, strict=True):
-        padded = places + -places % size
+    for length, size, shift in zip(windows.grid, windows.size, windows.shift, strict=True):
+        padded = length + -length % size
         side = torch.zeros(padded)
         side[padded - shift :] = 1
         sides.append(side)
@@ -56,12 +56,12 @@ def test_windows_and_masks(grid: tuple[int, int], shift: tuple[int, int], pad_fi
     layout = WindowLayout(windows, 2, CPU)
     split = layout.split(layout.rows(x))
     pairs = layout.groups(torch.stack([split] * 3))
-    found = [(w, m) for part, m in pairs for w in part[0].unflatten(0, (-1, 2))]
+    actual = [(w, m) for part, m in pairs for w in part[0].unflatten(0, (-1, 2))]
     by_hand = cut_by_hand(x, windows).transpose(0, 1)
     expected = list(zip(by_hand, masks_by_hand(windows), strict=True))
-    assert len(found) == len(expected)
-    for window, mask in found:
-        # Windows differ by their random tokens; a padded one may be all zeros twice.
+    assert len(actual) == len(expected)
+    for window, mask in actual:
+        # Windows differ by their random tokens, except those that are all padding.
         matches = [m for w, m in expected if torch.equal(w, window)]
         assert any(torch.equal(mask, m) for m in matches)
     assert torch.equal(layout.join(split), x)
@@ -70,14 +70,14 @@ def test_windows_and_masks(grid: tuple[int, int], shift: tuple[int, int], pad_fi
 @ORDERS
 def test_gradients(pad_first: bool) -> None:
     layout = WindowLayout(Windows((5, 4), SIZE, (2, 1), pad_first), 2, CPU)
-    rows = torch.randn(41, 3, dtype=torch.float64, requires_grad=True)  # the last is the padding's
+    rows = torch.randn(41, 3, dtype=torch.float64, requires_grad=True)  # the last row is padding
     assert torch.autograd.gradcheck(layout.split, rows)
     assert torch.autograd.gradgradcheck(layout.split, rows)
     windows = layout.split(rows).detach().requires_grad_()
     assert torch.autograd.gradcheck(layout.join, windows)
 
 
-def test_cache_is_bounded_and_forgets_what_was_used_least() -> None:
+def test_cache_is_bounded_and_drops_the_least_recently_used() -> None:
     cache, tokens = LayoutCache(size=3), torch.zeros(1, 1)
     keys = [Windows((n, 4), SIZE, (0, 0), True) for n in range(1, 6)]
     first = cache.get(keys[0], tokens)
@@ -85,11 +85,11 @@ def test_cache_is_bounded_and_forgets_what_was_used_least() -> None:
         cache.get(key, tokens)
         assert cache.get(keys[0], tokens) is first
     assert len(cache) == 3
-    assert cache.get(keys[0], torch.zeros(2, 1)) is not first  # another batch
+    assert cache.get(keys[0], torch.zeros(2, 1)) is not first  # another batch size
     assert len(deepcopy(cache)) == 0
 
 
-def test_layout_made_in_inference_mode_serves_training() -> None:
+def test_a_layout_made_in_inference_mode_can_be_used_in_training() -> None:
     cache, windows = LayoutCache(), Windows((5, 4), SIZE, (2, 1), True)
     with torch.inference_mode():
         cache.get(windows, torch.zeros(1, 1))
