@@ -27,9 +27,10 @@ def write_sweep(run: Run, folder: Path, **changes) -> str:
 
 
 @pytest.mark.slow
-def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, capsys) -> None:
+def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, monkeypatch, capsys) -> None:
     out = tmp_path / 'out'
-    args = [write_sweep(semantic, tmp_path), '--out', str(out), '--jobs', '2']
+    monkeypatch.chdir(tmp_path)  # trainings start from any folder
+    args = [write_sweep(semantic, tmp_path), '--out', 'out', '--jobs', '2']
     args += ['--timing-steps', '2']
     assert tool('sweep')(args) == 0
     report = json.loads((out / 'report.json').read_text())
