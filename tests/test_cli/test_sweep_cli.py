@@ -70,6 +70,20 @@ def test_a_sweep_that_counts_epochs(semantic: Run, tmp_path: Path) -> None:
     assert (out / 'validations.svg').is_file()
 
 
+@pytest.mark.slow
+def test_a_sweep_of_two_processes_each_from_any_folder(
+    semantic: Run, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The head sees the last stage alone, and synchronized batch norm needs GPUs.
+    overrides = {'find_unused_parameters': True, 'model.decode_head.norm_cfg.type': 'BN'}
+    sweep = write_sweep(semantic, tmp_path, processes=2, methods=['full'], overrides=overrides)
+    assert tool('sweep')([sweep, '--out', 'out', '--timing-steps', '0']) == 0
+    (log,) = Path('out').glob('runs/seed_*/work_dir/*/*.log')
+    assert 'Distributed launcher: pytorch' in log.read_text()
+    assert 'GPU number: 2' in log.read_text()
+
+
 @pytest.mark.parametrize(
     ('changes', 'options', 'message'),
     [
