@@ -17,12 +17,15 @@ LORA = dict(type='LoRA', rank=2)
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(adapter='LoRA'), "adapter or quantizer='LoRA' is no config"),
-        (dict(adapter=None), 'adapter or quantizer=None is no config'),
-        (dict(quantizer='GaussianQuantizer'), "quantizer='GaussianQuantizer' is no config"),
-        (dict(quantizer=1), 'quantizer=1 is no config'),
-        (dict(backbone='mmdet.SwinTransformer'), "backbone='mmdet.SwinTransformer' is no config"),
-        (dict(backbone=None), 'backbone=None is no config'),
+        (dict(adapter='LoRA'), "adapter or quantizer='LoRA' is not a config"),
+        (dict(adapter=None), 'adapter or quantizer=None is not a config'),
+        (dict(quantizer='GaussianQuantizer'), "quantizer='GaussianQuantizer' is not a config"),
+        (dict(quantizer=1), 'quantizer=1 is not a config'),
+        (
+            dict(backbone='mmdet.SwinTransformer'),
+            "backbone='mmdet.SwinTransformer' is not a config",
+        ),
+        (dict(backbone=None), 'backbone=None is not a config'),
         (dict(trunk_dtype=['int8']), r"trunk_dtype=\['int8'\] is unknown"),
     ],
     ids=str,
@@ -54,8 +57,8 @@ def test_of_adapters_in_path(tiny_timm_vit: Factory, changes: dict, text: str) -
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(stem=None), 'stem=None is no config'),
-        (dict(cell=None), 'cell=None is no config'),
+        (dict(stem=None), 'stem=None is not a config'),
+        (dict(cell=None), 'cell=None is not a config'),
         (dict(inpath_blocks=None), 'inpath_blocks=None, but'),
         (dict(inpath_blocks=1.5), 'inpath_blocks=1.5, but'),
     ],
