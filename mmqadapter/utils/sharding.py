@@ -27,17 +27,17 @@ def as_built(model: nn.Module) -> Iterator[nn.Module]:
     Nothing is communicated: the parameters of a sharded model are the shards of this process.
     """
     outer = is_model_wrapper(model) or isinstance(model, FullyShardedDataParallel)
-    unwrapped: Any = model.module if outer else model
+    bare: Any = model.module if outer else model
     wrapped = [
         (parent, name, child)
-        for parent in unwrapped.modules()
+        for parent in bare.modules()
         for name, child in parent._modules.items()
         if isinstance(child, FullyShardedDataParallel)
     ]
     try:
         for parent, name, child in wrapped:
             parent._modules[name] = child.module
-        yield unwrapped
+        yield bare
     finally:
         for parent, name, child in wrapped:
             parent._modules[name] = child

@@ -26,8 +26,8 @@ def test_statuses_pass() -> None:
 @pytest.mark.parametrize('kind', [ValueError, FileNotFoundError])
 def test_a_user_error_is_one_line(kind: type[Exception], capsys) -> None:
     assert main(kind('two\n   lines')) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f'{kind.__name__}: two lines') and told.count('\n') == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f'{kind.__name__}: two lines') and message.count('\n') == 1
 
 
 def test_an_error_from_elsewhere_says_how_to_find_the_place(capsys) -> None:

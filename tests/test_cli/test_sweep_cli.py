@@ -89,7 +89,7 @@ def test_a_sweep_of_two_processes_each_from_any_folder(
     [
         ({'methods': ['none']}, [], "ValueError: 'none' is no method"),
         ({}, ['--only', 'mona'], "ValueError: 'mona' is no method of tiny.yaml; it has full"),
-        ({}, ['--jobs', '0'], 'ValueError: --jobs=0 is not a whole number of 1 or more'),
+        ({}, ['--jobs', '0'], 'ValueError: --jobs=0 is invalid: expected 1 or more'),
         ({'head_rates': [0]}, [], 'ValueError: head_rates: 0 is no learning rate'),
         (
             {'overrides': {'train_dataloader.dataset.data_root': 'no/data'}}, [],
@@ -97,7 +97,7 @@ def test_a_sweep_of_two_processes_each_from_any_folder(
         ),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     semantic: Run, tmp_path: Path, capsys, changes, options, message
 ) -> None:
     sweep = write_sweep(semantic, tmp_path, **changes)

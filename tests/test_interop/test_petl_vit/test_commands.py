@@ -52,7 +52,7 @@ def test_mistakes_are_told_in_one_line(release: Release, capsys, tmp_path: Path)
     assert task('import-petl', settings, binary) == 1
     assert 'give the .yaml file' in capsys.readouterr().err
     assert task('import-petl', binary, settings, '--checkpoint', 'x') == 1
-    assert '--checkpoint is of use with --out alone' in capsys.readouterr().err
+    assert '--checkpoint needs --out' in capsys.readouterr().err
     assert (
         task(
             'import-petl',
