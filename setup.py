@@ -17,8 +17,9 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmqadapter', 'mmqadapter.*']),
+    entry_points={'console_scripts': ['mmqadapter = mmqadapter.cli.main:main']},
     package_data={'mmqadapter': ['py.typed'], 'mmqadapter.studies.report': ['templates/*']},
-    # No mm package here: the upstream and the onedl line share their import names, and either does.
+    # No mm package here: the upstream and the onedl line share import names, and either works.
     install_requires=[
         'torch>=2.6',
         'jinja2',

@@ -7,6 +7,7 @@ from mmqadapter.taskfile import inspect_task, load_task, save_task
 from mmqadapter.utils.moved_modules import answer_for_moved_modules
 from mmqadapter.version import __version__
 
+# Import names of version 0.1.0 and the modules that replace them.
 MOVED = {
     'mmqadapter.checks': 'mmqadapter.data_checks',
     'mmqadapter.onnx_export': 'mmqadapter.interop.onnx',

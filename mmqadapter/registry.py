@@ -1,4 +1,4 @@
-"""Registries of the package: children of mmengine's, in the scope ``mmqadapter``."""
+"""Registries of the package: children of those of mmengine, in the scope ``mmqadapter``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,14 @@ DATA_SAMPLERS = Registry(
 
 
 def build_own(cfg: dict, **defaults: Any) -> Any:
-    """Build an adapter or quantiser in our scope, whatever ``default_scope`` is active.
+    """Build an adapter or quantizer in our scope, whatever ``default_scope`` is active.
+
+    Args:
+        cfg: Config with a ``type``.
+        **defaults: Arguments of the type that ``cfg`` may override.
 
     Raises:
-        ValueError: ``cfg`` has no ``type``, names an unknown one, or has arguments it refuses.
+        ValueError: ``cfg`` has no ``type``, an unknown one, or arguments that the type refuses.
     """
     require_config('adapter or quantizer', cfg)
     if 'type' not in cfg:
@@ -53,17 +57,19 @@ def build_own(cfg: dict, **defaults: Any) -> Any:
 
 
 def require_config(argument: str, value: Any) -> None:
-    """Check that an argument is a config.
+    """Check that the value of an argument is a config.
 
     Raises:
         ValueError: It is something else.
     """
     if not isinstance(value, Mapping):
-        raise ValueError(f'{argument}={value!r} is no config; give a dict, such as dict(type=...).')
+        raise ValueError(
+            f'{argument}={value!r} is not a config: give a dict, such as dict(type=...).'
+        )
 
 
 def full_config(cfg: dict | None) -> dict | None:
-    """``cfg`` with its type's defaults filled in, so that equal settings compare equal."""
+    """Return ``cfg`` with the defaults of its type filled in, so that equal settings are equal."""
     if cfg is None:
         return None
     kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
@@ -73,23 +79,23 @@ def full_config(cfg: dict | None) -> dict | None:
 
 
 def config_of(base: type, argument: str, value: str | dict) -> dict:
-    """Full config of a ``base`` given by its class name or by a config.
+    """Return the full config of a subclass of ``base`` from its class name or from a config.
 
     Args:
-        base: What ``value`` has to name a subclass of.
-        argument: What messages call the value.
+        base: Class of which ``value`` has to name a subclass.
+        argument: Name of the value in messages.
         value: Class name or config.
 
     Raises:
-        ValueError: It names none.
+        ValueError: ``value`` does not name a registered subclass of ``base``.
     """
     config = {'type': value} if isinstance(value, str) else value
     require_config(argument, config)
     kind = config.get('type')
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(found, type) and issubclass(found, base)):
-        kinds = {n: k for n, k in MODELS.module_dict.items() if isinstance(k, type)}
-        known = sorted(name for name, kind in kinds.items() if issubclass(kind, base))
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        classes = {n: c for n, c in MODELS.module_dict.items() if isinstance(c, type)}
+        known = sorted(name for name, cls in classes.items() if issubclass(cls, base))
         raise ValueError(f'{argument}={value!r} is unknown; use one of {known}.')
     full = full_config(config)
     assert full is not None

@@ -1,4 +1,4 @@
-"""Measure what tuning methods cost: python tools/benchmark.py CONFIG --methods LIST --out DIR."""
+"""Measure the cost of tuning methods: python tools/benchmark.py CONFIG --out DIR."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Check the data of a config before training: ``python tools/check_data.py CONFIG``."""
+"""Check the data of a config before training: python tools/check_data.py CONFIG."""
 
 import sys
 

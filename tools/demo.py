@@ -1,4 +1,4 @@
-"""Pretrain on one generated domain, adapt to another with 1-bit adapters, compare, draw."""
+"""Adapt a small model to generated images with 1-bit adapters: python tools/demo.py."""
 
 import sys
 

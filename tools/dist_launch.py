@@ -1,4 +1,4 @@
-"""torchrun, whose last words name the process that was lost and how to go on."""
+"""Run torchrun; at a failure, name the process that failed first and how to resume."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ def main() -> int:
     try:
         torchrun()
     except ChildFailedError as error:
-        print(last_words(error), file=sys.stderr)
+        print(failure_message(error), file=sys.stderr)
         return 1
     return 0
 
 
-def last_words(error: ChildFailedError) -> str:
-    """Which process ended first, why as far as that is known, and what to do."""
+def failure_message(error: ChildFailedError) -> str:
+    """Return which process failed first, the cause as far as it is known, and what to do."""
     rank, failure = min(error.failures.items(), key=_order)
     return (
         f'The process of rank {rank} (number {failure.local_rank} on this machine, PID '
-        f'{failure.pid}) {_cause(failure.exitcode)}. All processes of this machine have ended. '
-        'When the cause is gone start again; --resume goes on exactly from the last '
-        'checkpoint of a training.'
+        f'{failure.pid}) {_cause(failure.exitcode)}. All processes on this machine have ended. '
+        'Remove the cause and start again; with --resume a training continues exactly from its '
+        'last checkpoint.'
     )
 
 
 def _order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
-    """Last those that torchrun ended itself; before them those that missed another process."""
+    """Sort by cause: killed processes first, then errors, then those that torchrun ended."""
     code = item[1].exitcode
     return code == -signal.SIGTERM, code > 0, int(item[1].timestamp)
 
 
 def _cause(exit_code: int) -> str:
     if exit_code == -signal.SIGKILL:
-        return 'was killed (SIGKILL): by somebody, or because memory ran out (dmesg tells)'
+        return 'was killed (SIGKILL), by a user or because memory ran out (see dmesg)'
     if exit_code < 0:
         return f'was ended by {NAMES.get(exit_code, f"signal {-exit_code}")}'
     return (
-        f'ended with code {exit_code}; its own words stand above. If they speak of a connection, '
-        'another machine lost a process first: look there'
+        f'ended with code {exit_code}; its error is printed above. If that is a lost connection, '
+        'a process on another machine failed first: look there'
     )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What slurm_train.sh and slurm_test.sh share: slurm_launch.sh SCRIPT PARTITION JOB [arguments]
+# Common part of slurm_train.sh and slurm_test.sh: slurm_launch.sh SCRIPT PARTITION JOB [arguments]
 set -euo pipefail
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 script=$1 partition=$2 job=$3

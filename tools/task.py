@@ -1,4 +1,4 @@
-"""Look into, check and make task files: python tools/task.py inspect|verify|export|... --help."""
+"""Inspect, check and write task files: python tools/task.py inspect|verify|export|... --help."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train a config of mmdet or mmseg: python tools/train.py CONFIG."""
+"""Train a config of mmdetection or mmsegmentation: python tools/train.py CONFIG."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The command line: one file for each command."""
+"""The command line: ``main.py`` and one file for each command."""

@@ -1,4 +1,4 @@
-"""Measure what tuning methods cost: python tools/benchmark.py CONFIG --methods LIST --out DIR."""
+"""Command ``benchmark``: measure what tuning methods cost."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
-from mmqadapter.cli.common import add_config_options, user_errors
+from mmqadapter.cli.common import add_config_options, command_parser, print_written, user_errors
 from mmqadapter.engine.runner import load_config
 from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
@@ -20,57 +19,70 @@ from mmqadapter.studies.report.settings import Settings, parse_bytes
 METHODS = 'full,full+checkpointing,frozen,partial1,bitfit,norm,adapter,adaptformer,lora,highway'
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description='Memory, time and size of tuning methods on a model with random weights; '
-        'writes report.json, report.md, report.html and plots.'
+def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(
+        prog,
+        'Measure memory, time and size of tuning methods on a model with random weights; write '
+        'report.json, report.md, report.html and plots.',
     )
     parser.add_argument('config', help='an mmdetection or mmsegmentation config')
     parser.add_argument('--out', type=Path, required=True, help='folder for the report')
     parser.add_argument(
         '--methods', default=METHODS, metavar='LIST',
-        help=f'some of {", ".join(KNOWN)}, with commas between; with @1, @2, @4 or @8 behind them '
-        'adapters have so many bits (default: %(default)s)',
+        help=f'comma-separated, from {", ".join(KNOWN)}; a suffix @1, @2, @4 or @8 sets the bits '
+        'of the adapters (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--batch-size', type=int, default=0, help="images (default: the config's)")
-    parser.add_argument(
-        '--image-size', type=int, nargs='+', metavar='PIXELS',
-        help="side, or height and width, of generated images (default: the config's, or 512)",
-    )  # fmt: skip
-    parser.add_argument('--steps', type=int, default=20, help='measured steps of each method')
-    parser.add_argument('--warm-up', type=int, default=5, help='steps before that do not count')
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--device', help='cpu or cuda:0 (default: a GPU if there is one)')
-    parser.add_argument('--seed', type=int, default=0, help='of weights and images')
-    parser.add_argument(
-        '--real-data', action='store_true', help="the config's training data, not generated ones"
-    )
+    _add_workload(parser)
     parser.add_argument(
         '--find-max-batch', metavar='MEMORY',
-        help='find the largest batch, too, that trains in this memory, such as 11GB',
+        help='also find the largest batch that trains in this memory, such as 11GB',
     )  # fmt: skip
     add_config_options(parser)
     return parser.parse_args(argv)
 
 
+def _add_workload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--batch-size', type=int, default=0, help="images (default: the config's)")
+    parser.add_argument(
+        '--image-size', type=int, nargs='+', metavar='PIXELS',
+        help='side, or height and width, of the generated images '
+        "(default: the config's, or 512 if it has none)",
+    )  # fmt: skip
+    parser.add_argument(
+        '--steps', type=int, default=20, help='measured steps per method (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--warm-up', type=int, default=5,
+        help='steps before them that do not count (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument('--amp', action='store_true', help='use mixed precision')
+    parser.add_argument('--device', help='cpu or cuda:0 (default: a GPU if there is one)')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of weights and images (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--real-data', action='store_true',
+        help='load the training data of the config in place of generated images',
+    )  # fmt: skip
+
+
 @user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure with a live table, write the report, and say where it is."""
-    args = parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Measure with a live table, write the report, and print where it is."""
+    args = parse_args(argv, prog)
     methods, settings = parse_methods(args.methods), read_settings(args)
     cfg = load_config(args.config, args.cfg_options)
     with live_report(args.out) as observe:
         report = run_benchmark(cfg, methods, settings, observe)
-    files = ', '.join(str(path) for path in write_report(report, args.out))
-    Console().print(f'Written: {files}', markup=False, soft_wrap=True)
+    print_written(write_report(report, args.out))
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
-    """Settings of a command line.
+    """Return the settings of a command line.
 
     Raises:
-        ValueError: A value outside its range.
+        ValueError: A value is outside its range.
     """
     return Settings(
         device=torch.device(choose_device(args.device)),
@@ -89,5 +101,7 @@ def _height_and_width(pixels: Sequence[int] | None) -> tuple[int, int] | None:
     if pixels is None:
         return None
     if len(pixels) > 2:
-        raise ValueError(f'--image-size {pixels}: give one side, or height and width.')
+        raise ValueError(
+            f'--image-size={pixels} is invalid: expected one side, or a height and a width.'
+        )
     return pixels[0], pixels[-1]

@@ -1,4 +1,4 @@
-"""What the tools share on the command line."""
+"""What all commands share: reporting of user errors, usage names, common options."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
 
+from mmqadapter.utils.terminal import print_line, print_traceback
+
 SHOW_TRACEBACK = 'MMQADAPTER_TRACEBACK'
 INTERRUPTED = 130
-# The package, and the tools beside it in a checkout.
+# Folders whose errors are ours: the package, and the tools beside it in a checkout.
 OURS = (Path(__file__).parents[1], Path(__file__).parents[2] / 'tools')
 
 
 def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Let ``main`` tell a ``ValueError`` or an ``OSError`` in one line and return 1.
+    """Make ``main`` report a ``ValueError`` or an ``OSError`` in one line and return 1.
 
-    With the environment variable MMQADAPTER_TRACEBACK set the error passes through; a line that
-    comes from another library says so. An interruption (Ctrl-C) is told as well and returns 130,
-    as of any program.
+    If another library raised the error, the line says how to get its traceback: with the
+    environment variable MMQADAPTER_TRACEBACK set, the error is raised. Ctrl-C is reported, too, and
+    returns 130, as is usual. Control characters in what is printed are escaped.
     """
 
     @functools.wraps(main)
@@ -34,24 +36,47 @@ def user_errors(main: Callable[..., int | None]) -> Callable[..., int]:
         except KeyboardInterrupt:
             print('Interrupted.', file=sys.stderr)
             return INTERRUPTED
-        except BrokenPipeError:  # who read our lines, such as `head`, has seen enough
+        except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except (OSError, ValueError) as error:
-            if os.environ.get(SHOW_TRACEBACK):
+        except Exception as error:
+            if os.environ.get(SHOW_TRACEBACK) or not isinstance(error, (OSError, ValueError)):
+                sys.excepthook = print_traceback
                 raise
-            print(_one_line(error), file=sys.stderr)
+            print_line(_message(error), sys.stderr)
             return 1
 
     return guarded
 
 
+def command_parser(prog: str | None, description: str) -> argparse.ArgumentParser:
+    """Return a parser whose usage line shows the command that the user typed.
+
+    Args:
+        prog: Name in the usage line; None for that of the script or module that was started.
+        description: Text of ``--help``.
+    """
+    return argparse.ArgumentParser(prog=prog or started_as(), description=description)
+
+
+def started_as() -> str:
+    """Return how this process was started: ``python FILE`` or ``python -m MODULE``."""
+    spec = getattr(sys.modules['__main__'], '__spec__', None)
+    return f'python {sys.argv[0]}' if spec is None else f'python -m {spec.name}'
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing have in common."""
-    parser.add_argument('--work-dir', help='folder of logs, checkpoints and task files')
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    """Add the options that training and testing have in common."""
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and task files')
+    parser.add_argument('--amp', action='store_true', help='use mixed precision')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+        help='what starts the processes of a distributed run (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help='set by launchers that do not set LOCAL_RANK',
+    )  # fmt: skip
     add_config_options(parser)
 
 
@@ -59,7 +84,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``."""
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='override settings, such as model.backbone.quantizer.bits=2',
+        help='override settings of the config, such as model.backbone.quantizer.bits=2',
     )  # fmt: skip
 
 
@@ -67,12 +92,17 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     """Add ``--trust-checkpoint``."""
     parser.add_argument(
         '--trust-checkpoint', action='store_true',
-        help='read a .pth even if that may run code of it; only for files whose author you know',
+        help='load a .pth even if it may run code; use it only if you trust the author',
     )  # fmt: skip
 
 
-def _one_line(error: Exception) -> str:
-    line = f'{type(error).__name__}: {" ".join(str(error).split())}'
+def print_written(files: Iterable[Path]) -> None:
+    """Print the paths of the files that a command wrote."""
+    print_line(f'Written: {", ".join(map(str, files))}')
+
+
+def _message(error: Exception) -> str:
+    message = f'{type(error).__name__}: {" ".join(str(error).split())}'
     origin = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     ours = any(origin.is_relative_to(folder) for folder in OURS)
-    return line if ours else f'{line} (the place: {SHOW_TRACEBACK}=1)'
+    return message if ours else f'{message} (for the traceback: {SHOW_TRACEBACK}=1)'

@@ -1,4 +1,4 @@
-"""Pretrain on one generated domain, adapt to another with 1-bit adapters, compare, draw."""
+"""Command ``demo``: adapt a small model from one generated domain to another."""
 
 from __future__ import annotations
 
@@ -6,20 +6,42 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmqadapter.cli.common import user_errors
+from mmqadapter.cli.common import command_parser, user_errors
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(
+        prog,
+        'Pretrain a small model on one generated domain, adapt it to another with 1-bit adapters, '
+        'compare that with other ways of tuning, and draw the predictions.',
+    )
+    parser.add_argument(
+        '--task', choices=['seg', 'det'], default='seg',
+        help='segmentation or detection (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/demo'),
+        help='folder for all results (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--iterations', type=int, help="training steps of each run (default: the config's)"
+    )
+    return parser.parse_args(argv)
 
 
 @user_errors
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run a demo."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--task', choices=['seg', 'det'], default='seg')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--iterations', type=int, help='training steps of each run')
-    args = parser.parse_args(argv)
-    from mmqadapter.studies.demo import (
-        run_demo,  # after the parser: --help need not load the detectors
-    )
+    args = parse_args(argv, prog)
+    if not CONFIGS.is_dir():
+        raise FileNotFoundError(
+            f'{str(CONFIGS)!r} does not exist: the demo needs the configs of a clone of the '
+            'repository; run it there.'
+        )
+    # After the parser, so that --help need not load the detectors.
+    from mmqadapter.studies.demo import run_demo
 
-    configs = Path(__file__).resolve().parents[2] / 'configs'
-    run_demo(args.task, args.out, configs, args.iterations)
+    run_demo(args.task, args.out, CONFIGS, args.iterations)

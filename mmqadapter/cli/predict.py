@@ -1,4 +1,4 @@
-"""Predict with task files: python tools/predict.py CONFIG TASK_FILE... IMAGES... --out DIR."""
+"""Command ``predict``: predict images with one or several task files."""
 
 from __future__ import annotations
 
@@ -6,42 +6,40 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from mmqadapter.cli.common import add_config_options, add_trust, user_errors
+from mmqadapter.cli.common import add_config_options, add_trust, command_parser, user_errors
 from mmqadapter.inference import predict, predict_tasks
+from mmqadapter.utils.terminal import print_line
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description='Write overlays, and label maps (8-bit PNG) or instances (COCO JSON).'
+def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(
+        prog, 'Write overlays, and label maps (8-bit PNG) or instances (COCO JSON), for images.'
     )
     parser.add_argument('config', help='the config that the task was trained with')
     parser.add_argument('task', help='a *.task.safetensors, or a checkpoint (*.pth)')
     parser.add_argument(
-        'images',
-        nargs='+',
-        help='files, folders or quoted globs; further *.safetensors are further tasks',
-    )
+        'images', nargs='+',
+        help='files, folders or quoted globs; a *.safetensors among them is another task',
+    )  # fmt: skip
     parser.add_argument(
-        '--out',
-        required=True,
-        help='folder for the results; with several tasks for a folder of each, by its file name',
-    )
+        '--out', required=True,
+        help='folder for the results; several tasks get a subfolder each, named as their file',
+    )  # fmt: skip
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: a GPU if there is one)')
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='leave out instances below this score'
-    )
+        '--score-thr', type=float, default=0.3,
+        help='leave out instances below this score (default: %(default)s)',
+    )  # fmt: skip
     add_config_options(parser)
     add_trust(parser)
     return parser.parse_args(argv)
 
 
 @user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Predict, with a progress bar, and say where the results are."""
-    args = parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Predict with a progress bar, and print where the results are."""
+    args = parse_args(argv, prog)
     tasks, images = _tasks_and_images(args)
     options = dict(
         score_thr=args.score_thr, device=args.device, cfg_options=args.cfg_options, progress=True
@@ -52,11 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         trust = args.trust_checkpoint
         results = {'': predict(args.config, args.task, images, args.out, trust=trust, **options)}
     for name, predictions in results.items():
-        told = f'{len(predictions)} images predicted; results in {Path(args.out, name)}'
-        Console().print(told, markup=False)
+        print_line(f'{len(predictions)} images predicted; results in {Path(args.out, name)}')
 
 
 def _tasks_and_images(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    more = [name for name in args.images if Path(name).suffix == '.safetensors']
-    images = [name for name in args.images if name not in more]
-    return [args.task, *more], images
+    further = [name for name in args.images if Path(name).suffix == '.safetensors']
+    images = [name for name in args.images if name not in further]
+    return [args.task, *further], images

@@ -1,4 +1,4 @@
-"""Train methods x seeds x learning rates: python tools/sweep.py SWEEP.yaml --out DIR."""
+"""Command ``sweep``: train methods x seeds x learning rates and report on them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from mmqadapter.cli.common import user_errors
+from mmqadapter.cli.common import command_parser, print_written, user_errors
 from mmqadapter.engine.runner import require_data
 from mmqadapter.studies.benchmark.report import WIDTH
 from mmqadapter.studies.report.table import terminal_table
-from mmqadapter.studies.sweep.fields import whole
 from mmqadapter.studies.sweep.local import LocalQueue, TrainOne
 from mmqadapter.studies.sweep.plan import Sweep, read_sweep
 from mmqadapter.studies.sweep.progress import SweepProgress
@@ -25,46 +22,60 @@ from mmqadapter.studies.sweep.schedule import run_sweep
 from mmqadapter.studies.sweep.table import cells
 from mmqadapter.studies.sweep.trainer import Trainer
 from mmqadapter.studies.sweep.tune import TrainAll
+from mmqadapter.utils.terminal import SafeConsole, print_line
 
+# What Python runs to train; a module, which is found from any working directory.
 TRAIN = ('-m', 'mmqadapter.cli.train')
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description='Tunes the learning rates of each method, trains all seeds with the best, and '
-        'times a step; writes report.json, report.md, report.html and plots. Started again with '
-        'the same --out it goes on where it was: finished trainings are kept.'
+def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(
+        prog,
+        'Tune the learning rates of each method, train all seeds with the best ones, and time a '
+        'step; write report.json, report.md, report.html and plots. Started again with the same '
+        '--out, it continues: finished trainings are not repeated.',
     )
     parser.add_argument('sweep', help='sweep file, such as one of configs/sweeps/')
     parser.add_argument('--out', type=Path, required=True, help='folder of trainings and report')
-    parser.add_argument('--jobs', type=int, default=1, help='trainings side by side')
     parser.add_argument(
-        '--ray', nargs='?', const='auto', metavar='ADDRESS',
-        help='train on a Ray cluster: its address, "auto" (default) or "local"',
-    )  # fmt: skip
-    parser.add_argument('--cpus-per-training', type=int, default=1, help='with --ray')
-    parser.add_argument('--gpus-per-training', type=float, default=0, help='with --ray')
+        '--jobs', type=int, default=1, help='trainings at the same time (default: %(default)s)'
+    )
+    _add_ray(parser)
     parser.add_argument(
-        '--only', default='', metavar='METHOD,...', help='these methods of the file alone'
+        '--only', default='', metavar='METHOD,...', help='train only these methods of the file'
     )
     parser.add_argument(
         '--timing-steps', type=int, default=40, metavar='N',
-        help='iterations of the trainings that are timed, alone on the machine; 0: no timing',
+        help='steps of the timed trainings, each alone on the machine; 0 for no timing '
+        '(default: %(default)s)',
     )  # fmt: skip
     return parser.parse_args(argv)
 
 
+def _add_ray(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--ray', nargs='?', const='auto', metavar='ADDRESS',
+        help='train on a Ray cluster: its address, "auto" (default) or "local"',
+    )  # fmt: skip
+    parser.add_argument(
+        '--cpus-per-training', type=int, default=1, help='with --ray (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--gpus-per-training', type=float, default=0, help='with --ray (default: %(default)s)'
+    )
+
+
 @user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a sweep and write its report; 1 where a training failed."""
-    args = parse_args(argv)
-    jobs = whole('--jobs', args.jobs, 1)
-    steps = whole('--timing-steps', args.timing_steps, 0)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run a sweep and write its report; return 1 if a training failed."""
+    args = parse_args(argv, prog)
+    jobs = _at_least('--jobs', args.jobs, 1)
+    steps = _at_least('--timing-steps', args.timing_steps, 0)
     sweep = read_sweep(args.sweep)
     names = sweep.chosen([name.strip() for name in args.only.split(',') if name.strip()])
     require_data(sweep.config, 'train', 'val')
-    console = _console()
+    console = _wide_console()
     train = Trainer(sweep, (args.out / 'runs').resolve(), TRAIN)
     with SweepProgress(console) as progress:
         queue = _queue(args, sweep, train, progress)
@@ -72,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = run_sweep(sweep, names, queue, alone, steps)
     report = make_report(sweep, names, results, jobs, steps)
     files = write_report(report, args.out, make_samples(sweep, names, results))
-    _tell(console, report, files)
+    _print_results(console, report)
+    print_written(files)
     return 1 if report['header']['failed'] else 0
 
 
@@ -81,21 +93,24 @@ def _queue(
 ) -> TrainAll:
     if args.ray is None:
         return LocalQueue(train, machine_slots(args.jobs, sweep.processes), progress)
-    cpus = whole('--cpus-per-training', args.cpus_per_training, 1)
+    cpus = _at_least('--cpus-per-training', args.cpus_per_training, 1)
     return RayQueue(train, args.ray, cpus, args.gpus_per_training, progress)
 
 
-def _console() -> Console:
-    """The terminal; a file or a pipe is wide enough for every number."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, WIDTH))
+def _at_least(name: str, value: int, minimum: int) -> int:
+    if value < minimum:
+        raise ValueError(f'{name}={value} is invalid: expected {minimum} or more.')
+    return value
 
 
-def _tell(console: Console, report: dict[str, Any], files: Sequence[Path]) -> None:
+def _wide_console() -> SafeConsole:
+    """Return a console; for a file or a pipe it is wide enough for every number."""
+    console = SafeConsole()
+    return console if console.is_terminal else SafeConsole(width=max(console.width, WIDTH))
+
+
+def _print_results(console: SafeConsole, report: dict[str, Any]) -> None:
     header = report['header']
     console.print(terminal_table(cells(report['rows'], header['metric']), header['sweep']))
-    for one in header['failed']:
-        line = f'Failed: {one["training"]}: {one["reason"]}; {one["log"]}'
-        console.print(line, markup=False, soft_wrap=True)
-    written = ', '.join(map(str, files))
-    console.print(f'Written: {written}', markup=False, soft_wrap=True)
+    for failure in header['failed']:
+        print_line(f'Failed: {failure["training"]}: {failure["reason"]}; {failure["log"]}')

@@ -1,4 +1,4 @@
-"""Tables of what task files and released tasks hold, for the terminal."""
+"""Terminal tables of the content of task files and of released PETL-ViT tasks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mmqadapter.interop.petl_vit import PetlContent
-from mmqadapter.utils.text import printable
 
-# Share of a file from which on a lossless coder is worth another dependency.
-PAYS = 0.05
+# Saved share of a file from which on a lossless coder would be worth another dependency.
+WORTHWHILE = 0.05
 
 
 def petl_table(path: str, content: PetlContent) -> Table:
-    """Settings of a released PETL-ViT task, and bytes of its parts."""
+    """Return a table of the settings of a released PETL-ViT task and of its size in bytes."""
     adapters = content.codes.nbytes + content.statistics.nbytes
     sizes = {'adapters': adapters, 'head': sum(t.nbytes for t in content.head.values())}
     rows = {
@@ -29,7 +28,7 @@ def petl_table(path: str, content: PetlContent) -> Table:
 
 
 def change_table(metrics: dict[str, tuple[float, float]]) -> Table:
-    """Metrics before and after a weight was stored at few bits."""
+    """Return a table of metrics before and after weights were stored with fewer bits."""
     table = Table('metric', 'before', 'after', 'change', title='Metrics')
     for name, (before, after) in metrics.items():
         table.add_row(name, f'{before:.3f}', f'{after:.3f}', f'{after - before:+.3f}')
@@ -37,7 +36,7 @@ def change_table(metrics: dict[str, tuple[float, float]]) -> Table:
 
 
 def task_table(path: str, content: dict[str, Any]) -> Table:
-    """What :func:`mmqadapter.inspect_task` gives, for a person."""
+    """Return a table of what :func:`mmqadapter.inspect_task` returned for the file ``path``."""
     dataset = content['dataset'] or {}
     rows = {
         'format version': content['version'],
@@ -47,33 +46,33 @@ def task_table(path: str, content: dict[str, Any]) -> Table:
         'bits per head weight': content['head_bits'],
         **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
         **dict(map(_group_row, content['groups'])),
-        'a lossless second stage': _lossless(content),
+        'a lossless second stage': _lossless_verdict(content),
         'tensors': len(content['tensors']),
     }
     return _two_columns(path, rows)
 
 
 def _group_row(group: dict[str, Any]) -> tuple[str, str]:
-    told = f'{group["bytes"]:,} bytes for {group["numbers"]:,} numbers'
+    size = f'{group["bytes"]:,} bytes for {group["numbers"]:,} numbers'
     if group['entropy'] is not None:
-        told += f', entropy {group["entropy"]:.3f} bits per code'
-    return f'{group["part"]}: {group["stored"]}', told
+        size += f', entropy {group["entropy"]:.3f} bits per code'
+    return f'{group["part"]}: {group["stored"]}', size
 
 
-def _lossless(content: dict[str, Any]) -> str:
-    """Whether coding the codes again, as zstd does, would make the file much smaller."""
+def _lossless_verdict(content: dict[str, Any]) -> str:
+    """Say whether a lossless coder such as zstd would make the file much smaller."""
     coded = [group for group in content['groups'] if group['lossless'] is not None]
     saved = sum(group['lossless'] * group['bytes'] for group in coded)
     share = saved / content['bytes']['file']
-    verdict = 'would pay' if share > PAYS else 'does not pay'
+    verdict = 'would pay' if share > WORTHWHILE else 'does not pay'
     return f'{verdict}: {share:.1%} of the file'
 
 
 def _two_columns(title: str, rows: dict[str, Any]) -> Table:
-    """As plain text: a file may hold what rich or a terminal would take for a command."""
-    table = Table('what', 'value', show_header=False, title=Text(printable(title)))
+    # Text, since rich would take a string with brackets, as a file may hold, for markup.
+    table = Table('what', 'value', show_header=False, title=Text(title))
     table.columns[1].overflow = 'fold'
     for name, value in rows.items():
-        told = value if isinstance(value, str) else json.dumps(value)
-        table.add_row(Text(printable(name)), Text(printable(told)))
+        text = value if isinstance(value, str) else json.dumps(value)
+        table.add_row(Text(name), Text(text))
     return table

@@ -1,4 +1,4 @@
-"""Train a config of mmdet or mmseg: python tools/train.py CONFIG."""
+"""Command ``train``: train a config of mmdetection or mmsegmentation."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mmqadapter.cli.common import add_run_arguments, user_errors
+from mmqadapter.cli.common import add_run_arguments, command_parser, user_errors
 from mmqadapter.engine.runner import load_config, training_runner
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_parser(prog, 'Train a config of mmdetection or mmsegmentation.')
     parser.add_argument('config', help='config file, such as one of configs/')
     parser.add_argument(
         '--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
-        help='continue exactly: from the last checkpoint of the work dir, or from this one',
+        help='resume exactly, from this checkpoint or from the last one in the work dir',
     )  # fmt: skip
-    parser.add_argument('--init-task', metavar='TASK_FILE', help='start from a task file')
+    parser.add_argument(
+        '--init-task', metavar='TASK_FILE', help='initialize the weights from a task file'
+    )
     add_run_arguments(parser)
     return parser.parse_args(argv)
 
 
 @user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train."""
-    args = parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Train the model."""
+    args = parse_args(argv, prog)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher

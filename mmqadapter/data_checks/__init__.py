@@ -1,4 +1,4 @@
-"""Checks of a user's own data, before training does."""
+"""Checks of the data of a config before training."""
 
 from mmqadapter.data_checks.config import check_dataset
 from mmqadapter.data_checks.problem import Problem

@@ -1,4 +1,4 @@
-"""Check the lists of a COCO file against each other and against the class names of the config."""
+"""Checks of the lists of a COCO file: against each other and against the classes of the config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import mmengine
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
 
 ID, NUMBER = (int, str), (int, float)
-# What mmdet reads without asking whether it is there.
+# Keys that mmdet reads without checking that they exist, and their types.
 REQUIRED: dict[str, dict[str, Any]] = {
     'images': dict(id=ID, file_name=str, width=NUMBER, height=NUMBER),
     'annotations': dict(id=ID, image_id=ID, category_id=ID, bbox=list, area=NUMBER),
@@ -23,7 +23,7 @@ def load_coco(path: str, backend_args: dict | None = None) -> dict[str, list[dic
     """Read a COCO file.
 
     Raises:
-        ValueError: it does not exist, is no JSON, or lacks one of its three lists.
+        ValueError: The file does not exist, is not JSON, or lacks one of the three lists.
     """
     try:
         content = mmengine.load(path, file_format='json', backend_args=backend_args)
@@ -33,22 +33,22 @@ def load_coco(path: str, backend_args: dict | None = None) -> dict[str, list[dic
         raise ValueError(f'ann_file {path!r} is not valid JSON: {error}') from error
     for name in REQUIRED:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise ValueError(f'ann_file {path!r} has no list {name!r}; a COCO file needs it')
+            raise ValueError(f'ann_file {path!r} has no list {name!r}, which a COCO file needs')
     return {name: content[name] for name in REQUIRED}
 
 
 def drop_incomplete(coco: dict[str, list[dict]], split: str) -> list[Problem]:
-    """Report entries without a required key, and take them out of ``coco``, in place."""
+    """Remove entries that lack a required key from ``coco``, in place, and report them."""
     problems = []
     for name, keys in REQUIRED.items():
-        lacks = [_unusable_keys(entry, keys) for entry in coco[name]]
-        for number, missing in enumerate(lacks):
+        missing_keys = [_unusable_keys(entry, keys) for entry in coco[name]]
+        for number, missing in enumerate(missing_keys):
             if missing:
                 where, message = f'{split}: {name}[{number}]', f'lacks {", ".join(missing)}'
-                message += ", or has it in another type than COCO's"
+                message += ', or has it in another type than that of COCO'
                 problems.append(Problem(ERROR, 'incomplete entry', where, message))
         coco[name] = [
-            entry for entry, missing in zip(coco[name], lacks, strict=True) if not missing
+            entry for entry, missing in zip(coco[name], missing_keys, strict=True) if not missing
         ]
     return problems
 
@@ -60,12 +60,12 @@ def _unusable_keys(entry: Any, keys: dict[str, Any]) -> list[str]:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether ``value`` is of a kind; 1.0 names the same entry as 1."""
+    """Return whether ``value`` has a type; as an id, 1.0 is the same as 1."""
     return isinstance(value, kind) or (kind is ID and isinstance(value, float) and value % 1 == 0)
 
 
 def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
-    """Ids that occur twice among the images, annotations or categories."""
+    """Yield a problem for each id that occurs twice among images, annotations or categories."""
     for name, entries in coco.items():
         for key, times in Counter(entry['id'] for entry in entries).items():
             if times > 1:
@@ -93,9 +93,11 @@ def category_problems(
 
 
 def _order_problem(names: list[str], classes: Sequence[str], split: str) -> Iterator[Problem]:
-    """A different order: mmdet numbers labels as the file does, whatever the classes' order."""
+    """Report classes in another order than the file; mmdet numbers labels as the file does."""
     used = [name for name in names if name in classes]
     if sorted(used) == sorted(classes) and used != list(classes):
-        message = f'the file orders its categories {used}, the config {list(classes)}: mmdet would '
-        message += 'give predictions the wrong names; write the classes in the order of the file'
+        message = f'the order of the file is {used}, that of the config {list(classes)}: mmdet '
+        message += (
+            'would give predictions the wrong names; write the classes in the order of the file'
+        )
         yield Problem(ERROR, 'class order', split, message)

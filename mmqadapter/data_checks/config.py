@@ -1,4 +1,4 @@
-"""Check the data of a config before training does: files, sizes, labels, classes."""
+"""Checks of the data of a config before training: files, sizes, labels, classes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def check_dataset(cfg: Config) -> list[Problem]:
     """Check the train and val data of an mmseg or mmdet config, wrappers included.
 
     Returns:
-        All findings, errors first; an empty list means that the data is sound.
+        All problems, errors first; an empty list means that none was found.
 
     Raises:
-        FileNotFoundError: a data root does not exist.
-        ValueError: the config has no data set, or one that is of neither kind.
+        FileNotFoundError: A data root does not exist.
+        ValueError: The config has no dataset, or one of neither kind.
     """
     return collect_problems(scan_config(cfg))
 
 
 def scan_config(cfg: Config) -> list[Scan]:
-    """Scan every data set of a config; raises as :func:`check_dataset` does."""
+    """Scan every dataset of a config; raise the errors of :func:`check_dataset`."""
     first, *rest = (_scan(source) for source in find_sources(cfg))
     if not first.classes:
         return [first, *rest]
@@ -37,7 +37,7 @@ def scan_config(cfg: Config) -> list[Scan]:
 
 
 def collect_problems(scans: Sequence[Scan]) -> list[Problem]:
-    """The findings of all scans and those that need them together, errors first."""
+    """Return the problems of all scans and those found by comparing them, errors first."""
     problems = [problem for scan in scans for problem in scan.problems]
     for check in (_empty_data, _class_lists, _empty_classes, _shared_images, _unused_images):
         problems += check(scans)
@@ -50,15 +50,15 @@ def _scan(source: Source) -> Scan:
     if hasattr(source.dataset, 'label_map'):
         return scan_semantic(source)
     raise ValueError(
-        f'The {source.split} data set is a {type(source.dataset).__name__}; the check knows '
-        'children of mmseg.BaseSegDataset (PNG label maps) and mmdet.CocoDataset (COCO JSON).'
+        f'The {source.split} dataset is a {type(source.dataset).__name__}: expected a subclass of '
+        'mmseg.BaseSegDataset (PNG label maps) or mmdet.CocoDataset (COCO JSON).'
     )
 
 
 def _empty_data(scans: Sequence[Scan]) -> Iterator[Problem]:
     for scan in scans:
         if scan.classes and not scan.images:
-            message = 'the data set holds no image; look at data_prefix, ann_file and img_suffix'
+            message = 'the dataset has no image; check data_prefix, ann_file and img_suffix'
             yield Problem(ERROR, 'no images', scan.split, message)
 
 
@@ -71,7 +71,7 @@ def _class_lists(scans: Sequence[Scan]) -> Iterator[Problem]:
 
 
 def _empty_classes(scans: Sequence[Scan]) -> Iterator[Problem]:
-    """Classes that no training image shows; an output would be learnt from nothing."""
+    """Report classes without a training example."""
     train = [scan for scan in scans if scan.is_train and scan.images]
     for name in train[0].classes if train else ():
         if any(scan.counts.get(name) for scan in train):
@@ -80,12 +80,14 @@ def _empty_classes(scans: Sequence[Scan]) -> Iterator[Problem]:
             message = 'occurs in val only; move images between the splits'
             yield Problem(ERROR, 'class only in val', name, message)
         else:
-            message = f'no {train[0].unit[:-1]} in any image; look at the annotation or remove it'
+            message = (
+                f'no {train[0].unit[:-1]} in any image; check the annotation or remove the class'
+            )
             yield Problem(ERROR, 'empty class', name, message)
 
 
 def _shared_images(scans: Sequence[Scan]) -> Iterator[Problem]:
-    """Images that are both trained on and scored on."""
+    """Report images that are used for training and for validation."""
     train = frozenset[str]().union(*(scan.listed for scan in scans if scan.is_train))
     val = frozenset[str]().union(*(scan.listed for scan in scans if not scan.is_train))
     message = 'belongs to train and val, so the score will look better than it is'
@@ -94,9 +96,9 @@ def _shared_images(scans: Sequence[Scan]) -> Iterator[Problem]:
 
 
 def _unused_images(scans: Sequence[Scan]) -> Iterator[Problem]:
-    """Image files that lie beside used ones, yet belong to no split."""
+    """Report image files in a folder of used ones that belong to no split."""
     used = frozenset[str]().union(*(scan.listed for scan in scans))
     unlisted = frozenset[str]().union(*(scan.unlisted for scan in scans))
-    message = 'lies in an image folder, but is neither listed nor of the suffix asked for'
+    message = 'is in an image folder, but is not listed or has another suffix than img_suffix'
     for path in sorted(unlisted - used):
         yield Problem(WARNING, 'unused image', path, message)

@@ -1,4 +1,4 @@
-"""Read image files for the data checks, through mmengine's file backends."""
+"""Reading of image files for the data checks, through the file backends of mmengine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.progress import track
 
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-# Pillow reports broken files in all these ways.
+# Errors that Pillow raises for broken files.
 READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 Item = TypeVar('Item')
-Found = TypeVar('Found')
+Result = TypeVar('Result')
 
 
 def open_image(path: str, backend_args: dict | None = None) -> Image.Image:
-    """Read and fully decode an image, so that a truncated file shows.
+    """Read and fully decode an image, so that a truncated file raises an error.
 
     Raises:
         OSError, SyntaxError, ValueError, EOFError, DecompressionBombError: see ``READ_ERRORS``.
@@ -33,18 +33,18 @@ def open_image(path: str, backend_args: dict | None = None) -> Image.Image:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as the training loader sees them: it obeys the EXIF orientation.
+    """Return width and height as the training loader sees them, with the EXIF orientation applied.
 
-    Not that of WebP, which OpenCV leaves as it lies.
+    OpenCV, which loads the images, does not apply that of WebP files.
     """
     width, height = image.size
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    turned = image.format != 'WEBP' and orientation in (5, 6, 7, 8)
-    return (height, width) if turned else (width, height)
+    swapped = image.format != 'WEBP' and orientation in (5, 6, 7, 8)
+    return (height, width) if swapped else (width, height)
 
 
 def list_images(folder: str, backend_args: dict | None = None) -> frozenset[str]:
-    """Paths of all image files below a folder, whatever the case of their suffix."""
+    """Return the paths of all image files below a folder; suffixes in any case."""
     if not fileio.isdir(folder, backend_args=backend_args):
         return frozenset()
     names = fileio.list_dir_or_file(
@@ -58,9 +58,12 @@ def list_images(folder: str, backend_args: dict | None = None) -> frozenset[str]
 
 
 def map_with_progress(
-    function: Callable[[Item], Found], items: Sequence[Item], title: str
-) -> Iterable[Found]:
-    """Apply ``function`` to all items, in order, with a bar; decoding releases the thread lock."""
+    function: Callable[[Item], Result], items: Sequence[Item], title: str
+) -> Iterable[Result]:
+    """Apply ``function`` to all items, in order, with a progress bar, in threads.
+
+    Decoding an image releases the global interpreter lock.
+    """
     with ThreadPoolExecutor() as pool:
         yield from track(
             pool.map(function, items), title, total=len(items), console=Console(stderr=True)

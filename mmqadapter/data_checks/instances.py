@@ -1,4 +1,4 @@
-"""Check a COCO file with its images (``mmdet.CocoDataset`` and its children)."""
+"""Checks of a COCO file and its images (``mmdet.CocoDataset`` and its subclasses)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mmqadapter.data_checks.source import Source, class_names
 
 
 def scan_instances(source: Source) -> Scan:
-    """Check every image and instance of a COCO data set and count the instances of each class."""
+    """Check every image and instance of a COCO dataset, and count the instances of each class."""
     dataset, split = source.dataset, source.split
     try:
         classes, folder = class_names(dataset), _image_folder(dataset)
@@ -47,8 +47,8 @@ def scan_instances(source: Source) -> Scan:
     unlisted = list_images(folder, dataset.backend_args) - listed
     names = {category['id']: category['name'] for category in coco['categories']}
     trained = [ann for ann in coco['annotations'] if not _is_crowd(ann)]
-    found = Counter(names.get(ann['category_id']) for ann in trained)
-    counts = {name: found[name] for name in classes}
+    instances = Counter(names.get(ann['category_id']) for ann in trained)
+    counts = {name: instances[name] for name in classes}
     return Scan(
         split, 'instances', classes, counts, len(coco['images']), tuple(problems), listed, unlisted
     )
@@ -63,13 +63,13 @@ def _image_folder(dataset: Any) -> str:
 
 def _image_problems(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
     check = partial(_check_image, source=source)
-    for found in map_with_progress(check, coco['images'], f'Checking {source.split} images'):
-        yield from found
+    for problems in map_with_progress(check, coco['images'], f'Checking {source.split} images'):
+        yield from problems
     yield from _left_out(source, coco)
 
 
 def _left_out(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
-    """Images without instance, and those that ``filter_cfg`` keeps from training."""
+    """Report images without instances, and those that ``filter_cfg`` leaves out of training."""
     rules = {} if source.dataset.test_mode else source.dataset.filter_cfg or {}
     smallest = rules.get('min_size', 0)
     annotated = {ann['image_id'] for ann in coco['annotations']}
@@ -106,8 +106,8 @@ def _annotation_problems(source: Source, coco: dict[str, list[dict]]) -> Iterato
     categories = {category['id'] for category in coco['categories']}
     check = partial(_check_annotation, source=source, images=images, categories=categories)
     title = f'Checking {source.split} instances'
-    for found in map_with_progress(check, coco['annotations'], title):
-        yield from found
+    for problems in map_with_progress(check, coco['annotations'], title):
+        yield from problems
 
 
 def _is_crowd(ann: dict) -> bool:
@@ -118,7 +118,9 @@ def _crowd_problems(coco: dict[str, list[dict]], split: str) -> Iterator[Problem
     crowds = sum(map(_is_crowd, coco['annotations']))
     if crowds:
         message = f'{crowds} of {len(coco["annotations"])} instances have iscrowd = 1, so they '
-        yield Problem(WARNING, 'crowd instances', split, message + 'are neither learnt nor scored')
+        yield Problem(
+            WARNING, 'crowd instances', split, message + 'are neither trained on nor scored'
+        )
 
 
 def _check_annotation(

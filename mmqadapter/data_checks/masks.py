@@ -1,4 +1,4 @@
-"""Judge one COCO annotation: its box, and its mask as polygons or run lengths."""
+"""Checks of one COCO annotation: its box, and its mask as polygons or run lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 
 def box_fault(ann: dict, width: int, height: int) -> str:
-    """Why mmdet would drop this instance or crash on it; empty if the box is sound.
+    """Return why mmdet would drop this instance or crash on it; empty if the box is valid.
 
     Args:
         ann: COCO annotation with ``bbox`` (x, y, width, height in pixels) and ``area``.
@@ -31,7 +31,7 @@ def box_fault(ann: dict, width: int, height: int) -> str:
 
 
 def mask_fault(segmentation: Any, width: int, height: int) -> str:
-    """Why a segmentation cannot be used; empty if it decodes to at least one pixel.
+    """Return why a segmentation is unusable; empty if it decodes to at least one pixel.
 
     Args:
         segmentation: List of polygons, or run lengths (``size``, ``counts``).
@@ -49,10 +49,11 @@ def mask_fault(segmentation: Any, width: int, height: int) -> str:
 
 
 def run_lengths(counts: str | bytes | list[int]) -> list[int]:
-    """Run lengths of a COCO mask; a string holds them in 5-bit groups, from the third on as steps.
+    """Return the run lengths of a COCO mask.
 
-    pycocotools decodes run lengths that stop too early into uninitialised memory, without an
-    error, so the lengths are read here to be summed.
+    A string encodes them in groups of 5 bits, from the third on as differences. pycocotools decodes
+    run lengths that end too early into uninitialized memory, without an error; read here, they can
+    be summed.
     """
     if isinstance(counts, list):
         return counts
@@ -83,14 +84,14 @@ def _run_length_area(segmentation: dict, width: int, height: int) -> int:
 
 
 def _polygon_area(polygons: list, width: int, height: int) -> int:
-    pieces = [np.asarray(piece, dtype=float) for piece in polygons]
-    pieces = [piece for piece in pieces if piece.size >= 6 and piece.size % 2 == 0]
-    if not pieces:
+    arrays = [np.asarray(polygon, dtype=float) for polygon in polygons]
+    arrays = [array for array in arrays if array.size >= 6 and array.size % 2 == 0]
+    if not arrays:
         raise ValueError('no polygon has three points (six numbers)')
-    limit = 10 * max(width, height)  # far coordinates would cost pycocotools gigabytes
-    if not all(np.abs(piece).max() <= limit for piece in pieces):
+    limit = 10 * max(width, height)  # pycocotools would need gigabytes for far coordinates
+    if not all(np.abs(array).max() <= limit for array in arrays):
         raise ValueError('a polygon has coordinates that are not finite or far outside the image')
-    runs = coco_mask.frPyObjects([piece.tolist() for piece in pieces], height, width)
+    runs = coco_mask.frPyObjects([array.tolist() for array in arrays], height, width)
     return int(coco_mask.area(coco_mask.merge(runs)))
 
 

@@ -1,4 +1,4 @@
-"""What a data check finds: one record per problem, one summary per scanned data set."""
+"""Results of a data check: a record for each problem, a summary for each scanned dataset."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ WARNING: Literal['warning'] = 'warning'
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding of :func:`mmqadapter.data_checks.config.check_dataset`.
+    """Problem found by :func:`mmqadapter.data_checks.config.check_dataset`.
 
     Attributes:
-        severity: ``'error'``: training would crash or learn something wrong;
-            ``'warning'``: training runs, but not on all that the folder holds.
-        kind: Short name by which findings are grouped, such as ``'unknown label'``.
+        severity: ``'error'`` if training would crash or learn something wrong; ``'warning'`` if it
+            runs, but not on everything in the folder.
+        kind: Short name that problems are grouped by, such as ``'unknown label'``.
         where: Split and file, annotation or class.
         message: What is wrong and what to do.
     """
@@ -30,17 +30,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Scan:
-    """One scanned data set.
+    """Summary of one scanned dataset.
 
     Attributes:
-        split: ``'train'`` or ``'val'``, with a number where a loader holds several data sets.
+        split: ``'train'`` or ``'val'``, with a number if a loader has several datasets.
         classes: Class names in the order of the labels.
-        counts: Per class name the pixels (semantic) or instances found.
+        counts: Number of pixels (semantic) or instances of each class, by class name.
         unit: ``'pixels'`` or ``'instances'``.
         images: Number of images listed.
-        problems: Findings inside this data set.
-        unlisted: Image files of the folder that the data set does not use.
-        listed: Image files that it does use.
+        problems: Problems within this dataset.
+        listed: Image files that the dataset uses.
+        unlisted: Image files of its folder that it does not use.
     """
 
     split: str
@@ -54,5 +54,5 @@ class Scan:
 
     @property
     def is_train(self) -> bool:
-        """Whether the data set belongs to the training loader."""
+        """Whether the dataset belongs to the training loader."""
         return self.split.startswith('train')

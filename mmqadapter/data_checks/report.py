@@ -1,4 +1,4 @@
-"""Print the findings of a data check as tables."""
+"""Printing of the results of a data check as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BAR_WIDTH = 20
 
 
 def print_report(scans: Sequence[Scan], problems: Sequence[Problem], console: Console) -> None:
-    """Print what each class holds, the problems by kind, and a last line with their number."""
+    """Print the size of each class, the problems by kind, and a last line with their number."""
     for unit in sorted({scan.unit for scan in scans if scan.classes}):
         console.print(_class_table([scan for scan in scans if scan.unit == unit]))
     if problems:
@@ -48,8 +48,8 @@ def _problem_table(problems: Sequence[Problem]) -> Table:
     table.add_column(f'examples (at most {EXAMPLES})', overflow='fold')
     for severity, kind, group in _by_kind(problems):
         examples = '\n'.join(f'{item.where}: {item.message}' for item in group[:EXAMPLES])
-        colour = 'red' if severity == ERROR else 'yellow'
-        table.add_row(f'[{colour}]{severity}[/]', kind, str(len(group)), escape(examples))
+        color = 'red' if severity == ERROR else 'yellow'
+        table.add_row(f'[{color}]{severity}[/]', kind, str(len(group)), escape(examples))
     return table
 
 

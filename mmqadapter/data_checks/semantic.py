@@ -1,4 +1,4 @@
-"""Check a folder of images and label maps (``mmseg.BaseSegDataset`` and its children)."""
+"""Checks of a folder of images and label maps (``mmseg.BaseSegDataset`` and its subclasses)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ONE_BYTE_MODES = ('1', 'L', 'P')
 
 
 class Pair(NamedTuple):
-    """One image with its label map."""
+    """Paths of an image and its label map."""
 
     image: str
     mask: str
 
 
 def scan_semantic(source: Source) -> Scan:
-    """Check every image and label map of a data set and count the pixels of each class."""
+    """Check every image and label map of a dataset, and count the pixels of each class."""
     dataset, split = source.dataset, source.split
     problems = _folder_problems(dataset, split)
     if problems:
@@ -41,8 +41,8 @@ def scan_semantic(source: Source) -> Scan:
     classes = class_names(dataset)
     pixels = np.zeros(256, dtype=np.int64)
     check = partial(_check_pair, source=source, table=table)
-    for found, values in map_with_progress(check, pairs, f'Checking {split} label maps'):
-        problems += found
+    for pair_problems, values in map_with_progress(check, pairs, f'Checking {split} label maps'):
+        problems += pair_problems
         pixels += values
     problems += _unused_masks(source, pairs)
     listed = frozenset(osp.normpath(pair.image) for pair in pairs)
@@ -54,7 +54,7 @@ def scan_semantic(source: Source) -> Scan:
 
 
 def label_table(dataset: Any) -> np.ndarray:
-    """What each of the 256 stored values becomes when mmseg loads it; shape (256,), int64."""
+    """Return the label that mmseg loads for each of the 256 stored values; shape (256,), int64."""
     table: np.ndarray = np.arange(256)
     if dataset.reduce_zero_label:
         table = np.where(table == 0, 255, table) - 1
@@ -66,7 +66,7 @@ def label_table(dataset: Any) -> np.ndarray:
 
 
 def _folder_problems(dataset: Any, split: str) -> list[Problem]:
-    """What keeps the list of files from being read at all."""
+    """Report what prevents the list of files from being read at all."""
     problems = []
     try:
         class_names(dataset)
@@ -84,7 +84,7 @@ def _folder_problems(dataset: Any, split: str) -> list[Problem]:
 
 
 def _check_pair(pair: Pair, source: Source, table: np.ndarray) -> tuple[list[Problem], np.ndarray]:
-    """Problems of one image and its label map, and its histogram of stored values, (256,)."""
+    """Return the problems of an image and its label map, and the histogram (256,) of the map."""
     image, problems = _open(pair.image, 'missing image', source)
     mask, mask_problems = _open(pair.mask, 'image without annotation', source)
     problems += mask_problems
@@ -93,8 +93,8 @@ def _check_pair(pair: Pair, source: Source, table: np.ndarray) -> tuple[list[Pro
         problems.append(Problem(ERROR, 'size mismatch', source.place(pair.mask), message))
     if mask is None:
         return problems, np.zeros(256, dtype=np.int64)
-    found, values = _check_labels(mask, source.dataset, source.place(pair.mask), table)
-    return problems + found, values
+    label_problems, values = _check_labels(mask, source.dataset, source.place(pair.mask), table)
+    return problems + label_problems, values
 
 
 def _open(path: str, missing: str, source: Source) -> tuple[Image.Image | None, list[Problem]]:
@@ -113,8 +113,8 @@ def _check_labels(
 ) -> tuple[list[Problem], np.ndarray]:
     if mask.mode not in ONE_BYTE_MODES:
         message = (
-            f'stored as {mask.mode}, but a label map has one 8-bit channel that holds the class '
-            'number; convert colours to numbers first'
+            f'stored as {mask.mode}: expected one 8-bit channel with the class number; convert '
+            'colors to class numbers first'
         )
         return [Problem(ERROR, 'not a label map', where, message)], np.zeros(256, dtype=np.int64)
     values = np.bincount(np.asarray(mask, dtype=np.uint8).ravel(), minlength=256)
@@ -122,9 +122,11 @@ def _check_labels(
     unknown = (values > 0) & (table > last) & (table != dataset.ignore_index)
     if not unknown.any():
         return [], values
-    shown = ', '.join(f'{value} ({values[value]} pixels)' for value in np.flatnonzero(unknown)[:5])
-    good = np.flatnonzero(table <= last)
-    message = f'holds {shown}; expected {good[0]} to {good[-1]} or {dataset.ignore_index} (ignored)'
+    examples = ', '.join(f'{v} ({values[v]} pixels)' for v in np.flatnonzero(unknown)[:5])
+    known = np.flatnonzero(table <= last)
+    message = (
+        f'has {examples}; expected {known[0]} to {known[-1]} or {dataset.ignore_index} (ignored)'
+    )
     return [Problem(ERROR, 'unknown label', where, message)], values
 
 

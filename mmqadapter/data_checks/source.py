@@ -1,4 +1,4 @@
-"""Find the data sets of a config, through wrappers, and build them without reading their data."""
+"""Finding of the datasets of a config, also in wrappers; built without reading their data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SPLITS = ('train', 'val')
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as built from the config (not loaded), and what its pipeline asks of it.
+    """Dataset as built from the config, not loaded.
 
     Attributes:
-        split: ``'train'``, ``'val'``; numbered where a loader holds several data sets.
-        dataset: The mmseg or mmdet data set: paths joined, class names and label map resolved.
-        needs_masks: The pipeline loads instance masks.
+        split: ``'train'`` or ``'val'``, with a number if a loader has several datasets.
+        dataset: The mmseg or mmdet dataset: paths joined, class names and label map resolved.
+        needs_masks: Whether its pipeline loads instance masks.
     """
 
     split: str
@@ -30,44 +30,44 @@ class Source:
     needs_masks: bool
 
     def place(self, path: str) -> str:
-        """Name a file in a report: the split, and the path below the data root."""
+        """Return the name of a file in a report: the split, and the path below the data root."""
         root = self.dataset.data_root
         return f'{self.split}: {osp.relpath(path, root) if root else path}'
 
 
 def find_sources(cfg: Config) -> list[Source]:
-    """Build, lazily, every data set below ``train_dataloader`` and ``val_dataloader``.
+    """Build, without loading it, every dataset of ``train_dataloader`` and ``val_dataloader``.
 
     Raises:
-        FileNotFoundError: a data root does not exist.
-        ValueError: the config has no data set, or one that cannot be built.
+        FileNotFoundError: A data root does not exist.
+        ValueError: The config has no dataset, or one that cannot be built.
     """
     sources = [source for split in SPLITS for source in _split_sources(cfg, split)]
     if not sources:
         raise ValueError(
             'The config has neither train_dataloader.dataset nor val_dataloader.dataset; '
-            'inherit a data set file such as configs/_base_/datasets/custom_semantic.py.'
+            'inherit a dataset file such as configs/_base_/datasets/custom_semantic.py.'
         )
     return sources
 
 
 def class_names(dataset: Any) -> tuple[str, ...]:
-    """Class names of a built data set, in the order of the labels.
+    """Return the class names of a built dataset, in the order of the labels.
 
     Raises:
-        ValueError: there are none, or a single string stands where a list belongs.
+        ValueError: There are none, or a single string in place of a list.
     """
     classes = dataset.metainfo.get('classes')
     if not classes or not isinstance(classes, (list, tuple)):
         raise ValueError(
-            f'metainfo.classes is {classes!r}; give a tuple of names, a single one with a comma: '
-            '("name",)'
+            f'metainfo.classes={classes!r} is invalid: give a tuple of names, a single one with a '
+            'comma: ("name",)'
         )
     return tuple(classes)
 
 
 def set_data_root(cfg: Config, root: str) -> None:
-    """Point every train and val data set of the config at another root, in place."""
+    """Set the root of every train and val dataset of the config, in place."""
     for split in SPLITS:
         for leaf, _ in _split_leaves(cfg, split):
             leaf['data_root'] = root
@@ -90,11 +90,11 @@ def _split_sources(cfg: Config, split: str) -> Iterator[Source]:
 
 
 def _build(leaf: dict, scope: str | None, split: str) -> Any:
-    """Build without pipeline and without loading: paths, suffixes and classes are then resolved."""
+    """Build without pipeline and without loading, which resolves paths, suffixes and classes."""
     try:
         with DefaultScope.overwrite_default_scope(scope):
             return DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f'The {split} data set of type {leaf.get("type")!r} cannot be built: {error}'
+            f'The {split} dataset of type {leaf.get("type")!r} cannot be built: {error}'
         ) from error

@@ -1,1 +1,1 @@
-"""Files, text, counts, shards, random states: what every room may use and none of them knows."""
+"""Utilities that every other package may use: files, text, counts, shards, random states."""

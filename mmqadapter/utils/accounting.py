@@ -1,4 +1,4 @@
-"""Pure counts: parameters by group, bytes that autograd keeps for backward."""
+"""Counts of parameters by part, and of activation memory (saved for backward), in bytes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from mmqadapter.utils.tuned_backbone import TunedBackbone
 
-# What PyTorch's own checkpointing asks, too, to know whether a backward is running.
+# Task id outside of backward; PyTorch's own checkpointing makes the same test.
 NO_BACKWARD = -1
 
 
 def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:
-    """Numbers of ``trainable`` and ``frozen`` parameters of each part of ``model``.
+    """Count the ``trainable`` and ``frozen`` parameters of each part of ``model``.
 
-    Parts are the direct children (backbone, neck, heads); a wrapped backbone is told apart into
-    its own (``backbone.trunk``, ``backbone.adapters``).
+    Parts are the direct children (backbone, neck, heads); a wrapped backbone is split into its own
+    children (``backbone.trunk``, ``backbone.adapters``). Parts without parameters are left out.
     """
     counts = {}
     for name, child in model.named_children():
@@ -30,7 +30,7 @@ def part_counts(model: nn.Module) -> dict[str, dict[str, int]]:
 
 
 def stored_weights(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, and weights of a frozen trunk that are codes of 8 bits."""
+    """Yield all parameters, and the 8-bit codes of a frozen trunk, which are buffers."""
     codes = (buffer for buffer in module.buffers() if buffer.dtype == torch.int8)
     return chain(module.parameters(), codes)
 
@@ -44,20 +44,27 @@ def _tally(module: nn.Module) -> dict[str, int]:
 
 
 class SavedBytes:
-    """Bytes of distinct storages that went through ``save_for_backward``, weights excluded."""
+    """Counter of the bytes of distinct storages that autograd saves for backward.
+
+    Args:
+        model: Model whose weights are not counted.
+
+    Attributes:
+        total: Bytes counted so far.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.total = 0
         self._seen = {p.untyped_storage().data_ptr() for p in stored_weights(model)}
-        # Held while counting, so that no address is used twice.
+        # References, so that no address is reused while counting.
         self._storages: list[torch.UntypedStorage] = []
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Count a saved tensor and leave its values as they are."""
-        # Not within backward: what is computed again there is gone at once.
+        """Count a saved tensor, and return it unchanged."""
+        # Not during backward: tensors that recomputation saves there are freed at once.
         if torch._C._current_graph_task_id() == NO_BACKWARD:
             self._count(tensor.untyped_storage())
-        # Detached: an output that its own operation saves would keep the graph for ever.
+        # Detached: an output saved by its own operation would keep the graph alive for ever.
         return tensor.detach()
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -67,15 +74,16 @@ class SavedBytes:
             self.total += storage.nbytes()
 
     def release(self) -> None:
-        """Stop holding what was counted."""
+        """Drop the references to the counted storages."""
         self._storages.clear()
 
 
 @contextmanager
 def saved_for_backward(model: nn.Module) -> Iterator[SavedBytes]:
-    """Count what autograd keeps for backward of the forwards in this context, in bytes.
+    """Count the activation memory (saved for backward) of the forwards in this context, in bytes.
 
-    Exact and the same on every machine. It sees only what goes through ``save_for_backward``.
+    The count is exact and does not depend on the machine. It covers only tensors that pass through
+    ``save_for_backward``.
     """
     counter = SavedBytes(model)
     try:

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader, or a crash, never meets half of it."""
+"""Writing a file so that neither a reader nor a crash ever leaves half of it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MISNAMED = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace the file ``path`` by ``data`` in one step, making its folder where it is missing.
+    """Replace the content of the file ``path`` by ``data`` in one step; create missing folders.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and only then take the
-    name. Whatever fails, ``path`` holds either all of its old content or all of the new. A link
-    stays one, and a file that is replaced keeps its permissions.
+    The bytes are written to a temporary file in the same folder and flushed to the disk before the
+    file is renamed. Whatever fails, ``path`` holds either all of its old content or all of the new.
+    A symbolic link stays a link, and a replaced file keeps its permissions.
 
     Raises:
         ValueError: ``path`` is a device, a pipe or the like, which cannot be replaced.
-        OSError: the folder cannot be written or is full; it says what to do, has ``errno`` and
-            ``filename``, and is of the subclass of its ``errno``. No temporary file stays behind
-            where the disk still lets it be removed.
+        OSError: The folder is not writable or the disk is full. The message says what to do;
+            ``errno``, ``filename`` and the subclass are those of the original error. The temporary
+            file is removed if the disk still allows that.
     """
     path = Path(os.path.realpath(path))
     try:
@@ -39,7 +39,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    # Cut, since the name may be as long as names can be.
+    # Cut, since the name may already have the maximal length.
     temporary = path.with_name(f'.{path.name[:32]}.{uuid.uuid4().hex}.tmp')
     try:
         with open(temporary, 'xb') as file:
@@ -50,47 +50,48 @@ def _replace(path: Path, data: bytes) -> None:
             os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     except BaseException:
-        with suppress(OSError):  # a failing disk fails here too, and the first error tells more
+        with suppress(OSError):  # a failing disk fails here too; the first error says more
             temporary.unlink(missing_ok=True)
         raise
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the folder may be opened."""
+    """Make the new file name survive a power cut, if the folder can be opened."""
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # one may write without reading
+    except PermissionError:  # a folder may be writable but not readable
         return
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks sync no folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by some network disks
             raise
     finally:
         os.close(handle)
 
 
 def _with_remedy(error: OSError, path: Path, size: int) -> OSError:
-    """The same error with the file, its size, and what to do."""
+    """Return the same error with the file, its size, and a remedy."""
     reason = error.strerror or str(error)
-    told = (
-        f'{reason}: {size:,} bytes could not be written. No file is half written, and those '
-        f'written before are whole. {_remedy(error.errno)}'
+    message = (
+        f'{reason}: {size:,} bytes could not be written. No file is left incomplete, and earlier '
+        f'files are intact. {_remedy(error.errno)}'
     )
     if error.errno is None:
-        return OSError(f'{told}: {str(path)!r}')
-    return OSError(error.errno, told, str(path))
+        return OSError(f'{message}: {str(path)!r}')
+    return OSError(error.errno, message, str(path))
 
 
 def _remedy(number: int | None) -> str:
     if number in FULL:
-        return 'Free some space or raise the quota there, or choose another folder, and go on'
+        return 'Free some space or raise the quota, or choose another folder, then resume'
     if number in FORBIDDEN:
         return 'Choose a folder that you may write to'
     if number in MISNAMED:
         return (
-            'A folder has the name of the file, or a file that of its folder: choose another name'
+            'A folder has the name of the file, or a file has the name of its folder: choose '
+            'another name'
         )
     if number == errno.ENAMETOOLONG:
         return 'Choose a shorter name'
-    return 'Check the disk or the network storage, or choose another folder, and go on'
+    return 'Check the disk or the network storage, or choose another folder, then resume'

@@ -1,4 +1,4 @@
-"""Import names of version 0.1.0, which lead to where their modules are now."""
+"""Import names of version 0.1.0, as aliases of the modules that replace them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import Any
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Import hook that answers for old names; the new module is imported when the old one is.
+    """Import hook for old names of modules; importing one imports the new module.
 
     Args:
-        moved: New full name of each old one.
+        moved: New full name of each old full name.
     """
 
     def __init__(self, moved: Mapping[str, str]) -> None:
         self._moved = moved
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return a spec for an old name, None for all others."""
+        """Return a spec for an old name, None for all other names."""
         return ModuleSpec(name, self) if name in self._moved else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Let ``module`` look up its names in the new one, and warn of the old name."""
+        """Make ``module`` look up its attributes in the new module; warn about the old name."""
         old, new = module.__name__, self._moved[module.__name__]
         warnings.warn(f'{old} is now {new}; import that.', DeprecationWarning, stacklevel=2)
         module.__getattr__ = partial(getattr, import_module(new))  # type: ignore[method-assign]
 
 
 def answer_for_moved_modules(moved: Mapping[str, str]) -> None:
-    """Put one import hook for ``moved`` behind Python's own."""
+    """Add an import hook for ``moved``, after those of Python."""
     sys.meta_path.append(MovedModules(moved))

@@ -1,4 +1,4 @@
-"""The random generators of this process: read, put back, and seeded for one block of code."""
+"""The random generators of this process: get and set their states, seed them for a block."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 
 
 def get_random_state() -> dict[str, Any]:
-    """States of python's, numpy's and torch's generators, on the CPU and on this process's GPUs.
+    """Return the states of the generators of Python, NumPy and PyTorch, on CPU and GPUs.
 
-    Holds tensors, numbers, strings and tuples only: ``torch.load(weights_only=True)`` reads it.
+    They are tensors, numbers, strings and tuples only, which ``torch.load(weights_only=True)``
+    accepts.
     """
     name, keys, *rest = np.random.get_state()
     return {
@@ -26,7 +27,7 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what :func:`get_random_state` returned; GPUs that are not here are left out."""
+    """Restore what :func:`get_random_state` returned; states of missing GPUs are ignored."""
     name, keys, *rest = state['numpy']
     random.setstate(state['python'])
     np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))
@@ -38,7 +39,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def seeded_everywhere(*key: int) -> Iterator[None]:
-    """As :func:`seeded`, and this process's GPUs too."""
+    """Seed as :func:`seeded` does, and the GPUs of this process, too."""
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with seeded(*key), torch.random.fork_rng(gpus):
         if gpus:
@@ -48,7 +49,7 @@ def seeded_everywhere(*key: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Seed the CPU generators from ``key`` (numbers >= 0) for a block, then put them back."""
+    """Seed the CPU generators from ``key`` (numbers >= 0) for a block, then restore them."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     words = np.random.SeedSequence(key).generate_state(3).tolist()
     try:

@@ -1,4 +1,4 @@
-"""A model that FSDP has wrapped and cut into shards, seen as it was built."""
+"""Views of a model wrapped and sharded by FSDP in the form in which it was built."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mmqadapter.utils.accounting import part_counts
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether a process holds a part of some parameters of ``model`` only."""
+    """Return whether a process holds only a shard of some parameters of ``model``."""
     return any(isinstance(module, FullyShardedDataParallel) for module in model.modules())
 
 
 @contextmanager
 def as_built(model: nn.Module) -> Iterator[nn.Module]:
-    """``model`` without wrappers (DDP, FSDP), so that all names are those of its checkpoints.
+    """Yield ``model`` without its wrappers (DDP, FSDP), with the names that checkpoints have.
 
-    Nothing is communicated: in a sharded model parameters are what this process holds of them.
+    Nothing is communicated: the parameters of a sharded model are the shards of this process.
     """
     outer = is_model_wrapper(model) or isinstance(model, FullyShardedDataParallel)
     bare: Any = model.module if outer else model
@@ -45,10 +45,10 @@ def as_built(model: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def trained_whole(model: nn.Module) -> Iterator[nn.Module]:
-    """:func:`as_built`, all that trains in one piece; every process has to take part.
+    """Yield the model as :func:`as_built` does, with all trainable parameters gathered.
 
-    What is written into it counts if every process writes the same. Blocks that are frozen stay
-    shards, so that little is communicated.
+    Every process has to enter this context. Changes of the parameters are kept if every process
+    makes the same ones. Frozen blocks stay sharded, so that little is communicated.
     """
     units = FullyShardedDataParallel.fsdp_modules(model)
     with ExitStack() as gathered:
@@ -61,14 +61,14 @@ def trained_whole(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def whole_counts(model: nn.Module) -> dict[str, dict[str, int]]:
-    """``part_counts`` of all shards together; every process has to take part."""
+    """Return ``part_counts`` summed over all shards; every process has to call this."""
     sharded = is_sharded(model)
-    with as_built(model) as bare:
-        counts = part_counts(bare)
+    with as_built(model) as unwrapped:
+        counts = part_counts(unwrapped)
     if not sharded:
         return counts
     total: dict[str, Counter] = {}
-    for held in all_gather_object(counts):
-        for part, tally in held.items():
+    for shard_counts in all_gather_object(counts):
+        for part, tally in shard_counts.items():
             total.setdefault(part, Counter()).update(tally)
     return {part: dict(tally) for part, tally in total.items()}

@@ -1,4 +1,4 @@
-"""What is computed from frozen tensors once."""
+"""Cache for tensors that are computed from frozen tensors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 
 class TensorCache:
-    """A tensor made from others, kept until one of them changes, moves or is cast.
+    """Cache of a tensor that is computed from others.
 
-    A copy, pickled or deep, starts empty. What is written through ``.data`` goes unnoticed, see
+    It is recomputed when one of them changes, moves or is cast. A copy, deep or pickled, starts
+    empty. Writes through ``.data`` go unnoticed, see
     :func:`clear_caches`.
     """
 
@@ -24,11 +25,14 @@ class TensorCache:
         return TensorCache, ()
 
     def forget(self) -> None:
-        """Make it anew when it is next asked for."""
+        """Empty the cache, so that the next :meth:`get` computes the tensor again."""
         self._key = None
 
     def get(self, make: Callable[[], Tensor], *sources: Tensor) -> Tensor:
-        """``make()``, without a graph, for the present content of ``sources``."""
+        """Return ``make()``, computed without autograd for the present content of ``sources``.
+
+        While the model is traced, nothing is cached, and autograd sees ``make()``.
+        """
         if is_traced():
             return make()
         key = tuple(_state(source) for source in sources)
@@ -39,19 +43,19 @@ class TensorCache:
 
 
 def is_traced() -> bool:
-    """Whether calls are recorded as a graph, for a compiler or a file, and tensors hold nothing."""
+    """Return whether calls are being traced, so that tensors may hold no values."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _state(source: Tensor) -> tuple:
-    # PyTorch counts changes in place, but not of tensors that inference mode made.
+    # PyTorch counts in-place changes, except of tensors made in inference mode.
     version = 0 if source.is_inference() else source._version
     return source.data_ptr(), version, source.dtype, source.device
 
 
 def clear_caches(net: nn.Module) -> None:
-    """Make all that modules keep anew: hooks and loaders may have written through ``.data``."""
+    """Empty the caches of all modules: hooks and loaders may have written through ``.data``."""
     for module in net.modules():
-        cache = vars(module).get('_cache')
-        if isinstance(cache, TensorCache):
-            cache.forget()
+        for value in vars(module).values():
+            if isinstance(value, TensorCache):
+                value.forget()

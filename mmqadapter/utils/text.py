@@ -1,17 +1,25 @@
-"""What an error of another library says, fit to stand in a message of ours."""
+"""Text for messages: error texts on one line, control characters escaped for the terminal."""
 
 from __future__ import annotations
 
 
 def one_line(error: BaseException, length: int = 300) -> str:
-    """The text of ``error`` on one line, cut to ``length`` characters.
+    """Return the text of ``error`` on one line, cut to ``length`` characters.
 
-    It may quote a file of a stranger: what a terminal would take for a command is escaped.
+    It is plain text for a message: whoever prints the message to a terminal escapes it, see
+    :mod:`mmqadapter.utils.terminal`.
     """
-    shown = printable(' '.join(str(error).split()))
-    return shown if len(shown) <= length else f'{shown[:length]} ...'
+    text = ' '.join(str(error).split())
+    return text if len(text) <= length else f'{text[:length]} ...'
 
 
-def printable(text: str) -> str:
-    """``text`` with everything escaped that a terminal would take for a command."""
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def printable(text: str, layout: str = '') -> str:
+    """Return ``text`` with every unprintable character escaped, as Python's ``repr`` does it.
+
+    Text may quote a stranger's file; a terminal would obey the control characters in it.
+
+    Args:
+        text: Text to print.
+        layout: Characters that stay as they are, such as line breaks.
+    """
+    return ''.join(c if c.isprintable() or c in layout else ascii(c)[1:-1] for c in text)

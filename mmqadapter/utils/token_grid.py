@@ -1,6 +1,6 @@
-"""Tokens (B, L, C) as a grid (H, W): which of them lie on it, patches of it, maps.
+"""Conversions between tokens (B, L, C) and their grid (H, W): patches and feature maps.
 
-Tokens are row-major; class and register tokens come first.
+The tokens of the grid are row-major; class and register tokens come before them.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ Grid = tuple[int, int]
 
 
 def grid_tokens(tokens: Tensor, grid: Grid) -> Tensor:
-    """The tokens (B, H * W, C) on the grid, without class and register tokens.
+    """Return the tokens (B, H * W, C) of the grid, without class and register tokens.
 
     Raises:
-        ValueError: There are fewer tokens than places.
+        ValueError: There are fewer tokens than grid positions.
     """
     height, width = grid
     leading = tokens.shape[1] - height * width
     if leading < 0:
         raise ValueError(
-            f'{tokens.shape[1]} tokens do not fill a grid of {height} x {width}; check where the '
-            "block table's row of this backbone takes the grid from."
+            f'{tokens.shape[1]} tokens do not fill a grid of {height} x {width}: check where the '
+            'row of this backbone in the block table takes the grid from.'
         )
     return tokens[:, leading:] if leading else tokens
 
 
 def to_patches(tokens: Tensor, grid: Grid) -> Tensor:
-    """Neighbours side by side in each token: (B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), 4 C).
+    """Join patches of 2 x 2 tokens: (B, H * W, C) -> (B, ceil(H/2) * ceil(W/2), 4 C).
 
-    The 4 C values lie as row, column, channel, from slow to fast. Odd grids are padded with zeros
-    at the bottom and right.
+    The 4 C values are ordered by row, column, channel, the channel varying fastest. Odd grids are
+    padded with zeros at the bottom and right.
 
     Args:
-        tokens: Tokens of the grid alone.
+        tokens: Tokens of the grid only.
         grid: Height and width.
     """
     (batch, _, channels), (height, width) = tokens.shape, grid
@@ -45,11 +45,11 @@ def to_patches(tokens: Tensor, grid: Grid) -> Tensor:
 
 
 def patch_weights(weight: Tensor, order: str) -> Tensor:
-    """Weights (..., 4 C) for :func:`to_patches`, of those for patches that lie in another order.
+    """Reorder weights (..., 4 C) for patches in another order to that of :func:`to_patches`.
 
     Args:
-        weight: The last axis belongs to the values of a patch.
-        order: How these lie, from slow to fast: ``'row column channel'`` in any order.
+        weight: Weight whose last axis runs over the values of a patch.
+        order: Their present order, the fastest last: the words ``row column channel`` permuted.
     """
     names, sizes = order.split(), {'row': 2, 'column': 2, 'channel': weight.shape[-1] // 4}
     axes = [names.index(name) - 3 for name in ('row', 'column', 'channel')]
@@ -58,10 +58,10 @@ def patch_weights(weight: Tensor, order: str) -> Tensor:
 
 
 def as_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """(B, H * W, C) -> (B, C, H, W) without a copy, channels last in memory."""
+    """Return tokens (B, H * W, C) as a map (B, C, H, W): a view, channels last in memory."""
     return tokens.transpose(1, 2).unflatten(2, grid)
 
 
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """(B, H * W, C) -> (B, C, H, W), contiguous."""
+    """Return tokens (B, H * W, C) as a contiguous map (B, C, H, W)."""
     return as_map(tokens, grid).contiguous()

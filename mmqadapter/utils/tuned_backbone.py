@@ -1,4 +1,4 @@
-"""A wrapper round a frozen trunk, as rooms see it that must not import the wrappers."""
+"""Base class of the backbone wrappers, for packages that must not import the wrappers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 
 class TunedBackbone(BaseModule):
-    """Base class of all wrappers, so that a type test computes nothing.
+    """Base class of all wrappers of a frozen trunk.
+
+    A class, not a protocol with properties: ``isinstance`` then computes nothing.
 
     Attributes:
-        trunk: The frozen net.
-        adapters: What is trained beside it.
-        trainable_names: Trunk parameters that ``train`` selected, by name, whether they train at
-            the moment or not.
+        trunk: The frozen backbone.
+        adapters: Trainable modules beside the trunk.
+        trainable_names: Names of the trunk parameters that ``train`` selected, whether they require
+            gradients at the moment or not.
         tuning_config: Settings that a task file depends on.
     """
 
@@ -27,20 +29,20 @@ class TunedBackbone(BaseModule):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the frozen weights as loaded."""
+        """SHA-256 of the frozen weights as loaded, in hexadecimal."""
         raise NotImplementedError
 
 
 def tuned_backbone(model: nn.Module) -> TunedBackbone | None:
-    """Return the wrapper of a frozen trunk in ``model``; None where nothing is frozen by us."""
+    """Return the first wrapper of a frozen trunk in ``model``, or None."""
     return next((m for m in model.modules() if isinstance(m, TunedBackbone)), None)
 
 
 def trained_in_trunk(trunk: nn.Module, trainable_names: Container[str]) -> dict[str, Tensor]:
     """Return the trunk tensors that a task may modify, by name.
 
-    These are what was selected to train when the wrapper was built, even if it was frozen since,
-    and all that trains now.
+    These are the tensors selected to train when the wrapper was built, even if frozen since, and
+    all that require gradients now.
     """
     state = trunk.state_dict(keep_vars=True)
     return {n: t for n, t in state.items() if n in trainable_names or t.requires_grad}

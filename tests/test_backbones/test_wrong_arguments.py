@@ -17,12 +17,15 @@ LORA = dict(type='LoRA', rank=2)
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(adapter='LoRA'), "adapter or quantizer='LoRA' is no config"),
-        (dict(adapter=None), 'adapter or quantizer=None is no config'),
-        (dict(quantizer='GaussianQuantizer'), "quantizer='GaussianQuantizer' is no config"),
-        (dict(quantizer=1), 'quantizer=1 is no config'),
-        (dict(backbone='mmdet.SwinTransformer'), "backbone='mmdet.SwinTransformer' is no config"),
-        (dict(backbone=None), 'backbone=None is no config'),
+        (dict(adapter='LoRA'), "adapter or quantizer='LoRA' is not a config"),
+        (dict(adapter=None), 'adapter or quantizer=None is not a config'),
+        (dict(quantizer='GaussianQuantizer'), "quantizer='GaussianQuantizer' is not a config"),
+        (dict(quantizer=1), 'quantizer=1 is not a config'),
+        (
+            dict(backbone='mmdet.SwinTransformer'),
+            "backbone='mmdet.SwinTransformer' is not a config",
+        ),
+        (dict(backbone=None), 'backbone=None is not a config'),
         (dict(trunk=dict(dtype=['int8'])), r"trunk\.dtype=\['int8'\] is invalid: expected one of"),
         (dict(trunk='bfloat16'), "trunk='bfloat16' is invalid: expected a dict with some of"),
         (dict(trunk=dict(atention='fused')), 'trunk=.*atention.* is invalid: expected a dict'),
@@ -58,8 +61,8 @@ def test_of_adapters_in_path(tiny_timm_vit: Factory, changes: dict, text: str) -
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(stem=None), 'stem=None is no config'),
-        (dict(cell=None), 'cell=None is no config'),
+        (dict(stem=None), 'stem=None is not a config'),
+        (dict(cell=None), 'cell=None is not a config'),
         (dict(inpath_blocks=None), 'inpath_blocks=None is invalid: expected 0'),
         (dict(inpath_blocks=1.5), 'inpath_blocks=1.5 is invalid: expected 0'),
     ],

@@ -37,16 +37,16 @@ def full(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 
 @pytest.fixture
 def analyze(tmp_path: Path, capsys) -> Callable[..., Any]:
-    """``analyze(study, run, task, ...)``: the study's JSON, or the line that tells what failed."""
+    """``analyze(study, run, task, ...)``: the study's JSON, or the last line of an error."""
 
     def call(study: str, run: Run, task: str, *options: str) -> Any:
         out = tmp_path / study
         capsys.readouterr()
         status = tool('analyze')([study, run.config, task, '--out', str(out), *options])
-        told = capsys.readouterr()
+        printed = capsys.readouterr()
         if status:
-            return told.err.strip().splitlines()[-1]
-        assert str(out / f'{study}.md') in told.out
+            return printed.err.strip().splitlines()[-1]
+        assert str(out / f'{study}.md') in printed.out
         names = {path.name for path in out.iterdir()}
         assert {f'{study}.json', f'{study}.md'} < names
         assert {Path(name).suffix for name in names} == {'.json', '.md', '.png', '.svg'}
@@ -79,10 +79,10 @@ def test_landscape_of_a_detector_on_validation_images(instances: Run, analyze) -
     assert row['lines'][0][1] == row['loss'] > 0 and 'plane' not in row
 
 
-def test_landscape_through_the_quantiser(semantic: Run, analyze) -> None:
+def test_landscape_through_the_quantizer(semantic: Run, analyze) -> None:
     options = (*SMALL, '--plane-points', '0', '--weights', 'latent')
-    told = analyze('landscape', semantic, semantic.task, *options)
-    assert told.startswith('ValueError') and 'training checkpoint' in told
+    message = analyze('landscape', semantic, semantic.task, *options)
+    assert message.startswith('ValueError') and 'training checkpoint' in message
     latent = analyze('landscape', semantic, semantic.checkpoint, *options)['rows'][0]
     decoded = analyze('landscape', semantic, semantic.checkpoint, *options[:-2])['rows'][0]
     assert latent['loss'] == pytest.approx(decoded['loss'], abs=1e-6)
@@ -106,8 +106,8 @@ def test_noise_on_a_detector_with_a_metric_of_choice(instances: Run, analyze) ->
     )
     (row,) = content['rows']
     assert row['metric'] == 'coco/bbox_mAP' and len(row['scores']) == 1
-    told = analyze('noise', instances, instances.task, '--sigmas', '0', '--score', 'mIoU')
-    assert "score='mIoU' is invalid: expected one of coco/" in told
+    message = analyze('noise', instances, instances.task, '--sigmas', '0', '--score', 'mIoU')
+    assert "score='mIoU' is invalid: expected one of coco/" in message
 
 
 def test_distribution_of_float_weights(semantic: Run, float_task: str, analyze) -> None:
@@ -115,8 +115,8 @@ def test_distribution_of_float_weights(semantic: Run, float_task: str, analyze) 
         pooled, *rows = analyze('distribution', semantic, task)['rows']
         assert len(rows) == 8 and pooled['count'] == sum(row['count'] for row in rows)
         assert {row['kind'] for row in rows} == {'down', 'up'}
-    told = analyze('distribution', semantic, semantic.task)
-    assert told.startswith('ValueError') and '1 bits' in told and 'task of 32 bits' in told
+    message = analyze('distribution', semantic, semantic.task)
+    assert message.startswith('ValueError') and '1 bits' in message and 'task of 32 bits' in message
 
 
 def test_error_of_weights_alone(semantic: Run, float_task: str, analyze) -> None:
@@ -130,7 +130,7 @@ def test_error_of_weights_alone(semantic: Run, float_task: str, analyze) -> None
     assert 'score' not in rows[1, 'tensor']
 
 
-def test_quantised_after_training_and_in_training(semantic: Run, float_task, analyze) -> None:
+def test_quantized_after_training_and_in_training(semantic: Run, float_task, analyze) -> None:
     few = ('--bits', '1,8', '--criteria', 'l1', '--granularities', 'tensor')
     options = (*few, '--metric', '--trained', semantic.task)
     rows = analyze('error', semantic, float_task, *options)['rows']
@@ -146,7 +146,7 @@ def test_quantised_after_training_and_in_training(semantic: Run, float_task, ana
     ('study', 'options', 'message'),
     [
         ('noise', ['--sigmas', '0,-0.1'], 'ValueError: sigma=-0.1 is invalid: expected a finite'),
-        ('noise', ['--sigmas', 'much'], "ValueError: --sigmas 'much': could not convert"),
+        ('noise', ['--sigmas', 'much'], "ValueError: --sigmas='much' is invalid (could not"),
         ('noise', ['--sigmas', ','], 'ValueError: sigmas=[] is invalid'),
         ('noise', ['--repeats', '0'], 'ValueError: repeats=0'),
         ('landscape', ['--points', '4'], 'ValueError: points=4 is invalid: expected an odd'),
@@ -154,27 +154,29 @@ def test_quantised_after_training_and_in_training(semantic: Run, float_task, ana
         ('landscape', ['--batches', '0'], 'ValueError: batches=0 is invalid: expected 1 or more'),
         ('landscape', ['--full', 'no.py', 'x'], "FileNotFoundError: there is no config 'no.py'"),
         ('error', ['--bits', '3'], 'ValueError: bits=3 is invalid'),
-        ('error', ['--trained', 'x'], 'ValueError: --trained and --score compare metrics'),
+        ('error', ['--trained', 'x'], 'ValueError: --trained and --score need --metric'),
     ],
 )  # fmt: skip
-def test_bad_settings_are_told(semantic: Run, analyze, study, options, message) -> None:
+def test_bad_settings_are_reported(semantic: Run, analyze, study, options, message) -> None:
     assert analyze(study, semantic, semantic.task, *options).startswith(message)
 
 
-def test_files_of_another_kind_are_told(semantic: Run, full, analyze, tmp_path: Path) -> None:
+def test_files_of_another_kind_are_reported(semantic: Run, full, analyze, tmp_path: Path) -> None:
     config, checkpoint = full
-    told = analyze('noise', semantic, checkpoint)
-    assert told.startswith('ValueError') and 'without adapters' in told and '--full' in told
+    message = analyze('noise', semantic, checkpoint)
+    assert (
+        message.startswith('ValueError') and 'without adapters' in message and '--full' in message
+    )
     plain = Run(config, semantic.images, semantic.work_dir)
-    told = analyze('noise', plain, semantic.task)
-    assert told.startswith("ValueError: the config 'full.py' has no adapters")
-    told = analyze('landscape', semantic, semantic.task, *SMALL, '--full', config, semantic.task)
-    assert told.startswith('ValueError') and 'is not a fully fine-tuned model' in told
+    message = analyze('noise', plain, semantic.task)
+    assert message.startswith("ValueError: the config 'full.py' has no adapters")
+    message = analyze('landscape', semantic, semantic.task, *SMALL, '--full', config, semantic.task)
+    assert message.startswith('ValueError') and 'is not a fully fine-tuned model' in message
     assert analyze('noise', semantic, 'no.pth').startswith('FileNotFoundError')
     assert analyze('noise', semantic, 'no.task.safetensors').startswith('FileNotFoundError')
 
 
-def test_a_task_file_without_adapters_is_told(semantic: Run, analyze, tmp_path: Path) -> None:
+def test_a_task_file_without_adapters_is_reported(semantic: Run, analyze, tmp_path: Path) -> None:
     config, task = tmp_path / 'frozen.py', tmp_path / 'frozen.task.safetensors'
     frozen = "model['backbone'] = dict(type='mmqadapter.FrozenBackbone', train='norm', backbone="
     frozen += "model['backbone']['backbone'])\n"
@@ -182,5 +184,5 @@ def test_a_task_file_without_adapters_is_told(semantic: Run, analyze, tmp_path: 
     from mmqadapter import save_task
 
     save_task(build_model(load_config(config)), task)
-    told = analyze('error', semantic, str(task))
-    assert told.startswith('ValueError') and 'has no adapters (FrozenBackbone)' in told
+    message = analyze('error', semantic, str(task))
+    assert message.startswith('ValueError') and 'has no adapters (FrozenBackbone)' in message

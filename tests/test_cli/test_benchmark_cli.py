@@ -42,7 +42,9 @@ def test_a_report_of_a_config_with_a_wrapped_backbone(kind, request, tmp_path, c
         ),
     ],
 )
-def test_bad_input_is_told_in_one_line(semantic: Run, tmp_path, capsys, options, message) -> None:
+def test_bad_input_is_reported_in_one_line(
+    semantic: Run, tmp_path, capsys, options, message
+) -> None:
     capsys.readouterr()
     assert benchmark(semantic, tmp_path / 'out', *options) == 1
     assert re.match(message, capsys.readouterr().err.strip().splitlines()[-1])

@@ -62,7 +62,9 @@ def test_cfg_options_reach_the_data_sets(check_data, data: Path, capsys) -> None
 
 
 @pytest.mark.parametrize('option', [['--data-root', 'no/such'], []])
-def test_a_missing_root_or_config_is_told_without_a_traceback(check_data, option, capsys) -> None:
+def test_a_missing_root_or_config_is_reported_without_a_traceback(
+    check_data, option, capsys
+) -> None:
     config = SEMANTIC if option else 'no/such/config.py'
     assert check_data([config, *option, *SCOPE]) == 1
     printed = capsys.readouterr()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import subprocess
 import sys
 
 import pytest
 
-from mmqadapter.cli.common import OURS, SHOW_TRACEBACK, user_errors
+from mmqadapter.cli.common import OURS, SHOW_TRACEBACK, command_parser, user_errors
 from mmqadapter.quant import GaussianQuantizer
 
 
@@ -25,8 +26,8 @@ def test_statuses_pass() -> None:
 @pytest.mark.parametrize('kind', [ValueError, FileNotFoundError])
 def test_a_user_error_is_one_line(kind: type[Exception], capsys) -> None:
     assert main(kind('two\n   lines')) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f'{kind.__name__}: two lines') and told.count('\n') == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f'{kind.__name__}: two lines') and message.count('\n') == 1
 
 
 def test_an_error_from_elsewhere_says_how_to_find_the_place(capsys) -> None:
@@ -38,15 +39,43 @@ def test_an_error_from_elsewhere_says_how_to_find_the_place(capsys) -> None:
     assert SHOW_TRACEBACK not in capsys.readouterr().err
 
 
-def test_the_traceback_can_be_had(monkeypatch) -> None:
+def test_the_line_holds_no_control_characters(capsys) -> None:
+    assert main(ValueError('a\x1b[2Jb\x9bc')) == 1
+    assert capsys.readouterr().err.startswith('ValueError: a\\x1b[2Jb\\x9bc ')
+
+
+@pytest.fixture
+def restored_excepthook(monkeypatch) -> None:
+    monkeypatch.setattr(sys, 'excepthook', sys.excepthook)
+
+
+def test_the_traceback_can_be_had(monkeypatch, restored_excepthook) -> None:
     monkeypatch.setenv(SHOW_TRACEBACK, '1')
     with pytest.raises(ValueError, match='x'):
         main(ValueError('x'))
 
 
-def test_our_own_bugs_are_not_hidden() -> None:
+def test_our_own_bugs_are_not_hidden(restored_excepthook) -> None:
     with pytest.raises(KeyError):
         main(KeyError('x'))
+
+
+def test_a_traceback_holds_no_control_characters(restored_excepthook, capsys) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        main(RuntimeError('a\x1b[2Jb'))
+    sys.excepthook(caught.type, caught.value, caught.tb)
+    printed = capsys.readouterr().err
+    assert 'RuntimeError: a\\x1b[2Jb' in printed and '\x1b' not in printed
+
+
+def test_usage_shows_what_was_typed(monkeypatch) -> None:
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py', 'config.py'])
+    monkeypatch.setattr(sys.modules['__main__'], '__spec__', None)
+    assert command_parser(None, '').prog == 'python tools/train.py'
+    spec = importlib.util.find_spec('mmqadapter.cli.train')
+    monkeypatch.setattr(sys.modules['__main__'], '__spec__', spec)
+    assert command_parser(None, '').prog == 'python -m mmqadapter.cli.train'
+    assert command_parser('mmqadapter train', '').prog == 'mmqadapter train'
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path) -> None:

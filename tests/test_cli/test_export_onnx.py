@@ -29,7 +29,7 @@ def logits(config: str, weights: str | Path, image: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['task', 'checkpoint'])
-def test_a_graph_of_a_quantised_task(few: Run, run_task, tmp_path: Path, kind: str) -> None:
+def test_a_graph_of_a_quantized_task(few: Run, run_task, tmp_path: Path, kind: str) -> None:
     out, weights = tmp_path / 'new' / 'shapes.onnx', getattr(few, kind)
     status, told, _ = run_task('export-onnx', few.config, weights, '--out', out, '--name', 'shapes')
     assert status == 0

@@ -171,7 +171,7 @@ def test_a_checkpoint_merges_as_well(merge, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_mistakes_are_told_in_one_line(merge, semantic: Run, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(merge, semantic: Run, tmp_path: Path) -> None:
     out = tmp_path / 'o.pth'
     status, _, told = merge(semantic.config, semantic.task, '--out', out)
     assert status == 1 and 'AdaptFormer cannot be merged' in told and 'LoRA' in told

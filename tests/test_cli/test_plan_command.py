@@ -24,13 +24,13 @@ def test_the_plan_knows_the_file_that_training_wrote(kind, request, capsys) -> N
 def test_the_table_and_what_nearly_fits(semantic: Run, capsys) -> None:
     args = ['plan', semantic.config, '--max-bytes', '160', '--of', 'adapters', '--widths', '2', '4']
     assert tool('task')([*args, '--all']) == 0
-    told = ' '.join(capsys.readouterr().out.split())
-    assert 'tiny.py: adapters of at most 160 bytes' in told and '100%' in told
+    output = ' '.join(capsys.readouterr().out.split())
+    assert 'tiny.py: adapters of at most 160 bytes' in output and '100%' in output
     # Twice as many weights at half the bits take the same.
-    assert 'Nearest that does not fit: width 4 at 4 bits, head at 32: 256 bytes' in told
-    assert '96 too many' in told
+    assert 'Nearest that does not fit: width 4 at 4 bits, head at 32: 256 bytes' in output
+    assert '96 too many' in output
 
 
-def test_bad_sizes_are_told(semantic: Run, capsys) -> None:
+def test_bad_sizes_are_reported(semantic: Run, capsys) -> None:
     assert tool('task')(['plan', semantic.config, '--max-bytes', 'much']) == 1
     assert capsys.readouterr().err.startswith("ValueError: the size 'much' is invalid")

@@ -75,8 +75,8 @@ def test_several_tasks_write_into_folders_of_their_own(
     for file in files(tmp_path / 'one'):
         assert (out / 'last' / file).read_bytes() == (tmp_path / 'one' / file).read_bytes()
     assert (np.asarray(Image.open(out / 'dots/labels/0.png')) == 2).all()
-    told = capsys.readouterr().out.replace('\n', '')
-    assert str(out / 'last') in told and str(out / 'dots') in told
+    output = capsys.readouterr().out
+    assert str(out / 'last') in output and str(out / 'dots') in output
 
 
 HIGHWAY = """
@@ -155,8 +155,8 @@ def test_a_damaged_image_is_named_and_leaves_nothing_half(semantic: Run, tmp_pat
     bad = tmp_path / 'bad.jpg'
     bad.write_bytes(b'no image')
     assert predict(semantic, tmp_path / 'out', bad) == 1
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told.startswith('ValueError') and 'bad.jpg' in told and 'cannot be read' in told
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith('ValueError') and 'bad.jpg' in message and 'cannot be read' in message
     assert not (tmp_path / 'out').exists()
 
 

@@ -53,7 +53,7 @@ def test_outputs_are_those_of_training_bit_for_bit(few: Run, upernet: Run) -> No
     assert not torch.equal(logits(few.config, latent), expected)
 
 
-def test_a_float_checkpoint_after_a_quantised_task(few: Run, upernet: Run) -> None:
+def test_a_float_checkpoint_after_a_quantized_task(few: Run, upernet: Run) -> None:
     model = load_model(few.config, few.checkpoint, 'cpu')
     assert trained_bits(model)['decode_head.conv_seg'] == 8
 

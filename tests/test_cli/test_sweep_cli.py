@@ -27,9 +27,10 @@ def write_sweep(run: Run, folder: Path, **changes) -> str:
 
 
 @pytest.mark.slow
-def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, capsys) -> None:
+def test_a_sweep_of_two_methods(semantic: Run, tmp_path: Path, monkeypatch, capsys) -> None:
     out = tmp_path / 'out'
-    args = [write_sweep(semantic, tmp_path), '--out', str(out), '--jobs', '2']
+    monkeypatch.chdir(tmp_path)  # trainings start from any folder
+    args = [write_sweep(semantic, tmp_path), '--out', 'out', '--jobs', '2']
     args += ['--timing-steps', '2']
     assert tool('sweep')(args) == 0
     report = json.loads((out / 'report.json').read_text())
@@ -69,12 +70,26 @@ def test_a_sweep_that_counts_epochs(semantic: Run, tmp_path: Path) -> None:
     assert (out / 'validations.svg').is_file()
 
 
+@pytest.mark.slow
+def test_a_sweep_of_two_processes_each_from_any_folder(
+    semantic: Run, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The head sees the last stage alone, and synchronized batch norm needs GPUs.
+    overrides = {'find_unused_parameters': True, 'model.decode_head.norm_cfg.type': 'BN'}
+    sweep = write_sweep(semantic, tmp_path, processes=2, methods=['full'], overrides=overrides)
+    assert tool('sweep')([sweep, '--out', 'out', '--timing-steps', '0']) == 0
+    (log,) = Path('out').glob('runs/seed_*/work_dir/*/*.log')
+    assert 'Distributed launcher: pytorch' in log.read_text()
+    assert 'GPU number: 2' in log.read_text()
+
+
 @pytest.mark.parametrize(
     ('changes', 'options', 'message'),
     [
         ({'methods': ['none']}, [], "ValueError: 'none' is no method"),
         ({}, ['--only', 'mona'], "ValueError: 'mona' is no method of tiny.yaml; it has full"),
-        ({}, ['--jobs', '0'], 'ValueError: --jobs=0 is not a whole number of 1 or more'),
+        ({}, ['--jobs', '0'], 'ValueError: --jobs=0 is invalid: expected 1 or more'),
         ({'head_rates': [0]}, [], 'ValueError: head_rates: 0 is no learning rate'),
         (
             {'overrides': {'train_dataloader.dataset.data_root': 'no/data'}}, [],
@@ -82,7 +97,7 @@ def test_a_sweep_that_counts_epochs(semantic: Run, tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     semantic: Run, tmp_path: Path, capsys, changes, options, message
 ) -> None:
     sweep = write_sweep(semantic, tmp_path, **changes)

@@ -1,4 +1,4 @@
-"""What inspect shows of files whose texts a terminal or rich would take for commands."""
+"""Tables of files whose texts a terminal or rich would take for commands."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from mmqadapter import inspect_task, save_task
 from mmqadapter.backbones import AdaptedBackbone
 from mmqadapter.cli.tables import task_table
+from mmqadapter.utils.terminal import SafeConsole
 
 CLASSES: list[Any] = [None, [], ['[/b]', '[bold]x', 'a\x1b[31mb'], ['街']]
 
@@ -22,7 +22,7 @@ def test_texts_of_a_file_are_shown_as_they_are(classes, tiny_timm_vit, tmp_path:
     model = AdaptedBackbone(tiny_timm_vit(), dict(type='LoRA', rank=2))
     save_task(model, path, dataset_meta={'classes': classes})
     page = io.StringIO()
-    Console(width=400, file=page).print(task_table(str(path), inspect_task(path)))
+    SafeConsole(width=400, file=page).print(task_table(str(path), inspect_task(path)))
     shown = page.getvalue()
     assert '[/x].task.safetensors' in shown and 'runs[v1]' in shown
     for name in classes or []:

@@ -47,8 +47,8 @@ def test_verify_tells_damage_and_misfit(semantic: Run, instances: Run, task, tmp
     cut = tmp_path / 'cut.task.safetensors'
     cut.write_bytes(Path(semantic.task).read_bytes()[:-10])
     assert 'truncated or damaged' in task('verify', cut)[2]
-    status, _, told = task('verify', semantic.task, instances.config)
-    assert status == 1 and 'belongs to the trunk' in told
+    status, _, message = task('verify', semantic.task, instances.config)
+    assert status == 1 and 'belongs to the trunk' in message
     options = ['--cfg-options', 'model.backbone.adapter.width=8']
     assert 'tuning config' in task('verify', semantic.task, semantic.config, *options)[2]
 
@@ -57,8 +57,8 @@ def test_verify_tells_damage_and_misfit(semantic: Run, instances: Run, task, tmp
 def test_export_gives_the_file_that_training_wrote(kind, request, task, tmp_path: Path) -> None:
     run: Run = request.getfixturevalue(kind)
     out = tmp_path / 'x.task.safetensors'
-    status, told, _ = task('export', run.checkpoint, '--out', out)
-    assert status == 0 and 'the trained weights' in told
+    status, output, _ = task('export', run.checkpoint, '--out', out)
+    assert status == 0 and 'the trained weights' in output
     assert out.read_bytes() == Path(run.task).read_bytes()
 
 
@@ -109,8 +109,8 @@ def test_export_says_which_of_two_sets_of_weights_it_took(
 
 def test_no_ema_where_there_is_none(semantic: Run, task, tmp_path: Path) -> None:
     out = tmp_path / 'x.task.safetensors'
-    status, _, told = task('export', semantic.checkpoint, '--out', out, '--no-ema')
-    assert status == 1 and 'no averaged weights' in told and not out.exists()
+    status, _, message = task('export', semantic.checkpoint, '--out', out, '--no-ema')
+    assert status == 1 and 'no averaged weights' in message and not out.exists()
 
 
 def test_a_config_inside_a_checkpoint_is_never_run(semantic: Run, task, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_config_inside_a_checkpoint_is_never_run(semantic: Run, task, tmp_path
     checkpoint = torch.load(semantic.checkpoint, weights_only=False)
     checkpoint['meta']['cfg'] = f'open({str(proof)!r}, "w")\nmodel = dict(type="X")\n'
     torch.save(checkpoint, path)
-    status, _, told = task('export', path, '--out', tmp_path / 'o.task.safetensors')
-    assert status == 1 and 'more than plain values' in told and '--config' in told
+    status, _, message = task('export', path, '--out', tmp_path / 'o.task.safetensors')
+    assert status == 1 and 'more than plain values' in message and '--config' in message
     assert not proof.exists()
 
 

@@ -82,7 +82,7 @@ def test_a_config_that_cannot_test(semantic: Run, capsys, option, message) -> No
     assert re.match(message, capsys.readouterr().err)
 
 
-def test_a_missing_file_is_told(semantic: Run, capsys) -> None:
+def test_a_missing_file_is_reported(semantic: Run, capsys) -> None:
     assert fails(semantic, 'no.pth') == 1
     assert capsys.readouterr().err.startswith("FileNotFoundError: there is no file 'no.pth'")
 
@@ -93,22 +93,22 @@ def reason(run: Run, weights: Path, tmp_path: Path, capsys, *args: str) -> str:
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_a_flipped_bit_is_told(semantic: Run, tmp_path: Path, capsys) -> None:
-    told = reason(semantic, damaged(semantic.task, tmp_path), tmp_path, capsys)
-    assert told.startswith('ValueError') and 'sha-256' in told
+def test_a_flipped_bit_is_reported(semantic: Run, tmp_path: Path, capsys) -> None:
+    message = reason(semantic, damaged(semantic.task, tmp_path), tmp_path, capsys)
+    assert message.startswith('ValueError') and 'sha-256' in message
 
 
-def test_another_head_is_told(semantic: Run, tmp_path: Path, capsys) -> None:
+def test_another_head_is_reported(semantic: Run, tmp_path: Path, capsys) -> None:
     more = ['--cfg-options', 'model.decode_head.num_classes=5']
     more.append('model.decode_head.loss_decode.class_weight=None')
-    told = reason(semantic, Path(semantic.checkpoint), tmp_path, capsys, *more)
-    assert 'does not fit' in told and 'size mismatch' in told
+    message = reason(semantic, Path(semantic.checkpoint), tmp_path, capsys, *more)
+    assert 'does not fit' in message and 'size mismatch' in message
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(semantic: Run, tmp_path: Path, capsys) -> None:
     evil = tmp_path / 'evil.pth'
     torch.save({'state_dict': {}, 'more': Evil()}, evil)
     assert 'EVIL' in pickle.dumps(Evil()).decode('latin1')
-    told = reason(semantic, evil, tmp_path, capsys)
-    assert told.startswith('ValueError') and '--trust-checkpoint' in told
+    message = reason(semantic, evil, tmp_path, capsys)
+    assert message.startswith('ValueError') and '--trust-checkpoint' in message
     assert 'EVIL' not in capsys.readouterr().out

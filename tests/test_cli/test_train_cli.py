@@ -86,14 +86,14 @@ def test_a_task_file_can_be_the_start(semantic: Run, train, tmp_path: Path) -> N
         (['--cfg-options', 'model.backbone.backbone.init_cfg=None'], 'ValueError: .*random'),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_in_one_line(semantic: Run, train, capsys, option, message) -> None:
+def test_bad_input_is_reported_in_one_line(semantic: Run, train, capsys, option, message) -> None:
     capsys.readouterr()
     assert train(semantic, *option) == 1
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.match(message, told)
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match(message, line)
 
 
-def test_an_unknown_config_is_told(capsys) -> None:
+def test_an_unknown_config_is_reported(capsys) -> None:
     assert tool('train')(['no/config.py']) == 1
     assert capsys.readouterr().err.startswith(
         "FileNotFoundError: there is no config 'no/config.py'"

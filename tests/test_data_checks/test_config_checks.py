@@ -98,7 +98,7 @@ def test_configs_without_usable_data_are_refused(tmp_path: Path) -> None:
         check_dataset(Config(dict(model=dict())))
     with pytest.raises(ValueError, match="'NoSuchDataset' cannot be built"):
         check_dataset(config(dict(type='NoSuchDataset')))
-    with pytest.raises(ValueError, match='is a BareDataset; the check knows'):
+    with pytest.raises(ValueError, match='is a BareDataset: expected a subclass'):
         check_dataset(config(dict(type='BareDataset', data_root=str(tmp_path))))
 
 

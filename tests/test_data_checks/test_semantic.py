@@ -131,7 +131,7 @@ def test_a_palette_mask_counts_its_indices(sound: Path) -> None:
     assert check_dataset(config(sound)) == []
 
 
-def test_reduce_zero_label_is_honoured(sound: Path) -> None:
+def test_reduce_zero_label_is_applied(sound: Path) -> None:
     problems = check_dataset(config(sound, reduce_zero_label=True))
     assert [(x.kind, x.where) for x in problems] == [('empty class', 'thing')]
     assert scan_config(config(sound, reduce_zero_label=True))[0].counts['ground'] == 8

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -28,6 +29,7 @@ from hostile import (
 from hypothesis import given, settings
 
 from mmqadapter import inspect_task, load_task
+from mmqadapter.cli.common import user_errors
 from mmqadapter.interop.peft import import_peft
 from mmqadapter.interop.petl_vit import load_petl
 
@@ -69,11 +71,25 @@ def safely() -> Iterator[None]:
         outcomes[_place(error)] += 1
         documented = type(error) in (ValueError, FileNotFoundError)
         assert documented or type(error).__module__.startswith('mmqadapter'), repr(error)
-        assert len(str(error)) < 4000 and str(error).isprintable(), str(error)[:400]
+        assert len(str(error)) < 4000
+        _assert_harmless_line(error)
     finally:
         ran, watching[:] = watching[1:], []
     assert not ran
     assert time.process_time() - began < SECONDS
+
+
+def _assert_harmless_line(error: Exception) -> None:
+    """What the command line prints of an error holds nothing that a terminal would obey."""
+
+    @user_errors
+    def command() -> None:
+        raise error
+
+    with redirect_stderr(io.StringIO()) as printed:
+        assert command() == 1
+    line = printed.getvalue().removesuffix('\n')
+    assert line.isprintable() and line.startswith(type(error).__name__), line[:400]
 
 
 def _place(error: BaseException) -> str:

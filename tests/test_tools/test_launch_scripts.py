@@ -81,7 +81,7 @@ def test_too_few_arguments_give_the_usage(launch, script: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_test_as_one(semantic: Run, tmp_path: Path) -> None:
-    # Synchronised batch norm needs GPUs; in eval mode it is the plain one.
+    # Synchronized batch norm needs GPUs; in eval mode it is the plain one.
     options = ['--work-dir', tmp_path, '--cfg-options', 'model.decode_head.norm_cfg.type=BN']
     subprocess.run(
         [ROOT / 'tools/dist_test.sh', semantic.config, semantic.task, '2', *options],

@@ -1,4 +1,4 @@
-"""Counts of parameters by part, and of bytes that autograd keeps."""
+"""Counts of parameters by part, and of activation memory."""
 
 from __future__ import annotations
 

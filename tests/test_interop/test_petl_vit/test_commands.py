@@ -52,7 +52,7 @@ def test_mistakes_are_reported_in_one_line(release: Release, capsys, tmp_path: P
     assert task('import-petl', settings, binary) == 1
     assert 'give the .yaml file' in capsys.readouterr().err
     assert task('import-petl', binary, settings, '--checkpoint', 'x') == 1
-    assert '--checkpoint is of use with --out alone' in capsys.readouterr().err
+    assert '--checkpoint needs --out' in capsys.readouterr().err
     out = tmp_path / 'o.safetensors'
     assert task('import-petl', binary, settings, '--out', out, '--checkpoint', 'x') == 1
     assert "'x' is not a file" in capsys.readouterr().err

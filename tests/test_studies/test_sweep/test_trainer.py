@@ -1,4 +1,4 @@
-"""The process of a training is a small script here, which writes what tools/train.py does."""
+"""The process of a training is a small script here, which writes the files of a real training."""
 
 from __future__ import annotations
 
@@ -130,6 +130,23 @@ def test_several_processes_train_one_model_together(train) -> None:
     printed = outcome.log.read_text()
     assert outcome.score == 40, printed
     assert printed.count('another process') == 1 and 'threads 1' in printed
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_a_module_is_found_from_any_folder(
+    make_sweep, tmp_path: Path, monkeypatch, processes: int
+) -> None:
+    (tmp_path / 'modules').mkdir()
+    (tmp_path / 'modules' / 'script.py').write_text(SCRIPT)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'modules'))
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    train = Trainer(make_sweep(processes=processes), Path('runs'), ['-m', 'script'])
+    outcome = train(ONE, ResourceSlot(3, '7'))
+    printed = outcome.log.read_text()
+    assert outcome.score == 40, printed
+    assert printed.count('called with') == 1 and printed.count('another process') == processes - 1
+    assert outcome.log == tmp_path / 'elsewhere/runs' / ONE.name / 'console.log'
 
 
 def test_a_metric_that_nobody_gives(train) -> None:
