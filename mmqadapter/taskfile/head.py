@@ -22,22 +22,22 @@ from mmqadapter.quant import (
     parametrized_weights,
     remove_parametrizations,
 )
-from mmqadapter.taskfile.head_bits import HeadBits, layer_bits, naming
-from mmqadapter.taskfile.task_state import find_backbone, task_layers, task_state_dict
+from mmqadapter.taskfile.head_bits import HeadBits, bits_by_layer, naming
+from mmqadapter.taskfile.task_state import TaskState
 
 Entry = Tensor | PackedWeight
 
 
 @torch.no_grad()
-def head_entries(model: nn.Module, head_bits: HeadBits) -> tuple[dict[str, Entry], int]:
-    """What :func:`task_state_dict` names, in the form in which it is stored.
+def head_entries(task: TaskState, head_bits: HeadBits) -> tuple[dict[str, Entry], int]:
+    """Return the tensors of ``task`` in the form in which they are stored.
 
     A weight that has codes (of training, or of the task file that it came from) keeps them, unless
     fewer bits are asked for. Buffers stay as they are.
 
     Args:
-        model: With a wrapped backbone.
-        head_bits: See :func:`mmqadapter.taskfile.head_bits.layer_bits`.
+        task: State of the model to save.
+        head_bits: See :mod:`mmqadapter.taskfile.head_bits`.
 
     Returns:
         Entries by name, and the width of those parameters that are not quantised: 32 where that
@@ -46,37 +46,37 @@ def head_entries(model: nn.Module, head_bits: HeadBits) -> tuple[dict[str, Entry
     Raises:
         ValueError: As :func:`layer_bits`, and for a parameter with NaN or inf at 16 bits or less.
     """
-    asked = layer_bits(model, head_bits)
+    requested = bits_by_layer(task.layers, head_bits)
     forms = {
-        id(latent_of(layer, 'weight')): _packed(name, layer, asked[name])
-        for name, layer in task_layers(model).items()
+        id(latent_of(layer, 'weight')): _packed(name, layer, requested[name])
+        for name, layer in task.layers.items()
     }
     packed = {key: form for key, form in forms.items() if form is not None}
-    narrow = head_bits != 32 or packed or any(True for _ in parametrized_weights(model))
+    narrow = head_bits != 32 or packed or any(True for _ in parametrized_weights(task.model))
     width = 16 if narrow else 32
-    state = task_state_dict(model).items()
-    return {name: packed.get(id(t)) or _as_float(name, t, width) for name, t in state}, width
+    tensors = task.tensors.items()
+    return {name: packed.get(id(t)) or _as_float(name, t, width) for name, t in tensors}, width
 
 
-def check_head(model: nn.Module, entries: Mapping[str, Entry], source: str) -> None:
+def check_head(task: TaskState, entries: Mapping[str, Entry], source: str) -> None:
     """Refuse entries that are not of this model.
 
     Raises:
         ValueError: Names, shapes or kinds of layers differ; ``source`` says where they came from.
     """
-    wanted = task_state_dict(model)
-    for name in sorted(entries.keys() ^ wanted.keys()):
+    for name in sorted(entries.keys() ^ task.tensors.keys()):
         owner = 'the file' if name in entries else 'the model'
         shown = repr(name[:200])
         raise ValueError(f'only {owner} has {shown}; build the model with the config of {source}.')
-    dims = {id(latent_of(m, 'weight')): output_dim(m) for m in task_layers(model).values()}
+    dims = {key: output_dim(layer) for key, layer in task.layer_of_weight().items()}
     for name, entry in entries.items():
-        if tuple(entry.shape) != tuple(wanted[name].shape):
+        target = task.tensors[name]
+        if tuple(entry.shape) != tuple(target.shape):
             raise ValueError(
                 f'{name} has shape {tuple(entry.shape)} in {source} and '
-                f'{tuple(wanted[name].shape)} in the model; is the number of classes the same?'
+                f'{tuple(target.shape)} in the model; is the number of classes the same?'
             )
-        dim = dims.get(id(wanted[name]))
+        dim = dims.get(id(target))
         if isinstance(entry, PackedWeight) and entry.output_dim != dim:
             raise ValueError(
                 f'{name} is quantised in {source} as another kind of layer than it is in the '
@@ -85,23 +85,22 @@ def check_head(model: nn.Module, entries: Mapping[str, Entry], source: str) -> N
 
 
 @torch.no_grad()
-def put_head(model: nn.Module, entries: Mapping[str, Entry], trainable: bool) -> None:
-    """Put entries that passed :func:`check_head` into the model.
+def put_head(task: TaskState, entries: Mapping[str, Entry], trainable: bool) -> None:
+    """Load entries that passed :func:`check_head` into the model.
 
     Args:
-        model: With a wrapped backbone.
+        task: State of the model to load into.
         entries: See :func:`head_entries`.
         trainable: False gives a float model with the exact weights, which remember their codes;
             True gives latent weights, quantised as the model was before.
     """
-    targets = task_state_dict(model)
-    layers = {id(latent_of(m, 'weight')): m for m in task_layers(model).values()}
+    layers = task.layer_of_weight()
     if not trainable:
-        remove_parametrizations(model)
-    forget_codes(model)
-    forms = {id(a.latent): a.form for a in parametrized_weights(model)}
-    trunk = {id(parameter) for parameter in find_backbone(model).trunk.parameters()}
-    for name, target in targets.items():
+        remove_parametrizations(task.model)
+    forget_codes(task.model)
+    forms = {id(a.latent): a.form for a in parametrized_weights(task.model)}
+    trunk = {id(parameter) for parameter in task.backbone.trunk.parameters()}
+    for name, target in task.tensors.items():
         entry = entries[name]
         target.copy_(_value(entry, forms.get(id(target))))
         if isinstance(entry, PackedWeight) and not trainable:

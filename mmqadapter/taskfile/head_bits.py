@@ -21,7 +21,7 @@ from mmqadapter.quant import (
     parametrized_weights,
     remove_parametrizations,
 )
-from mmqadapter.taskfile.task_state import task_layers, task_state_dict
+from mmqadapter.taskfile.task_state import TaskState
 
 FLOAT_BITS = (16, 32)
 # Where a training checkpoint keeps the bits of each layer.
@@ -63,8 +63,16 @@ def layer_bits(model: nn.Module, head_bits: HeadBits) -> dict[str, int]:
         ValueError: See :func:`check_head_bits`; a pattern that matches no layer, or no wrapped
             backbone.
     """
+    return bits_by_layer(TaskState.of(model).layers, head_bits)
+
+
+def bits_by_layer(layers: Mapping[str, Layer], head_bits: HeadBits) -> dict[str, int]:
+    """Return the bits of each of ``layers``, which :class:`TaskState` lists; see :func:`layer_bits`.
+
+    Raises:
+        ValueError: See :func:`check_head_bits`; or a pattern that matches no layer.
+    """
     check_head_bits(head_bits)
-    layers = task_layers(model)
     if not isinstance(head_bits, Mapping):
         return dict.fromkeys(layers, head_bits)
     chosen = dict.fromkeys(layers, 16)
@@ -96,13 +104,13 @@ def train_quantized(model: nn.Module, bits: Mapping[str, int]) -> None:
     forget_codes(model)
     if not bits:
         return
-    layers, changed = task_layers(model), task_state_dict(model)
+    task = TaskState.of(model)
     for name, width in bits.items():
-        layer = _layer(layers, name)
+        layer = _layer(task.layers, name)
         if width in BITS:
             parametrize_weight(layer, 'weight', LayerQuantizer(width, output_dim(layer)))
     quantized = {id(a.latent) for a in parametrized_weights(model)}
-    _round_rest(model, {id(t) for t in changed.values() if t.is_floating_point()} - quantized)
+    _round_rest(model, {id(t) for t in task.tensors.values() if t.is_floating_point()} - quantized)
 
 
 def trained_bits(model: nn.Module) -> dict[str, int]:

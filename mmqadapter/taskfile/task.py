@@ -24,7 +24,7 @@ from mmqadapter.taskfile.format import TaskContent, read_task, write_content
 from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
 from mmqadapter.taskfile.head_bits import HeadBits
 from mmqadapter.taskfile.head_serialization import serialize_head
-from mmqadapter.taskfile.task_state import find_backbone, unwrapped
+from mmqadapter.taskfile.task_state import TaskState
 
 # Widths of neck and head without a quantiser.
 HEAD_DTYPES = {32: torch.float32, 16: torch.float16}
@@ -54,15 +54,14 @@ def save_task(
             with NaN or inf in the adapters or at 16 bits or less, or a matrix to quantise that is
             constant.
     """
-    model = unwrapped(model)
-    backbone = find_backbone(model)
-    blobs = encode_adapters(backbone.adapters)
-    entries, width = head_entries(model, head_bits)
+    task = TaskState.of(model)
+    blobs = encode_adapters(task.backbone.adapters)
+    entries, width = head_entries(task, head_bits)
     version, head, layout = _laid_out(entries)
     metadata = {
         'version': version,
-        'tuning': plain(backbone.tuning_config),
-        'trunk': backbone.fingerprint,
+        'tuning': plain(task.backbone.tuning_config),
+        'trunk': task.backbone.fingerprint,
         'head_bits': width,
         'dataset': plain(dataset_meta),
         **layout,
@@ -89,14 +88,13 @@ def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False
         ValueError: A damaged file, another trunk, another tuning config, or another head.
     """
     content = read_task(path)
-    model = unwrapped(model)
-    backbone = find_backbone(model)
-    _check_origin(path, content.metadata, backbone)
+    task = TaskState.of(model)
+    _check_origin(path, content.metadata, task.backbone)
     blobs, entries = split(content)
-    check_adapter_tensors(backbone.adapters, blobs)
-    check_head(model, entries, repr(str(path)))
-    decode_adapters(backbone.adapters, blobs, trainable)
-    put_head(model, entries, trainable)
+    check_adapter_tensors(task.backbone.adapters, blobs)
+    check_head(task, entries, repr(str(path)))
+    decode_adapters(task.backbone.adapters, blobs, trainable)
+    put_head(task, entries, trainable)
     return content.metadata
 
 
