@@ -99,16 +99,22 @@ def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.Pa
         )
 
 
-def averaged(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:
-    """The checkpoint with the averaged weights, or without averaging, as its ``state_dict``.
+def select_weights(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:
+    """Return the checkpoint with one of its two sets of weights as ``state_dict``.
 
-    mmengine's EMA hook saves the average as ``state_dict`` and the weights that the optimiser
-    steps on as ``ema_state_dict``. Without an EMA hook there is one set of weights.
+    mmengine's EMA hook saves the averaged weights as ``state_dict``, and the weights that the
+    optimizer updates as ``ema_state_dict``. A checkpoint without the latter has one set, which
+    is returned for either value of ``ema``.
+
+    Args:
+        checkpoint: See :func:`read_checkpoint`; not changed.
+        ema: True selects the averaged weights, False those that the optimizer updates.
     """
     if ema or EMA not in checkpoint:
         return dict(checkpoint)
-    stepped = {k: v for k, v in checkpoint[EMA].items() if k.startswith('module.')}
-    return {**checkpoint, 'state_dict': stepped}
+    # The averaging itself has state there too: the number of its steps.
+    updated = {name: t for name, t in checkpoint[EMA].items() if name.startswith('module.')}
+    return {**checkpoint, 'state_dict': updated}
 
 
 def dataset_meta(meta: Mapping[str, Any] | None) -> dict[str, list]:

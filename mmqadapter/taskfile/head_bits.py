@@ -67,7 +67,7 @@ def layer_bits(model: nn.Module, head_bits: HeadBits) -> dict[str, int]:
 
 
 def bits_by_layer(layers: Mapping[str, Layer], head_bits: HeadBits) -> dict[str, int]:
-    """Return the bits of each of ``layers``, which :class:`TaskState` lists; see :func:`layer_bits`.
+    """Return the bits of each of ``layers``, see :func:`layer_bits`.
 
     Raises:
         ValueError: See :func:`check_head_bits`; or a pattern that matches no layer.

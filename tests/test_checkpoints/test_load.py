@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.logging import HistoryBuffer
+from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
 from mmqadapter.backbones import AdaptedBackbone
 from mmqadapter.checkpoints.content import mark_checkpoint
-from mmqadapter.checkpoints.load import averaged, dataset_meta, load_state, read_checkpoint
+from mmqadapter.checkpoints.load import (
+    dataset_meta,
+    load_state,
+    read_checkpoint,
+    select_weights,
+)
 
 
 class Runs:
@@ -109,11 +118,38 @@ def test_missing_weights_are_logged_or_refused(caplog) -> None:
         load_state(model, {'state_dict': {'weight': torch.ones(3)}}, 'x.pth')
 
 
-def test_two_sets_of_weights() -> None:
-    both = {'state_dict': {'a': 1}, 'ema_state_dict': {'module.a': 2, 'steps': 7}}
-    assert averaged(both, ema=True)['state_dict'] == {'a': 1}
-    assert averaged(both, ema=False)['state_dict'] == {'module.a': 2}
-    assert averaged({'state_dict': {'a': 1}}, ema=False)['state_dict'] == {'a': 1}
+def test_either_set_of_weights_can_be_selected() -> None:
+    both = {'state_dict': {'a': 1}, 'ema_state_dict': {'module.a': 2, 'steps': 7}, 'meta': {}}
+    assert select_weights(both, ema=True) == both
+    assert select_weights(both, ema=False) == {**both, 'state_dict': {'module.a': 2}}
+    assert both['state_dict'] == {'a': 1}
+
+
+@pytest.mark.parametrize('ema', [True, False])
+def test_one_set_of_weights_is_selected_either_way(ema: bool) -> None:
+    assert select_weights({'state_dict': {'a': 1}}, ema) == {'state_dict': {'a': 1}}
+
+
+def test_the_sets_are_those_of_a_real_average() -> None:
+    """mmengine's hook exchanges the two when it saves; loaded, each gives its own weight."""
+    model = nn.Linear(2, 2)
+    average = ExponentialMovingAverage(model, momentum=0.5)
+    with torch.no_grad():
+        model.weight.add_(1)
+    average.update_parameters(model)
+    with torch.no_grad():
+        model.weight.add_(1)
+    average.update_parameters(model)
+    runner = SimpleNamespace(model=model)
+    hook = EMAHook()
+    hook.ema_model, hook.src_model = average, model
+    checkpoint: dict[str, Any] = {'state_dict': model.state_dict()}
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert not torch.equal(average.module.weight, model.weight)
+    for ema, source in ((True, average.module), (False, model)):
+        loaded = nn.Linear(2, 2)
+        load_state(loaded, select_weights(checkpoint, ema), 'x.pth')
+        assert torch.equal(loaded.weight, source.weight)
 
 
 def test_meta_becomes_plain() -> None:
