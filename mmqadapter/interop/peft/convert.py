@@ -19,9 +19,13 @@ from mmqadapter.interop.peft.folder import PeftLora, read_peft, write_peft
 from mmqadapter.interop.peft.products import FUSED, Product, find_targets, join, split
 from mmqadapter.interop.peft.settings import MAX_RANK, PeftSettings
 from mmqadapter.interop.peft.timm_net import Projection, find_projections
-from mmqadapter.taskfile.adapter_codec import check_adapter_tensors, decode_adapters
+from mmqadapter.taskfile.adapter_codec import (
+    ADAPTER_PREFIX,
+    check_adapter_tensors,
+    decode_adapters,
+)
 from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
-from mmqadapter.taskfile.task import BLOB_PREFIX, save_task
+from mmqadapter.taskfile.task import save_task
 
 LONGEST_CHOICE = 4096  # characters; that of all blocks of a ViT-g by name has 700
 
@@ -84,7 +88,7 @@ def export_peft(
     except _UnfitError as error:
         raise ValueError(f'{str(task)!r} cannot leave as a PEFT folder: {error}') from error
     write_peft(lora, folder)
-    return sorted(name for name in content.tensors if not name.startswith(BLOB_PREFIX))
+    return sorted(name for name in content.tensors if not name.startswith(ADAPTER_PREFIX))
 
 
 class _UnfitError(ValueError):
@@ -147,7 +151,8 @@ def _fill(lora: nn.Module, parts: Mapping[str, Product]) -> None:
 
 def _to_peft(task: TaskContent, places: Mapping[str, Projection]) -> PeftLora:
     adapters = _loras(task.metadata['tuning'], places)
-    blobs = {n.removeprefix(BLOB_PREFIX): t for n, t in task.tensors.items() if BLOB_PREFIX in n}
+    stored = {n: t for n, t in task.tensors.items() if ADAPTER_PREFIX in n}
+    blobs = {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in stored.items()}
     try:
         check_adapter_tensors(adapters, blobs)
     except ValueError as error:

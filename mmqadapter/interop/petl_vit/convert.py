@@ -25,13 +25,14 @@ from mmqadapter.interop.petl_vit.layout import (
 from mmqadapter.interop.petl_vit.settings import NETS, PetlSettings
 from mmqadapter.registry import full_config
 from mmqadapter.taskfile.adapter_codec import (
+    ADAPTER_PREFIX,
     CODES,
     STATISTICS,
     check_adapter_tensors,
     decode_adapters,
 )
 from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix
-from mmqadapter.taskfile.task import BLOB_PREFIX, plain, save_task
+from mmqadapter.taskfile.task import plain, save_task
 
 TRUNK = {'pretrained': True}
 HEAD = 'head.'
@@ -124,7 +125,7 @@ def _build(settings: PetlSettings, trunk: Mapping[str, Any]) -> PetlClassifier:
 
 def _to_petl(task: TaskContent) -> PetlContent:
     tensors = dict(task.tensors)
-    codes, statistics = (tensors.pop(BLOB_PREFIX + name, None) for name in (CODES, STATISTICS))
+    codes, statistics = (tensors.pop(ADAPTER_PREFIX + name, None) for name in (CODES, STATISTICS))
     head = {name.removeprefix(HEAD): t for name, t in tensors.items() if name.startswith(HEAD)}
     if len(head) != len(tensors) or set(head) not in HEADS or codes is None or statistics is None:
         raise _UnfitError(f'it holds {short(sorted(task.tensors))}')
