@@ -21,7 +21,7 @@ ADAPTED = dict(
 
 
 class Head(nn.Module):
-    """Head of a convolution, batch norm, a raw parameter, a 1x1 convolution and a classifier."""
+    """Head: convolution, batch norm, a raw parameter, a bias-free convolution, a classifier."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ def require_suffix(path: str | os.PathLike) -> None:
     """
     if Path(path).suffix != SUFFIX:
         raise ValueError(
-            f'{str(path)!r} would not be recognized as a task file; end it in .task{SUFFIX}.'
+            f'{str(path)!r} would not be recognized as a task file; let it end in .task{SUFFIX}.'
         )
 
 
@@ -90,7 +90,7 @@ def read_content(path: str | os.PathLike) -> TaskContent:
         ) from error
     expected = metadata.pop('sha256', None)
     if expected != _digest(metadata, tensors):
-        raise ValueError(f'{str(path)!r} has changed since it was written (SHA-256); {REMEDY}.')
+        raise ValueError(f'{str(path)!r} has changed since it was written (sha-256); {REMEDY}.')
     return TaskContent(metadata, tensors)
 
 

@@ -209,7 +209,7 @@ def test_a_missing_folder_is_created(tmp_path: Path, content: TaskContent) -> No
 def test_the_suffix_of_task_files_is_required() -> None:
     require_suffix('runs/a.task.safetensors')
     with pytest.raises(
-        ValueError, match=r"'a\.task' would not be recognized.*end it in \.task\.safetensors"
+        ValueError, match=r"'a\.task' would not be recognized.*let it end in \.task\.safetensors"
     ):
         require_suffix('a.task')
 
