@@ -1,4 +1,4 @@
-"""Training runs of a tiny UperNet, float and with few bits, for the tests of the tools."""
+"""A tiny UperNet, float and at few bits, for the tests of the tools."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ custom_hooks = [
 
 @pytest.fixture(scope='session')
 def upernet(semantic: Run) -> Run:
-    """Run of a float UperNet with an FPN as neck, for four iterations."""
+    """A float UperNet with an FPN as neck, and its four iterations."""
     return _trained(semantic, 'upernet', UPERNET.format(base=semantic.config))
 
 
 @pytest.fixture(scope='session')
 def few(semantic: Run, upernet: Run) -> Run:
-    """The same run with 8, 4 and 2 bits."""
+    """The same at 8, 4 and 2 bits."""
     return _trained(semantic, 'few', FEW)
 
 
