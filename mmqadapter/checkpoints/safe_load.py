@@ -72,7 +72,7 @@ def unsafe(path: str | os.PathLike, error: UnpicklingError, switch: str) -> Valu
     """
     return ValueError(
         f'{str(path)!r} is damaged or holds objects that may run code when they are read '
-        f'({_reason(error)}). If you trust its author, use {switch}.'
+        f'({_reason(error)}). If you know who wrote it: {switch}.'
     )
 
 

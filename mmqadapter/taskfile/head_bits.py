@@ -60,13 +60,14 @@ def check_head_bits(head_bits: HeadBits) -> None:
         return
     if not head_bits:
         raise ValueError(
-            "head_bits={} is invalid: expected bits by regex, such as {'decode_head.*': 4}."
+            'head_bits={} is invalid, no layer is named: expected bits by regex, such as '
+            "{'decode_head.*': 4}."
         )
     for pattern, bits in head_bits.items():
         _compile(pattern)
         if bits not in (*BITS, 16):
             raise ValueError(
-                f'{bits!r} bits for {pattern!r} are invalid: expected 1, 2, 4, 8 or 16.'
+                f'head_bits={{{pattern!r}: {bits!r}}} is invalid: expected 1, 2, 4, 8 or 16 bits.'
             )
 
 

@@ -1,4 +1,4 @@
-"""An untrusted checkpoint runs no code, whichever function reads it."""
+"""A checkpoint of a stranger runs nothing, whichever way it is read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from tiny_runs import SWIN
 from torch import nn
 
-from mmqadapter.backbones.pretrained import build_timm, load_weight_file
+from mmqadapter.backbones.timm_net import build_timm, load_weight_file
 from mmqadapter.checkpoints.safe_load import FORCE, read_pickle
 from mmqadapter.engine.compat import TRUST, guard_mmengine
 
 
-class RunsCode:
-    """Object whose pickle creates the file ``proof`` when it is read."""
-
+class Runs:
     def __init__(self, proof: Path) -> None:
         self.proof = proof
 
@@ -30,14 +28,14 @@ class RunsCode:
 
 @pytest.fixture
 def proof(tmp_path: Path) -> Path:
-    """A file that exists only after code of the checkpoint has run."""
+    """A file that is there once the code of the checkpoint has run."""
     return tmp_path / 'proof'
 
 
 @pytest.fixture
 def hostile(tmp_path: Path, proof: Path) -> str:
     path = tmp_path / 'hostile.pth'
-    torch.save({'state_dict': {'weight': torch.ones(2, 2)}, 'meta': RunsCode(proof)}, path)
+    torch.save({'state_dict': {'weight': torch.ones(2, 2)}, 'meta': Runs(proof)}, path)
     return str(path)
 
 
@@ -60,25 +58,23 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-@pytest.mark.parametrize('reader', READERS)
-def test_no_code_runs_and_the_error_names_the_option_to_allow_it(
-    hostile: str, proof: Path, reader: str
+@pytest.mark.parametrize('way', READERS)
+def test_nothing_is_run_and_the_error_says_how_to_decide(
+    hostile: str, proof: Path, way: str
 ) -> None:
-    with pytest.raises(
-        ValueError, match=r"hostile.pth' .*may run code.*you trust its author, use (--|M)"
-    ):
-        READERS[reader](hostile)
+    with pytest.raises(ValueError, match=r"hostile.pth' .*may run code.*know who wrote it: (--|M)"):
+        READERS[way](hostile)
     assert not proof.exists()
 
 
-def test_timm_runs_no_code_either(hostile: str, proof: Path) -> None:
+def test_timm_runs_nothing_either(hostile: str, proof: Path) -> None:
     net = build_timm('vit_tiny_patch16_224', img_size=32, embed_dim=16, depth=1, num_heads=2)
     with pytest.raises(ValueError, match='hold objects other than tensors'):
         load_weight_file(net, hostile)
     assert not proof.exists()
 
 
-def test_a_trusted_file_can_be_read(
+def test_who_decides_to_trust_can_read_it(
     hostile: str, proof: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TRUST, '1')
@@ -87,7 +83,7 @@ def test_a_trusted_file_can_be_read(
 
 
 @pytest.mark.parametrize('value', ['0', '', 'no'])
-def test_no_other_value_allows_it(
+def test_any_other_value_trusts_nothing(
     hostile: str, proof: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv(TRUST, value)
@@ -96,7 +92,7 @@ def test_no_other_value_allows_it(
     assert not proof.exists()
 
 
-def test_ordinary_checkpoints_are_read_as_before(tmp_path: Path) -> None:
+def test_sound_checkpoints_are_read_as_before(tmp_path: Path) -> None:
     torch.save({'state_dict': {'weight': torch.ones(2, 2)}}, tmp_path / 'a.pth')
     model = nn.Linear(2, 2)
     load_checkpoint(model, str(tmp_path / 'a.pth'))
@@ -105,7 +101,7 @@ def test_ordinary_checkpoints_are_read_as_before(tmp_path: Path) -> None:
         load_checkpoint(model, str(tmp_path / 'none.pth'))
 
 
-def test_the_guard_is_installed_once_and_restores_the_environment(hostile: str) -> None:
+def test_the_guard_is_put_up_once_and_leaves_no_trace(hostile: str) -> None:
     import os
 
     loader = CheckpointLoader.load_checkpoint.__func__

@@ -54,7 +54,7 @@ def test_export_after_training_with_a_check(
         (['--head-bits', '7'], 'head_bits=7 is invalid: expected 32 or 16'),
         (['--head-bits', 'four'], "head_bits='four' is neither a number nor PATTERN=NUMBER"),
         (['--head-bits', 'necks.*=4'], r"'necks.*' matches no linear or convolutional layer"),
-        (['--head-bits', 'neck.*=3'], "3 bits for 'neck.*' are invalid: expected 1, 2, 4, 8 or 16"),
+        (['--head-bits', 'neck.*=3'], "{'neck.*': 3} is invalid: expected 1, 2, 4, 8 or 16"),
         (['--no-ema'], 'holds one set of weights; leave --no-ema out'),
     ],
 )

@@ -227,9 +227,9 @@ def test_twice_is_refused(few, train, saved_tasks) -> None:
 @pytest.mark.parametrize(
     ('bits', 'text'),
     [
-        ({'head': 3}, "3 bits for 'head' are invalid: expected"),
+        ({'head': 3}, "'head': 3} is invalid: expected 1, 2"),
         (32, 'bits=32 quantises nothing; leave QuantizeTaskHook out'),
-        ({}, 'is invalid: expected bits by regex'),
+        ({}, 'no layer is named'),
         (5, 'head_bits=5 is invalid: expected 32 or 16'),
     ],
 )
