@@ -13,7 +13,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from tiny_runs import SWIN
 from torch import nn
 
-from mmqadapter.backbones.timm_net import build_timm, load_weight_file
+from mmqadapter.backbones.pretrained import build_timm, load_weight_file
 from mmqadapter.checkpoints.safe_load import FORCE, read_pickle
 from mmqadapter.engine.compat import TRUST, guard_mmengine
 
