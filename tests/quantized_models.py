@@ -1,4 +1,4 @@
-"""A small model with every kind of layer that a neck and head may have, and ways to train it."""
+"""A small model with every kind of layer of necks and heads, and functions to train it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADAPTED = dict(
 
 
 class Head(nn.Module):
-    """Convolution, batch norm, a raw parameter, convolution without a bias, linear classifier."""
+    """Head: convolution, batch norm, a raw parameter, a bias-free convolution, a classifier."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Head(nn.Module):
 
 
 class Net(nn.Module):
-    """Wrapped backbone, transposed convolution, head."""
+    """Wrapped backbone, a transposed convolution as neck, and a head."""
 
     def __init__(self, backbone: dict[str, Any], classes: int = 5) -> None:
         super().__init__()
@@ -54,13 +54,13 @@ def images() -> Tensor:
 
 
 def make(tiny: Callable[..., dict], classes: int = 5, wrapper: dict | None = None) -> Net:
-    """The same model each time."""
+    """Return the same model each time."""
     torch.manual_seed(0)
     return Net({**(wrapper or ADAPTED), 'backbone': tiny()}, classes).eval()
 
 
 def train(model: nn.Module, rate: float = 0.02) -> nn.Module:
-    """A few steps that move all that trains, then evaluation mode."""
+    """Train for a few steps; return in eval mode."""
     model.train()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
     for _ in range(3):

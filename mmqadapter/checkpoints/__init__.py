@@ -1,1 +1,1 @@
-"""How a ``.pth`` is read, in one place."""
+"""Training checkpoints (``.pth``): reading them safely, and checking that they fit a model."""

@@ -1,4 +1,7 @@
-"""What a training checkpoint of a tuned model holds: all that trains, and which trunk it needs."""
+"""Content of the training checkpoints of a tuned model: all that trains, and the trunk's identity.
+
+The frozen trunk is left out. A mark in the checkpoint says which trunk and settings it needs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ VERSION = 1
 
 
 def mark_checkpoint(model: nn.Module, checkpoint: dict) -> None:
-    """Note in ``checkpoint`` trunk and settings of the wrapped backbone, where there is one."""
+    """Note trunk and tuning config of the wrapped backbone, if there is one, in ``checkpoint``."""
     backbone = tuned_backbone(model)
     if backbone is not None:
         checkpoint[MARKER] = dict(
@@ -26,14 +29,14 @@ def mark_checkpoint(model: nn.Module, checkpoint: dict) -> None:
 
 
 def drop_frozen(model: nn.Module, checkpoint: dict) -> None:
-    """Take the frozen trunk out of ``checkpoint``, out of the averaged weights as well."""
+    """Remove the frozen trunk from ``checkpoint``, from both sets of weights of an EMA hook."""
     for key in frozen_keys(model):
         checkpoint['state_dict'].pop(key, None)
         checkpoint.get('ema_state_dict', {}).pop(f'module.{key}', None)
 
 
 def frozen_keys(model: nn.Module) -> set[str]:
-    """State dict keys of the trunk but for what trains in it; none for a bare backbone.
+    """Return the state dict keys of the trunk's frozen tensors; none without a wrapped backbone.
 
     Buffers count as frozen: the trunk stays in eval mode.
     """
@@ -47,10 +50,11 @@ def frozen_keys(model: nn.Module) -> set[str]:
 
 
 def check_fits(model: nn.Module, checkpoint: dict) -> None:
-    """Check a marked checkpoint against the model; one without the mark passes.
+    """Check that a marked checkpoint fits the model; one without a mark passes.
 
     Raises:
-        ValueError: a newer version, another trunk, or something that trains is missing.
+        ValueError: The checkpoint has a newer version, belongs to another trunk, or lacks a
+            parameter that trains.
     """
     marker = checkpoint.get(MARKER)
     if marker is None:
@@ -61,54 +65,56 @@ def check_fits(model: nn.Module, checkpoint: dict) -> None:
             'update mmqadapter.'
         )
     backbone = tuned_backbone(model)
-    found = 'no frozen trunk' if backbone is None else backbone.fingerprint
-    if found != marker['fingerprint']:
+    trunk = 'no frozen trunk' if backbone is None else backbone.fingerprint
+    if trunk != marker['fingerprint']:
         raise ValueError(
             f'The checkpoint was trained on the trunk {marker["fingerprint"]}, the model has '
-            f'{found}: use the config and the pretrained weights of that training.'
+            f'{trunk}: use the config and the pretrained weights of that training.'
         )
     _check_complete(model, checkpoint['state_dict'])
 
 
 def check_tuning(model: nn.Module, checkpoint: dict) -> None:
-    """Check that a marked checkpoint is used with the adapters that it was trained with.
+    """Check that the model has the adapters that a marked checkpoint was trained with.
 
-    Starting another training from it is free to change them.
+    This is for resuming and predicting. A new training that starts from a checkpoint may change
+    the adapters.
 
     Raises:
-        ValueError: The model has others.
+        ValueError: The model has another tuning config.
     """
-    trained = checkpoint.get(MARKER, {}).get('tuning')
+    stored = checkpoint.get(MARKER, {}).get('tuning')
     backbone = tuned_backbone(model)
-    if trained is None or backbone is None:
+    if stored is None or backbone is None:
         return
-    if trained != (own := plain(backbone.tuning_config)):
+    if stored != (config := plain(backbone.tuning_config)):
         raise ValueError(
-            f'The checkpoint was trained with the tuning config {trained}, the model has {own}: '
+            f'The checkpoint was trained with the tuning config {stored}, the model has {config}: '
             'use the config of that training.'
         )
 
 
 def check_bits(model: nn.Module, checkpoint: dict) -> None:
-    """Check that a training at few bits does not resume in float.
+    """Check that a training with a quantized head does not resume in float.
 
     Raises:
-        ValueError: The checkpoint was trained at few bits, and nothing quantises ``model``.
+        ValueError: The checkpoint was trained with a quantized head, and nothing quantizes the
+            head of ``model``.
     """
     saved = checkpoint.get(KEY)
     if saved and not trained_bits(model):
         name, bits = next(iter(saved.items()))
         raise ValueError(
             f'The checkpoint was trained with QuantizeTaskHook ({len(saved)} layer(s), such as '
-            f'{name!r} at {bits} bits), this config has no such hook and would go on in float: '
+            f'{name!r} at {bits} bits), this config has no such hook and would continue in float: '
             'resume with the QuantizeTaskHook that it was trained with, or start a float training '
             'from the checkpoint with load_from and without resuming.'
         )
 
 
 def _check_complete(model: nn.Module, state: dict) -> None:
-    own = model.state_dict(keep_vars=True)  # its names are those of checkpoints
-    missing = [name for name, t in own.items() if t.requires_grad and name not in state]
+    tensors = model.state_dict(keep_vars=True)  # these have the names of checkpoints
+    missing = [name for name, t in tensors.items() if t.requires_grad and name not in state]
     if missing:
         raise ValueError(
             f'The checkpoint lacks {len(missing)} trainable parameter(s) of the model, such as '

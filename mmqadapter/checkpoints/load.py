@@ -1,4 +1,4 @@
-"""Weights for a model, from a task file or a checkpoint; reading runs no code of the file."""
+"""Loading weights into a model from a task file or a checkpoint, without running its code."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ EMA = 'ema_state_dict'
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False) -> dict[str, list]:
-    """Put a task file (``*.safetensors``) or a checkpoint (anything else) into ``model``.
+    """Load a task file (``*.safetensors``) or a checkpoint (any other suffix) into ``model``.
 
     Args:
-        model: A detector or segmentor. A task file needs a wrapped backbone with its own trunk.
-        path: Where the weights are.
-        trust: Read a checkpoint even if that may run code of it.
+        model: A detector or segmentor. For a task file it needs a wrapped backbone, with the trunk
+            of that task loaded.
+        path: The task file or checkpoint.
+        trust: Read a checkpoint even if that may run code in it.
 
     Returns:
-        ``classes`` and ``palette``, as far as the file names them.
+        ``classes`` and ``palette``, each only if the file has it.
 
     Raises:
         FileNotFoundError: No such file.
@@ -44,39 +45,46 @@ def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False)
 
 
 def read_checkpoint(path: str | os.PathLike, trust: bool = False) -> dict[str, Any]:
-    """A checkpoint on the CPU, with ``state_dict``.
+    """Return a checkpoint with its tensors on the CPU; weights alone become its ``state_dict``.
 
-    Only tensors, plain values and what mmengine logs are read, unless ``trust`` is set.
+    Unless ``trust`` is set, only tensors, plain values and mmengine's log buffers are accepted.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It is damaged, holds no weights, or other objects, which may run code.
+        ValueError: The file is damaged, is not a checkpoint, or holds other objects, which may
+            run code.
     """
     checkpoint = read_pickle(path, trust)
     if isinstance(checkpoint, dict) and 'state_dict' not in checkpoint:
         checkpoint = {'state_dict': checkpoint}
-    _require_names(checkpoint, 'its content', path)
+    _check_mapping(checkpoint, 'its content', path)
     for name in ('state_dict', 'meta', EMA):
-        _require_names(checkpoint.get(name, {}), name, path)
+        _check_mapping(checkpoint.get(name, {}), name, path)
     return checkpoint
 
 
-def _require_names(value: Any, what: str, path: str | os.PathLike) -> None:
+def _check_mapping(value: Any, part: str, path: str | os.PathLike) -> None:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(
-            f'{str(path)!r} is no checkpoint: {what} is a {type(value).__name__} that begins as '
-            f'{short(value)}, not values by name.'
+            f'{str(path)!r} is not a checkpoint: {part} is a {type(value).__name__} that begins '
+            f'with {short(value)}; expected a dict with str keys.'
         )
 
 
 def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.PathLike) -> None:
-    """Put ``checkpoint['state_dict']`` into ``model``; what trains and is missing is logged.
+    """Load ``checkpoint['state_dict']`` into ``model``; warn of missing trainable parameters.
 
-    The model computes with few bits where the checkpoint was trained so, and nowhere else.
+    Afterwards neck and head compute with the bits that the checkpoint was trained with, or in
+    float if it was trained in float.
+
+    Args:
+        model: The model to load into.
+        checkpoint: See :func:`read_checkpoint`.
+        source: Path of the checkpoint, for messages.
 
     Raises:
-        ValueError: Another trunk, other settings of the adapters, another shape, or nothing of what
-            trains is in the checkpoint.
+        ValueError: The checkpoint has another trunk, another tuning config or other shapes, or
+            none of the trainable parameters.
     """
     state = {name.removeprefix('module.'): t for name, t in checkpoint['state_dict'].items()}
     check_fits(model, {**checkpoint, 'state_dict': state})
@@ -89,34 +97,43 @@ def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.Pa
         raise ValueError(f'{str(source)!r} does not fit: {reason}') from error
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     if trained and trained <= missing:
-        raise ValueError(f'{str(source)!r} has nothing of what trains in this model: check CONFIG.')
-    if lost := sorted(trained & missing):
+        raise ValueError(
+            f'{str(source)!r} has none of the trainable parameters of this model: use the config '
+            'that it was trained with.'
+        )
+    if absent := sorted(trained & missing):
         print_log(
-            f'{source} lacks {len(lost)} trainable parameters, such as {lost[0]}; they stay as '
-            'they were initialised.',
+            f'{source} lacks {len(absent)} trainable parameters, such as {absent[0]}; they keep '
+            'their initial values.',
             logger='current',
             level=logging.WARNING,
         )
 
 
-def averaged(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:
-    """The checkpoint with the averaged weights, or without averaging, as its ``state_dict``.
+def select_weights(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:
+    """Return the checkpoint with one of its two sets of weights as ``state_dict``.
 
-    mmengine's EMA hook saves the average as ``state_dict`` and the weights that the optimiser
-    steps on as ``ema_state_dict``. Without an EMA hook there is one set of weights.
+    mmengine's EMA hook saves the averaged weights as ``state_dict``, and the weights that the
+    optimizer updates as ``ema_state_dict``. A checkpoint without the latter has one set, which
+    is returned for either value of ``ema``.
+
+    Args:
+        checkpoint: See :func:`read_checkpoint`; not changed.
+        ema: True selects the averaged weights, False those that the optimizer updates.
     """
     if ema or EMA not in checkpoint:
         return dict(checkpoint)
-    stepped = {k: v for k, v in checkpoint[EMA].items() if k.startswith('module.')}
-    return {**checkpoint, 'state_dict': stepped}
+    # The averaging itself has state there too: the number of its steps.
+    updated = {name: t for name, t in checkpoint[EMA].items() if name.startswith('module.')}
+    return {**checkpoint, 'state_dict': updated}
 
 
 def dataset_meta(meta: Mapping[str, Any] | None) -> dict[str, list]:
-    """``classes`` and ``palette`` of a data set's meta information, as plain lists."""
+    """Return ``classes`` and ``palette`` of a dataset's metainfo as plain lists, if it has them."""
     meta = meta or {}
     plain: dict[str, list] = {}
     if isinstance(meta.get('classes'), (list, tuple)):
         plain['classes'] = [str(name) for name in meta['classes']]
     if isinstance(meta.get('palette'), (list, tuple)):
-        plain['palette'] = [[int(value) for value in colour] for colour in meta['palette']]
+        plain['palette'] = [[int(value) for value in color] for color in meta['palette']]
     return plain

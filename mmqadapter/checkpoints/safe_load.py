@@ -1,4 +1,4 @@
-"""Reading a ``.pth`` without running code of it; the same for all that mmengine reads."""
+"""Reading ``.pth`` files without running code in them; also used for what mmengine reads."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from mmengine.logging import HistoryBuffer
 
 from mmqadapter.utils.text import one_line
 
-# Where numpy 2, or numpy 1, keeps what arrays are unpickled with.
+# The module of the functions that unpickle arrays, in numpy 2 and in numpy 1.
 MULTIARRAYS = ('numpy._core.multiarray', 'numpy.core.multiarray')
-FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # torch reads it at each call, before any argument
+# torch.load reads it at each call; it overrules the argument `weights_only`.
+FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
 def read_pickle(path: str | os.PathLike, trust: bool = False) -> Any:
-    """Content of a ``torch.save`` file, on the CPU.
+    """Return the content of a ``torch.save`` file, with its tensors on the CPU.
 
-    Only tensors, plain values and what mmengine logs are read, unless ``trust`` is set.
+    Unless ``trust`` is set, only tensors, plain values and mmengine's log buffers are accepted.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It is damaged, or holds other objects, which may run code.
+        ValueError: The file is damaged, or holds other objects, which may run code.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no checkpoint {str(path)!r}; check the path.')
@@ -39,14 +40,17 @@ def read_pickle(path: str | os.PathLike, trust: bool = False) -> Any:
         raise unsafe(path, error, '--trust-checkpoint (trust=True)') from error
     except OSError:
         raise
-    except Exception as error:  # a damaged file raises whatever its reader stumbles over
-        told = f'{str(path)!r} is no checkpoint, or damaged: {type(error).__name__} '
-        raise ValueError(told + one_line(error)) from error
+    except Exception as error:  # a damaged file may raise any type of error
+        message = f'{str(path)!r} is damaged or not a checkpoint: {type(error).__name__} '
+        raise ValueError(message + one_line(error)) from error
 
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """Let every ``torch.load`` in this context refuse what is neither tensor nor plain value."""
+    """Make every ``torch.load`` in this context refuse objects other than tensors and plain values.
+
+    Objects that ``torch.serialization.safe_globals`` allows pass as well.
+    """
     before = os.environ.get(FORCE)
     os.environ[FORCE] = '1'
     try:
@@ -59,7 +63,13 @@ def weights_only() -> Iterator[None]:
 
 
 def unsafe(path: str | os.PathLike, error: UnpicklingError, switch: str) -> ValueError:
-    """Return the error for a file that may run code; ``switch`` allows it all the same."""
+    """Return the error for a file that may run code.
+
+    Args:
+        path: The file.
+        error: torch's error, which names the object.
+        switch: The option with which the user allows it all the same.
+    """
     return ValueError(
         f'{str(path)!r} is damaged or holds objects that may run code when they are read '
         f'({_reason(error)}). If you know who wrote it: {switch}.'
@@ -67,28 +77,31 @@ def unsafe(path: str | os.PathLike, error: UnpicklingError, switch: str) -> Valu
 
 
 def harmless() -> list[Any]:
-    """What mmengine's message hub is made of, besides tensors and plain values."""
+    """Return the types and functions that unpickling mmengine's message hub needs.
+
+    It holds log buffers and numpy values; the list is for ``torch.serialization.safe_globals``.
+    """
     multiarray = import_module(MULTIARRAYS[np.__version__.startswith('1.')])
     dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
     builders = [
         (builder, f'numpy.{core}.multiarray.{builder.__name__}')
         for builder in (multiarray._reconstruct, multiarray.scalar)
-        for core in ('core', '_core')  # of numpy 1 and of numpy 2, whichever wrote the file
+        for core in ('core', '_core')  # the file may come from numpy 1 or numpy 2
     ]
     getter = (_buffer_method, 'builtins.getattr')
     return [HistoryBuffer, getter, np.ndarray, np.dtype, *builders, *dtypes]
 
 
 def _buffer_method(owner: Any, name: str) -> Any:
-    """Stands for ``getattr``, with which a pickle could reach anything."""
+    """Replace ``getattr`` for a pickle, which could reach any object with the real one."""
     if owner is not HistoryBuffer or name.startswith('_'):
         raise UnpicklingError(f'getattr({owner!r}, {name!r})')
     return getattr(owner, name)
 
 
 def _reason(error: UnpicklingError) -> str:
-    """The line of torch's long text that names the object."""
+    """Return the line of torch's long error text that names the refused object."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if 'GLOBAL' in line or 'but got' in line]
-    shown = (telling or lines or ['no pickle'])[0].split(' by default')[0]
-    return one_line(ValueError(shown))
+    naming = [line for line in lines if 'GLOBAL' in line or 'but got' in line]
+    reason = (naming or lines or ['not a pickle'])[0].split(' by default')[0]
+    return one_line(ValueError(reason))

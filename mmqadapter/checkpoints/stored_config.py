@@ -1,4 +1,4 @@
-"""The config that a checkpoint carries, read as data and never run."""
+"""Reading the config that a checkpoint carries, as data that is never run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from mmengine.config import Config
 
 REMEDY = 'give the config of the training yourself (--config).'
-# mmengine also builds any callable that a dotted path names, such as os.system.
+# Registries would also build any callable that a dotted path names, such as os.system.
 HARMLESS_TYPE = re.compile(r'(mmcv|mmdet|mmengine|mmpretrain|mmqadapter|mmseg)\.[A-Z]\w*|\w+')
 
 
 def stored_config(checkpoint: dict[str, Any]) -> Config:
-    """The config in the ``meta`` of an mmengine checkpoint.
+    """Return the config in the ``meta`` of an mmengine checkpoint.
 
-    mmengine keeps it as python text; here that text is only parsed.
+    mmengine stores it as Python source; here that text is parsed, not run.
 
     Raises:
-        ValueError: There is none, it is more than plain values, or its model names a type outside
-            the OpenMMLab packages.
+        ValueError: There is none, it has more than plain values, it imports other packages, or its
+            model names a type outside the OpenMMLab packages.
     """
     text = checkpoint.get('meta', {}).get('cfg')
     if not isinstance(text, str):
@@ -33,29 +33,33 @@ def stored_config(checkpoint: dict[str, Any]) -> Config:
         raise ValueError(f"the checkpoint's config imports {sorted(foreign)}; {REMEDY}")
     for kind in _types(cfg.get('model')):
         if not (isinstance(kind, str) and HARMLESS_TYPE.fullmatch(kind)):
-            raise ValueError(f"the checkpoint's config builds a {kind!r}; {REMEDY}")
+            raise ValueError(
+                f"the checkpoint's config builds {kind!r}; expected a registered name or a class "
+                f'of the OpenMMLab packages; {REMEDY}'
+            )
     return cfg
 
 
 def parse_config(text: str) -> dict[str, Any]:
-    """Values of ``name = value`` lines made of literals and ``dict(...)``.
+    """Return the values of ``name = value`` lines made of literals and ``dict(...)`` calls.
 
     Raises:
-        ValueError: Anything else in ``text``.
+        ValueError: ``text`` has anything else.
     """
     try:
         lines = _DictCalls().visit(ast.parse(text)).body
         return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
     except (AttributeError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the checkpoint's config is more than plain values ({error}); {REMEDY}"
+            f"the checkpoint's config has more than plain values ({error}); {REMEDY}"
         ) from error
 
 
 class _DictCalls(ast.NodeTransformer):
-    """Turns ``dict({0: 1}, a=2)`` into ``{0: 1, 'a': 2}``, which ``ast.literal_eval`` takes."""
+    """Transformer of ``dict({0: 1}, a=2)`` to ``{0: 1, 'a': 2}``, a literal for ``ast``."""
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802  # ast's own spelling
+    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802  # spelled so by ast
+        """Return the dict literal for a ``dict`` call, and any other call as it is."""
         self.generic_visit(node)
         first = node.args[0] if node.args else ast.Dict([], [])
         plain = isinstance(node.func, ast.Name) and node.func.id == 'dict' and len(node.args) < 2
@@ -68,7 +72,7 @@ class _DictCalls(ast.NodeTransformer):
 
 
 def _types(value: Any) -> Iterator[Any]:
-    """Every ``type`` in a nested config."""
+    """Yield every ``type`` in a nested config."""
     if isinstance(value, dict):
         if 'type' in value:
             yield value['type']

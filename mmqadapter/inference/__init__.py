@@ -1,4 +1,4 @@
-"""Predictions of a task file on images: as values, as pictures, and as files to work with."""
+"""Prediction with task files: results as plain values, as overlays, and as files."""
 
 from mmqadapter.inference.model import load_model
 from mmqadapter.inference.predict import predict

@@ -1,4 +1,4 @@
-"""Which images are meant, and under which names their results are kept."""
+"""Finding and reading images, and the names of their results."""
 
 from __future__ import annotations
 
@@ -14,50 +14,55 @@ SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.
 
 
 def find_images(names: Iterable[str | os.PathLike]) -> list[Path]:
-    """Images that files, folders (without subfolders) and globs (``**`` too) name, each once.
+    """Return the images that ``names`` stand for, each once.
+
+    Args:
+        names: Files, folders (without their subfolders) or globs (``**`` matches subfolders).
 
     Raises:
-        FileNotFoundError: A name that is none of the three, or a glob without a match.
-        ValueError: A folder without images, or no name at all.
+        FileNotFoundError: A name is not a file or folder, and as a glob it matches no file.
+        ValueError: A folder has no images, or ``names`` is empty.
     """
-    found = [image for name in names for image in _expand(Path(name))]
-    if not found:
-        raise ValueError('no images are given; name files, folders or globs.')
-    return list({os.path.abspath(image): image for image in found}.values())
+    images = [image for name in names for image in _expand(Path(name))]
+    if not images:
+        raise ValueError('images is empty: expected files, folders or globs.')
+    return list({os.path.abspath(image): image for image in images}.values())
 
 
 def result_names(images: list[Path]) -> list[str]:
-    """Names for results, without suffix, relative to the folder that all images share.
+    """Return the names of results: image paths relative to the folder that all images share.
 
-    No two are equal: where two differ by their suffixes alone all keep them.
+    They have no suffix, unless two images differ by their suffixes alone; then all have theirs.
     """
     files = relative_files(images)
     stems = [os.path.splitext(file)[0] for file in files]
-    # Case does not tell files apart everywhere.
+    # In lower case, because some file systems ignore case.
     return stems if len({stem.lower() for stem in stems}) == len(stems) else files
 
 
 def relative_files(images: list[Path]) -> list[str]:
-    """Paths relative to the folder that all images share, with ``/``."""
+    """Return the image paths relative to the folder that all images share, with ``/``."""
     absolute = [Path(os.path.abspath(image)) for image in images]
     root = os.path.commonpath([image.parent for image in absolute])
     return [image.relative_to(root).as_posix() for image in absolute]
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Image as (H, W, 3) bytes, RGB.
+    """Return an image as uint8 (H, W, 3), RGB.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The file cannot be read as an image.
     """
-    import mmcv  # here, so that the package can be imported without it
+    import mmcv  # here, so that the package can be imported without mmcv
 
     try:
         image = mmcv.imread(str(path), channel_order='rgb')
     except cv2.error:
         image = None
     if image is None:
-        raise ValueError(f'{str(path)!r} cannot be read as an image; is it damaged, or no image?')
+        raise ValueError(
+            f'{str(path)!r} cannot be read as an image: expected an undamaged image file.'
+        )
     return image
 
 
@@ -68,7 +73,7 @@ def _expand(name: Path) -> list[Path]:
         visible = (p for p in name.iterdir() if not p.name.startswith('.'))
         images = sorted(p for p in visible if p.suffix.lower() in SUFFIXES)
         if not images:
-            raise ValueError(f'the folder {str(name)!r} holds no images ({", ".join(SUFFIXES)}).')
+            raise ValueError(f'the folder {str(name)!r} has no images ({", ".join(SUFFIXES)}).')
         return images
     matches = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
     images = [match for match in matches if match.is_file()]

@@ -1,4 +1,4 @@
-"""A model that is ready to predict."""
+"""Loading a model for prediction, and switching its task."""
 
 from __future__ import annotations
 
@@ -24,50 +24,57 @@ def load_model(
     cfg_options: dict[str, Any] | None = None,
     trust: bool = False,
 ) -> nn.Module:
-    """Model of a config with the weights of a task file or checkpoint, in eval mode.
+    """Return the model of a config with the weights of a task file or checkpoint, in eval mode.
 
-    Its attributes ``cfg`` and ``dataset_meta`` (classes, palette) are those that mmdet's and
-    mmseg's own inference functions expect.
+    It has the attributes ``cfg`` and ``dataset_meta`` (classes, palette), which the inference
+    functions of mmdet and mmseg expect.
 
     Args:
         config: The config that the task was trained with, or its path.
         task: A task file or a checkpoint.
-        device: Such as ``'cpu'`` or ``'cuda:0'``; by default a GPU where there is one.
+        device: Such as ``'cpu'`` or ``'cuda:0'``; by default a GPU if there is one.
         cfg_options: Settings to override in a config that is given by its path.
-        trust: Read a checkpoint even if that may run code of it.
+        trust: Read a checkpoint even if that may run code in it.
 
     Raises:
-        FileNotFoundError: A file that does not exist.
-        ValueError: The weights do not fit, the device is not there, or nothing names the classes.
+        FileNotFoundError: A file does not exist.
+        ValueError: The weights do not fit, the device is not available, or neither task nor config
+            names the classes.
     """
-    where = choose_device(device)
+    target = choose_device(device)
     cfg = config if isinstance(config, Config) else load_config(config, cfg_options)
     model: Any = revert_sync_batchnorm(build_model(cfg))
     model.cfg = cfg
     switch_task(model, task, trust)
-    return model.to(where).eval()
+    return model.to(target).eval()
 
 
 def switch_task(model: Any, task: str | os.PathLike, trust: bool = False) -> None:
-    """Put other weights into a model of :func:`load_model`: its trunk serves many tasks.
+    """Load another task into a model of :func:`load_model`; the trunk stays.
+
+    Args:
+        model: The model to change.
+        task: A task file or a checkpoint.
+        trust: Read a checkpoint even if that may run code in it.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The weights do not fit the model, or nothing names the classes.
+        ValueError: The weights do not fit the model, or neither task nor config names the classes.
     """
     name_classes(model, load_weights(model, task, trust), task)
 
 
 def name_classes(model: Any, meta: dict[str, list], task: str | os.PathLike) -> None:
-    """Set ``dataset_meta`` of a model for the task that it has.
+    """Set ``dataset_meta`` of a model for the task that is loaded into it.
 
     Args:
-        model: Has a ``cfg``.
-        meta: ``classes`` and ``palette``, as far as the task's file names them.
-        task: The file, for messages.
+        model: The model, with its ``cfg``.
+        meta: ``classes`` and ``palette``, each only if the task's file has it; the config gives
+            the classes otherwise, and colors are generated.
+        task: The task's file, for messages.
 
     Raises:
-        ValueError: Nothing names the classes.
+        ValueError: Neither ``meta`` nor the config names the classes.
     """
     if not meta.get('classes'):
         meta = config_meta(model.cfg)
@@ -76,17 +83,17 @@ def name_classes(model: Any, meta: dict[str, list], task: str | os.PathLike) -> 
             f'neither {str(task)!r} nor the config names the classes; set metainfo=dict(classes='
             '(...)) in test_dataloader.dataset.'
         )
-    colours = meta.get('palette') or []
-    if len(colours) != len(meta['classes']):
-        colours = [spread_colour(index) for index in range(len(meta['classes']))]
+    palette = meta.get('palette') or []
+    if len(palette) != len(meta['classes']):
+        palette = [spread_color(index) for index in range(len(meta['classes']))]
     model.dataset_meta = {
         'classes': tuple(meta['classes']),
-        'palette': [tuple(colour) for colour in colours],
+        'palette': [tuple(color) for color in palette],
     }
 
 
 def config_meta(cfg: Config) -> dict[str, list]:
-    """Classes and palette of the data set that the config tests, trains or validates on."""
+    """Return classes and palette of the dataset that the config tests, trains or validates on."""
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     for split in ('test', 'train', 'val'):
         if dataset := (cfg.get(f'{split}_dataloader') or {}).get('dataset'):
@@ -96,22 +103,24 @@ def config_meta(cfg: Config) -> dict[str, list]:
     return {}
 
 
-def spread_colour(index: int) -> tuple[int, int, int]:
-    """Colour (R, G, B) of class ``index`` where a data set has none; 20 differ well."""
+def spread_color(index: int) -> tuple[int, int, int]:
+    """Return a color (R, G, B) for class ``index``; the colors of 20 classes are distinct."""
     red, green, blue = (round(255 * part) for part in matplotlib.colormaps['tab20'](index % 20)[:3])
     return red, green, blue
 
 
 def choose_device(device: str | None) -> torch.device:
-    """The device that is named, or a GPU where there is one, or the CPU.
+    """Return the named device; for None a GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: No such device.
+        ValueError: The device is not available.
     """
     if device is None:
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         torch.empty(0, device=device)
     except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f'there is no device {device!r} ({error}); try "cpu".') from error
+        raise ValueError(
+            f"device={device!r} is not available ({error}); use 'cpu', or 'cuda' with a GPU."
+        ) from error
     return torch.device(device)

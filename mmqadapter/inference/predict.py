@@ -1,4 +1,4 @@
-"""Predictions of a task on images."""
+"""Prediction of one task on images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmqadapter.inference.model import load_model, switch_task
 from mmqadapter.inference.prediction import Prediction, plain_prediction
 from mmqadapter.inference.writers import ResultWriter
 
-ALONE = ''  # name of a task that is predicted without others
+ONLY_TASK = ''  # name of the task where there is one
 
 
 def predict(
@@ -37,45 +37,47 @@ def predict(
     progress: bool = False,
     trust: bool = False,
 ) -> list[Prediction]:
-    """Predict labels or instances of images, and write them where ``out`` is given.
+    """Predict labels or instances of images, and write them to ``out`` if it is given.
 
     Args:
-        config: The config that the task was trained with; or a model of :func:`load_model`,
-            which spares loading it again.
-        task: A task file or a checkpoint; None for a model that has its weights.
+        config: The config that the task was trained with; or a model of :func:`load_model`, so
+            that it need not be loaded again.
+        task: A task file or a checkpoint; None for a model that has its task loaded.
         images: Files, folders or globs.
         out: Folder for ``overlays/``, and for ``labels/`` (8-bit PNG) or ``instances.json``.
         score_thr: Instances below this score (0 to 1) are left out.
         device: See :func:`load_model`.
         cfg_options: See :func:`load_model`.
-        progress: Show a bar.
-        trust: Read a checkpoint even if that may run code of it.
+        progress: Show a progress bar.
+        trust: Read a checkpoint even if that may run code in it.
 
     Returns:
         One prediction per image.
 
     Raises:
-        FileNotFoundError: A file that does not exist.
-        ValueError: An image that cannot be read, or weights that do not fit.
+        FileNotFoundError: A file does not exist.
+        ValueError: An image cannot be read, or the weights do not fit.
     """
     check_score(score_thr)
     paths = find_images([images] if isinstance(images, (str, os.PathLike)) else images)
-    model = _ready(config, task, device, cfg_options, trust)
-    writers = {} if out is None else {ALONE: ResultWriter(out, paths, model.dataset_meta)}
-    found = predict_images(
-        lambda data: {ALONE: model.test_step(data)}, model.cfg, paths, writers, score_thr, progress
-    )
-    return found.get(ALONE, [])
+    model = _loaded_model(config, task, device, cfg_options, trust)
+    writers = {} if out is None else {ONLY_TASK: ResultWriter(out, paths, model.dataset_meta)}
+
+    def step(data: dict[str, Any]) -> dict[str, list]:
+        return {ONLY_TASK: model.test_step(data)}
+
+    predictions = predict_images(step, model.cfg, paths, writers, score_thr, progress)
+    return predictions.get(ONLY_TASK, [])
 
 
 def check_score(score_thr: float) -> None:
-    """Check a threshold of scores.
+    """Check a threshold for scores.
 
     Raises:
-        ValueError: It is not between 0 and 1.
+        ValueError: It is not a number from 0 to 1.
     """
     if not 0 <= score_thr <= 1:
-        raise ValueError(f'score_thr={score_thr} is no score; use a number from 0 to 1.')
+        raise ValueError(f'score_thr={score_thr} is invalid: expected a number from 0 to 1.')
 
 
 @torch.no_grad()
@@ -90,38 +92,38 @@ def predict_images(
     """Predict image by image with one or several tasks.
 
     Args:
-        step: Data samples of a batch, by task.
-        cfg: Its test transforms prepare an image.
+        step: Function from a batch to its data samples by task.
+        cfg: Config whose test transforms prepare an image.
         paths: The images.
-        writers: By task, for those whose predictions are written.
+        writers: By task; predictions of a task without a writer are not written.
         score_thr: Instances below this score (0 to 1) are left out.
-        progress: Show a bar.
+        progress: Show a progress bar.
 
     Returns:
         By task, one prediction per image.
 
     Raises:
-        ValueError: An image that cannot be read.
+        ValueError: An image cannot be read or predicted.
     """
     pipeline = _pipeline(cfg)
-    found: dict[str, list[Prediction]] = defaultdict(list)
+    predictions: dict[str, list[Prediction]] = defaultdict(list)
     for path in track(paths, 'Predicting', disable=not progress):
         pixels = read_image(path)
         data = pseudo_collate([pipeline(dict(img_path=str(path), img_id=0))])
-        with _naming(path):
+        with _image_named(path):
             samples = step(data)
         for name, (sample, *_) in samples.items():
-            found[name].append(plain_prediction(path, sample.cpu(), score_thr))
+            predictions[name].append(plain_prediction(path, sample.cpu(), score_thr))
             if name in writers:
-                writers[name].write(found[name][-1], sample.cpu(), pixels, score_thr)
+                writers[name].write(predictions[name][-1], sample.cpu(), pixels, score_thr)
     for name, writer in writers.items():
-        writer.finish(found[name])
-    return dict(found)
+        writer.finish(predictions[name])
+    return dict(predictions)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an error of the model say which image it is about."""
+def _image_named(path: Path) -> Iterator[None]:
+    """Put the image's name into errors of the model."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -132,12 +134,14 @@ def _naming(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _ready(
+def _loaded_model(
     config: Any, task: Any, device: str | None, cfg_options: dict | None, trust: bool
 ) -> Any:
     if not isinstance(config, nn.Module):
         if task is None:
-            raise ValueError('task=None needs a loaded model; name a task file or a checkpoint.')
+            raise ValueError(
+                'task=None is invalid with a config: expected a task file or a checkpoint.'
+            )
         return load_model(config, task, device, cfg_options, trust)
     if task is not None:
         switch_task(config, task, trust)
@@ -145,12 +149,16 @@ def _ready(
 
 
 def _pipeline(cfg: Config) -> Compose:
-    """Test transforms of the config, without those that load annotations."""
+    """Return the test transforms of the config, without those that load annotations."""
     if not cfg.get('test_dataloader'):
-        raise ValueError('the config has no test_dataloader, whose transforms prepare an image.')
+        raise ValueError(
+            'the config has no test_dataloader: its dataset has to name the transforms that '
+            'prepare an image.'
+        )
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     leaf, _ = next(leaf_configs(cfg.test_dataloader.dataset))
-    return Compose([step for step in leaf['pipeline'] if not _loads_annotations(step['type'])])
+    transforms = [t for t in leaf['pipeline'] if not _loads_annotations(t['type'])]
+    return Compose(transforms)
 
 
 def _loads_annotations(kind: str | type) -> bool:

@@ -1,4 +1,4 @@
-"""What a model says of one image, as plain values."""
+"""A model's prediction for one image, as plain values."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pycocotools import mask as run_lengths
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image, as plain values.
+    """Prediction of a model for one image, as plain values.
 
     Attributes:
         image: Path of the image.
         shape: Its height and width in pixels.
-        labels: Index of the class of every pixel, (H, W) of uint8; None of a detector.
-        instances: Dicts as in a COCO results file: ``category_id`` (index of the class + 1),
-            ``bbox`` (x, y, width, height in pixels), ``score``, ``area`` and, where the model
-            gives masks, ``segmentation`` (compressed run lengths); None of a segmentor.
+        labels: Class index of every pixel, uint8 (H, W); None for a detector.
+        instances: Dicts as in a COCO results file: ``category_id`` (class index + 1), ``bbox``
+            (x, y, width, height in pixels), ``score``, ``area`` and, if the model predicts masks,
+            ``segmentation`` (compressed run lengths); None for a segmentor.
     """
 
     image: Path
@@ -30,38 +30,46 @@ class Prediction:
 
 
 def plain_prediction(path: Path, sample: Any, score_thr: float) -> Prediction:
-    """The plain values of a data sample of mmdet or mmseg.
+    """Return the plain values of a data sample of mmdet or mmseg.
+
+    Args:
+        path: Path of the image.
+        sample: The data sample, on the CPU.
+        score_thr: Instances below this score (0 to 1) are left out.
 
     Raises:
-        ValueError: It holds neither labels nor instances, or more classes than 8 bits count.
+        ValueError: The sample has neither labels nor instances, or a class index above 255.
     """
     labels = instances = None
     if 'pred_sem_seg' in sample:
         labels = _bytes(sample.pred_sem_seg.data[0].numpy())
     if 'pred_instances' in sample:
-        found = sample.pred_instances
-        instances = _instances(found[found.scores >= score_thr])
+        predicted = sample.pred_instances
+        instances = _instances(predicted[predicted.scores >= score_thr])
     if labels is None and instances is None:
-        raise ValueError(f'the model gives {list(sample.keys())}, no labels and no instances.')
+        raise ValueError(
+            f'the model predicts {list(sample.keys())}: expected pred_sem_seg or pred_instances; '
+            'use a segmentor or a detector.'
+        )
     return Prediction(path, tuple(sample.ori_shape[:2]), labels, instances)
 
 
 def _bytes(labels: np.ndarray) -> np.ndarray:
     if labels.max(initial=0) > 255:
-        raise ValueError(f'class number {labels.max()} does not fit the 8 bits of a label map.')
+        raise ValueError(f'class index {labels.max()} does not fit the 8 bits of a label map.')
     return labels.astype(np.uint8)
 
 
-def _instances(found: Any) -> list[dict[str, Any]]:
+def _instances(predicted: Any) -> list[dict[str, Any]]:
     results = []
-    corners = found.bboxes.tolist()
+    corners = predicted.bboxes.tolist()
     for (x, y, right, bottom), label, score in zip(
-        corners, found.labels.tolist(), found.scores.tolist(), strict=True
+        corners, predicted.labels.tolist(), predicted.scores.tolist(), strict=True
     ):
         box = [x, y, right - x, bottom - y]
         results.append(dict(category_id=label + 1, bbox=box, score=score, area=box[2] * box[3]))
-    if 'masks' in found:
-        columns = np.asfortranarray(found.masks.numpy().transpose(1, 2, 0).astype(np.uint8))
+    if 'masks' in predicted:
+        columns = np.asfortranarray(predicted.masks.numpy().transpose(1, 2, 0).astype(np.uint8))
         for result, mask in zip(results, run_lengths.encode(columns), strict=True):
             area = int(run_lengths.area(mask))
             result.update(segmentation={**mask, 'counts': mask['counts'].decode()}, area=area)

@@ -1,6 +1,6 @@
-"""Predictions of several tasks on the same images; the trunk is loaded once.
+"""Prediction of several tasks on the same images, with one trunk in memory.
 
-On a highway it also runs once for each image.
+On a highway the trunk also runs only once for each image.
 """
 
 from __future__ import annotations
@@ -36,51 +36,51 @@ def predict_tasks(
     cfg_options: dict[str, Any] | None = None,
     progress: bool = False,
 ) -> dict[str, list[Prediction]]:
-    """Predict with each of several task files, each into a folder of its own below ``out``.
+    """Predict with each of several task files, and write each into its own folder in ``out``.
 
     Args:
         config: The config that the tasks were trained with.
         tasks: Task files of one trunk, tuning config and number of classes.
         images: Files, folders or globs.
-        out: Folder for ``NAME/``, where NAME is that of the file: ``cracks`` for
+        out: Folder for one folder per task, named like its file: ``cracks/`` for
             ``runs/cracks.task.safetensors``.
         score_thr: See :func:`mmqadapter.inference.predict`.
         device: See :func:`mmqadapter.inference.load_model`.
         cfg_options: See :func:`mmqadapter.inference.load_model`.
-        progress: Show a bar.
+        progress: Show a progress bar.
 
     Returns:
-        Predictions by name, one per image.
+        By task name, one prediction per image.
 
     Raises:
-        FileNotFoundError: A file that does not exist.
-        ValueError: Two tasks of one name, or a task that does not fit the model; before anything
-            is predicted.
+        FileNotFoundError: A file does not exist.
+        ValueError: Two tasks have one name, or a task does not fit the model; this is checked
+            before anything is predicted.
     """
     check_score(score_thr)
     files = task_names(tasks)
-    paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    names = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     model: Any = load_model(config, tasks[0], device, cfg_options)
     bank = TaskBank(model)
     for name, task in files.items():
         bank.register(name, task)
-    found = find_images(paths)
+    paths = find_images(names)
     metas = {}
     for name, task in files.items():
         name_classes(model, dataset_meta(bank.use(name)['dataset']), task)
         metas[name] = model.dataset_meta
-    writers = {name: ResultWriter(Path(out, name), found, meta) for name, meta in metas.items()}
-    return predict_images(_step(bank), model.cfg, found, writers, score_thr, progress)
+    writers = {name: ResultWriter(Path(out, name), paths, meta) for name, meta in metas.items()}
+    return predict_images(_step(bank), model.cfg, paths, writers, score_thr, progress)
 
 
 def _step(bank: TaskBank) -> Callable[[dict], dict[str, list]]:
-    """All tasks on one batch; in one run of the trunk where that does not depend on the task."""
+    """Return a function that predicts all tasks of a batch, in one run of the trunk if possible."""
     if runs_once(bank.model):
         return MultiTaskModel(bank).test_step
-    return partial(_one_by_one, bank)
+    return partial(_predict_in_turn, bank)
 
 
-def _one_by_one(bank: TaskBank, data: dict[str, Any]) -> dict[str, list]:
+def _predict_in_turn(bank: TaskBank, data: dict[str, Any]) -> dict[str, list]:
     samples, model = {}, cast(Any, bank.model)
     for name in bank.names:
         bank.use(name)
@@ -89,24 +89,25 @@ def _one_by_one(bank: TaskBank, data: dict[str, Any]) -> dict[str, list]:
 
 
 def task_names(tasks: Sequence[str | os.PathLike]) -> dict[str, str | os.PathLike]:
-    """Task files by the names of their results.
+    """Return the task files by the names of their results.
 
     Raises:
-        ValueError: No file, a checkpoint, or two names that a file system may not tell apart.
+        ValueError: ``tasks`` is empty, has a checkpoint, or has two names that differ in case at
+            most, which some file systems ignore.
     """
     if not tasks:
-        raise ValueError('no task files are given; name one or more.')
+        raise ValueError('tasks is empty: expected one or more task files.')
     names: dict[str, str | os.PathLike] = {}
     for task in tasks:
         if Path(task).suffix != SUFFIXES[0]:
             raise ValueError(
-                f'{str(task)!r} is no task file (*.safetensors), which several tasks at once need; '
-                'make one of a checkpoint with tools/task.py export.'
+                f'{str(task)!r} is not a task file (*.safetensors), which prediction of several '
+                'tasks needs; export one from a checkpoint with tools/task.py export.'
             )
         name = Path(task).name
         for suffix in SUFFIXES:
             name = name.removesuffix(suffix)
-        if name.lower() in (known.lower() for known in names):
+        if name.lower() in (earlier.lower() for earlier in names):
             raise ValueError(
                 f'two tasks would write results called {name!r}; rename one of the files.'
             )

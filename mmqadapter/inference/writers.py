@@ -1,4 +1,4 @@
-"""Predictions as files: overlays to look at, label maps and COCO JSON to work with."""
+"""Writing predictions as files: overlays to look at, label maps and COCO JSON to process."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from mmqadapter.inference.prediction import Prediction
 from mmqadapter.utils.atomic import atomic_write
 
 RESULTS = ('labels', 'overlays', 'instances.json')
-READABLE = 800  # pixels of the shorter side of an overlay with boxes and names
+READABLE = 800  # shorter side in pixels up to which overlays with boxes and names are enlarged
 
 
 class ResultWriter:
-    """Writes each file whole or not at all.
+    """Writer of the results of one task; each file is written atomically.
 
     Args:
         out: Folder for ``overlays/``, ``labels/`` and ``instances.json``.
-        images: All images that will come.
+        images: All images whose predictions will be written.
         meta: ``classes`` and ``palette``.
 
     Raises:
-        ValueError: ``out`` holds the images, and a folder named like one of results beside them.
+        ValueError: ``out`` has the images in it, and beside them a file or folder with the name of
+            a result, which may be annotations.
     """
 
     def __init__(self, out: str | os.PathLike, images: list[Path], meta: dict[str, Any]) -> None:
         self.out = Path(out)
-        _spare_annotations(self.out, images)
+        _check_no_annotations(self.out, images)
         self.meta = meta
         self.files = dict(zip(images, relative_files(images), strict=True))
         self.names = dict(zip(images, result_names(images), strict=True))
@@ -45,13 +46,13 @@ class ResultWriter:
     def write(
         self, prediction: Prediction, sample: Any, pixels: np.ndarray, score_thr: float
     ) -> None:
-        """Write the overlay and, of a segmentor, the label map of one image.
+        """Write the overlay and, for a segmentor, the label map of one image.
 
         Args:
             prediction: The plain values.
             sample: The data sample that they come from, on the CPU.
-            pixels: The image, (H, W, 3) bytes, RGB.
-            score_thr: Instances below it are not drawn.
+            pixels: The image, uint8 (H, W, 3), RGB.
+            score_thr: Instances below this score (0 to 1) are not drawn.
         """
         name = f'{self.names[prediction.image]}.png'
         if prediction.labels is not None:
@@ -65,7 +66,7 @@ class ResultWriter:
         _write_png(self.out / 'overlays' / name, pixels)
 
     def finish(self, predictions: Sequence[Prediction]) -> None:
-        """Write ``instances.json``, unless the model is a segmentor."""
+        """Write ``instances.json``, unless the predictions are those of a segmentor."""
         if all(prediction.instances is None for prediction in predictions):
             return
         images: list[dict] = []
@@ -75,8 +76,8 @@ class ResultWriter:
             file = self.files[prediction.image]
             images.append(dict(id=number, file_name=file, width=width, height=height))
             for instance in prediction.instances or ():
-                own = dict(id=len(annotations) + 1, image_id=number, iscrowd=0)
-                annotations.append({**own, **instance})
+                ids = dict(id=len(annotations) + 1, image_id=number, iscrowd=0)
+                annotations.append({**ids, **instance})
         classes = enumerate(self.meta['classes'], start=1)
         categories = [dict(id=number, name=name) for number, name in classes]
         content = dict(images=images, categories=categories, annotations=annotations)
@@ -99,23 +100,23 @@ class ResultWriter:
         return visualizer
 
 
-def _spare_annotations(out: Path, images: Sequence[Path]) -> None:
-    """``images/`` beside ``labels/`` is how data sets are laid out, too."""
-    holds = any(Path(os.path.abspath(i)).is_relative_to(os.path.abspath(out)) for i in images)
-    there = next((name for name in RESULTS if (out / name).exists()), None)
-    if holds and there:
+def _check_no_annotations(out: Path, images: Sequence[Path]) -> None:
+    """Check that no annotations are overwritten: datasets often have ``labels/`` as well."""
+    inside = any(Path(os.path.abspath(i)).is_relative_to(os.path.abspath(out)) for i in images)
+    present = next((name for name in RESULTS if (out / name).exists()), None)
+    if inside and present:
         raise ValueError(
-            f'{str(out)!r} holds the images and {there!r} beside them, which the results would '
-            'overwrite; give another folder for the results (--out).'
+            f'{str(out)!r} has the images in it, and beside them {present!r}, which the results '
+            'would overwrite; give another folder for the results (--out).'
         )
 
 
 def _enlarged(
-    pixels: np.ndarray, found: InstanceData, score_thr: float
+    pixels: np.ndarray, instances: InstanceData, score_thr: float
 ) -> tuple[np.ndarray, BaseDataElement]:
-    """A small image, and what to draw on it, in a size at which names do not hide the objects."""
+    """Return image and instances to draw, enlarged so that class names do not hide the objects."""
     factor = min(max(1, round(READABLE / min(pixels.shape[:2]))), 4)
-    shown = found[found.scores >= score_thr]
+    shown = instances[instances.scores >= score_thr]
     shown.bboxes = shown.bboxes * factor
     if 'masks' in shown:
         masks = shown.pop('masks')
@@ -125,6 +126,6 @@ def _enlarged(
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
-    page = io.BytesIO()
-    Image.fromarray(pixels).save(page, 'PNG')
-    atomic_write(path, page.getvalue())
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, 'PNG')
+    atomic_write(path, png.getvalue())

@@ -13,10 +13,10 @@ from torch import nn
 
 from mmqadapter.checkpoints.load import (
     EMA,
-    averaged,
     dataset_meta,
     load_state,
     read_checkpoint,
+    select_weights,
 )
 from mmqadapter.checkpoints.stored_config import stored_config
 from mmqadapter.engine.runner import build_model, load_config, testing_runner
@@ -150,7 +150,7 @@ def _load(
         raise ValueError(f'{str(source)!r} has no averaged weights (EMA); leave out --no-ema.')
     cfg = load_config(config) if config else stored_config(content)
     model = build_model(cfg)
-    load_state(model, averaged(content, ema), source)
+    load_state(model, select_weights(content, ema), source)
     meta = dataset_meta(content.get('meta', {}).get('dataset_meta'))
     if EMA not in content:
         return cfg, model, meta, 'the trained weights'

@@ -1,4 +1,4 @@
-"""Task files: format, fingerprint of the trunk, saving and loading."""
+"""Task files: their format, saving and loading, and the fingerprint of the trunk."""
 
 from mmqadapter.taskfile.fingerprint import fingerprint
 from mmqadapter.taskfile.task import inspect_task, load_task, save_task

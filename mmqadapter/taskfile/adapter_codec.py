@@ -1,4 +1,4 @@
-"""Adapters as blobs: packed codes, statistics, and what stays float, in module order."""
+"""Adapters as three flat tensors: packed codes, statistics, and float values, in module order."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from mmqadapter.quant import (
 )
 
 CODES, STATISTICS, FLOATS = 'codes', 'statistics', 'floats'
+# In a task file the names of these tensors begin with it.
+ADAPTER_PREFIX = 'adapters:'
 
 
 def encode_adapters(adapters: nn.Module) -> dict[str, Tensor]:
-    """Blobs of all adapters; empty ones are left out.
+    """Return the tensors that store all adapters, on the CPU; empty ones are left out.
 
-    Per matrix: ceil(n * bits / 8) bytes of codes, and mean and std as float32 (8 bytes).
+    A matrix of n weights takes ceil(n * bits / 8) bytes of codes, and a float32 mean and std for
+    each set of statistics: 8 bytes, or with ``granularity='channel'`` 8 bytes per channel.
 
     Raises:
-        ValueError: A parameter holds NaN or inf, or a matrix that is quantised is constant.
+        ValueError: A parameter holds NaN or inf, or a matrix to quantize is constant.
     """
     codes, statistics = [], []
     for _, quantizer, latent in quantized_weights(adapters):
@@ -35,26 +38,30 @@ def encode_adapters(adapters: nn.Module) -> dict[str, Tensor]:
     _check_finite(adapters)
     floats = [p.detach().float().reshape(-1).cpu() for p in _float_parameters(adapters)]
     parts = {CODES: codes, STATISTICS: statistics, FLOATS: floats}
-    return {name: torch.cat(blob) for name, blob in parts.items() if blob}
+    return {name: torch.cat(part) for name, part in parts.items() if part}
 
 
 def _check_finite(adapters: nn.Module) -> None:
-    """Quantised weights were checked when they were encoded."""
+    """Check the float parameters; quantized weights are checked where they are encoded."""
     floats = {id(p) for p in _float_parameters(adapters)}
     for name, parameter in adapters.named_parameters():
         if id(parameter) in floats and not bool(parameter.isfinite().all()):
             raise ValueError(
-                f'the adapter weight {name!r} holds NaN or inf, which is no result; go back to an '
+                f'adapter weight {name!r} holds NaN or inf: expected finite values; go back to an '
                 'earlier checkpoint, and lower the learning rate or clip gradients.'
             )
 
 
-def check_adapter_tensors(adapters: nn.Module, blobs: dict[str, Tensor]) -> None:
-    """Refuse blobs that are not of these adapters.
+def check_adapter_tensors(adapters: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Check that ``tensors`` can be decoded into these adapters.
+
+    Args:
+        adapters: The adapters to load into.
+        tensors: See :func:`encode_adapters`.
 
     Raises:
-        ValueError: A blob has another dtype or size than the adapters need, NaN or inf, or a
-            matrix that does not vary.
+        ValueError: A tensor has another dtype or size than the adapters need, holds NaN or inf, or
+            encodes a constant matrix.
     """
     sizes = {CODES: 0, STATISTICS: 0, FLOATS: 0}
     for _, quantizer, latent in quantized_weights(adapters):
@@ -63,42 +70,45 @@ def check_adapter_tensors(adapters: nn.Module, blobs: dict[str, Tensor]) -> None
     sizes[FLOATS] = sum(p.numel() for p in _float_parameters(adapters))
     for name, size in sizes.items():
         dtype = torch.uint8 if name == CODES else torch.float32
-        blob = blobs.get(name, torch.empty(0, dtype=dtype))
-        if blob.dtype != dtype or blob.shape != (size,):
+        tensor = tensors.get(name, torch.empty(0, dtype=dtype))
+        if tensor.dtype != dtype or tensor.shape != (size,):
             raise ValueError(
-                f'blob {name!r} holds {tuple(blob.shape)} of {blob.dtype}, the adapters need '
-                f'({size},) of {dtype}; build the model with the config that the task came from.'
+                f'adapter tensor {name!r} has shape {tuple(tensor.shape)} of {tensor.dtype}, the '
+                f'adapters need ({size},) of {dtype}; build the model with the config that the '
+                'task was trained with.'
             )
-        if not bool(blob.isfinite().all()):
-            raise ValueError(f'blob {name!r} holds NaN or inf: the training that wrote it failed.')
-    for quantizer, _, encoded in _matrices(adapters, blobs):
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(
+                f'adapter tensor {name!r} holds NaN or inf: the training that wrote it failed.'
+            )
+    for quantizer, _, encoded in _matrices(adapters, tensors):
         quantizer.check(encoded)
 
 
 @torch.no_grad()
-def decode_adapters(adapters: nn.Module, blobs: dict[str, Tensor], trainable: bool) -> None:
-    """Put blobs that passed :func:`check_adapter_tensors` into the adapters.
+def decode_adapters(adapters: nn.Module, tensors: dict[str, Tensor], trainable: bool) -> None:
+    """Load tensors that passed :func:`check_adapter_tensors` into the adapters.
 
     Args:
-        adapters: The adapters, of the tuning config that the blobs came from.
-        blobs: Result of :func:`encode_adapters`.
-        trainable: False folds the weights (exact; codes kept, quantiser off); True gives latent
-            weights to train on.
+        adapters: Adapters built from the tuning config that the tensors were encoded with.
+        tensors: See :func:`encode_adapters`.
+        trainable: False folds the weights: they are exact, keep their codes, and are not quantized
+            again. True gives latent weights to train on.
     """
-    for quantizer, latent, encoded in _matrices(adapters, blobs):
+    for quantizer, latent, encoded in _matrices(adapters, tensors):
         latent.copy_(quantizer.latent(encoded))
         latent.requires_grad_(trainable)
         quantizer.fold(None if trainable else encoded, latent)
-    floats = _Reader(blobs.get(FLOATS))
+    floats = _Reader(tensors.get(FLOATS))
     for parameter in _float_parameters(adapters):
         parameter.copy_(floats.take(parameter.numel()).view_as(parameter))
 
 
 class _Reader:
-    """Takes a blob apart from front to back."""
+    """Reader of a flat tensor, from front to back."""
 
-    def __init__(self, blob: Tensor | None) -> None:
-        self._rest = torch.empty(0) if blob is None else blob
+    def __init__(self, tensor: Tensor | None) -> None:
+        self._rest = torch.empty(0) if tensor is None else tensor
 
     def take(self, count: int) -> Tensor:
         head, self._rest = self._rest[:count], self._rest[count:]
@@ -106,10 +116,10 @@ class _Reader:
 
 
 def _matrices(
-    adapters: nn.Module, blobs: dict[str, Tensor]
+    adapters: nn.Module, tensors: dict[str, Tensor]
 ) -> Iterator[tuple[GaussianQuantizer, nn.Parameter, Encoded]]:
-    """Quantiser, latent weight and what the blobs hold of it, for each matrix."""
-    codes, statistics = _Reader(blobs.get(CODES)), _Reader(blobs.get(STATISTICS))
+    """Yield quantizer, latent weight and stored codes and statistics of each matrix."""
+    codes, statistics = _Reader(tensors.get(CODES)), _Reader(tensors.get(STATISTICS))
     for _, quantizer, latent in quantized_weights(adapters):
         yield quantizer, latent, _read_matrix(quantizer, latent, codes, statistics)
 

@@ -1,4 +1,4 @@
-"""What lies in a task file: parts, groups and their sizes."""
+"""Description of a task file's content: tensors, groups of equal storage, and their sizes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ import torch
 from torch import Tensor
 
 from mmqadapter.quant import BITS, PackedWeight, code_entropy, unpack
-from mmqadapter.taskfile.adapter_codec import CODES
+from mmqadapter.taskfile.adapter_codec import ADAPTER_PREFIX, CODES
 from mmqadapter.taskfile.fingerprint import tensor_bytes
 from mmqadapter.taskfile.format import TaskContent
 from mmqadapter.taskfile.head import Entry
 from mmqadapter.taskfile.head_serialization import deserialize_head
 
-BLOB_PREFIX = 'adapters:'
-
 
 @dataclass(frozen=True)
 class Group:
-    """Numbers of one part of the model that are stored alike.
+    """Values of one part of the model that are stored in the same way.
 
     Attributes:
-        part: ``adapters``, or the model's child: ``neck``, ``decode_head`` and the like.
-        stored: Such as ``1-bit codes``, ``statistics``, ``float16``.
-        numbers: How many; of codes the padding to whole bytes included.
-        bytes: What they occupy.
-        entropy: Of codes, in bits per code; None of anything else.
-        lossless: Share of the bytes that a lossless coder would save: zlib, or an ideal one that
-            looks at single codes, whichever is better. None where there are no codes.
+        part: ``adapters``, or a child of the model, such as ``neck`` or ``decode_head``.
+        stored: Kind of storage, such as ``1-bit codes``, ``statistics`` or ``float16``.
+        numbers: Count of the values; for codes of adapters it includes the padding to whole bytes.
+        bytes: Their size in bytes.
+        entropy: Of codes, in bits per code; None for other values.
+        lossless: Share of the bytes (0 to 1) that a lossless coder would save: zlib or an ideal
+            coder of single codes, whichever saves more. None for other values than codes.
     """
 
     part: str
@@ -43,24 +41,24 @@ class Group:
     lossless: float | None = None
 
 
-def split(content: TaskContent) -> tuple[dict[str, Tensor], dict[str, Entry]]:
-    """Blobs of the adapters, and everything else by its name in the model.
+def split_content(content: TaskContent) -> tuple[dict[str, Tensor], dict[str, Entry]]:
+    """Return the adapter tensors by their short names, and all others by their model's names.
 
     Raises:
-        ValueError: Names and numbers of quantised weights do not belong together.
+        ValueError: Names and values of quantized weights do not fit together.
     """
-    own = {n: t for n, t in content.tensors.items() if n.startswith(BLOB_PREFIX)}
-    blobs = {name.removeprefix(BLOB_PREFIX): tensor for name, tensor in own.items()}
-    rest = {name: tensor for name, tensor in content.tensors.items() if name not in own}
+    stored = {n: t for n, t in content.tensors.items() if n.startswith(ADAPTER_PREFIX)}
+    adapters = {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in stored.items()}
+    rest = {name: tensor for name, tensor in content.tensors.items() if name not in stored}
     if 'head' in content.metadata:
-        return blobs, deserialize_head(rest, content.metadata['head'])
-    return blobs, dict(rest)
+        return adapters, deserialize_head(rest, content.metadata['head'])
+    return adapters, dict(rest)
 
 
-def described(content: TaskContent) -> dict[str, list]:
-    """Type and shape of each tensor, by its name in the model where it has one."""
-    blobs, entries = split(content)
-    named: dict[str, Entry] = {f'{BLOB_PREFIX}{n}': t for n, t in blobs.items()}
+def describe_tensors(content: TaskContent) -> dict[str, list]:
+    """Return type and shape of each tensor, by its name in the model or the name of the codec."""
+    adapters, entries = split_content(content)
+    named: dict[str, Entry] = {f'{ADAPTER_PREFIX}{n}': t for n, t in adapters.items()}
     named |= entries
     return {
         name: [
@@ -71,50 +69,51 @@ def described(content: TaskContent) -> dict[str, list]:
     }
 
 
-def groups(content: TaskContent) -> list[dict[str, Any]]:
-    """Groups of a file, see :class:`Group`."""
-    blobs, entries = split(content)
-    found = [*_adapter_groups(blobs, content.metadata), *_head_groups(entries)]
-    return [asdict(group) for group in found]
+def storage_groups(content: TaskContent) -> list[dict[str, Any]]:
+    """Return the groups of a file as dicts, see :class:`Group`."""
+    adapters, entries = split_content(content)
+    groups = [*_adapter_groups(adapters, content.metadata), *_head_groups(entries)]
+    return [asdict(group) for group in groups]
 
 
-def _adapter_groups(blobs: dict[str, Tensor], metadata: dict[str, Any]) -> Iterator[Group]:
+def _adapter_groups(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Iterator[Group]:
     bits = (metadata['tuning'].get('quantizer') or {}).get('bits')
-    for name, blob in blobs.items():
-        coded = name == CODES and blob.dtype == torch.uint8 and blob.numel()
+    for name, tensor in tensors.items():
+        coded = name == CODES and tensor.dtype == torch.uint8 and tensor.numel()
         if coded and type(bits) is int and bits in BITS:
-            yield _coded('adapters', bits, [(blob, blob.numel() * 8 // bits)])
+            yield _code_group('adapters', bits, [(tensor, tensor.numel() * 8 // bits)])
         else:
-            yield Group('adapters', name, blob.numel(), blob.nbytes)
+            yield Group('adapters', name, tensor.numel(), tensor.nbytes)
 
 
 def _head_groups(entries: dict[str, Entry]) -> Iterator[Group]:
-    kinds = sorted((n.partition('.')[0], _kind(e), n) for n, e in entries.items())
-    for (part, kind), members in groupby(kinds, key=lambda row: row[:2]):
-        chosen = [entries[name] for _, _, name in members]
-        packed = [entry for entry in chosen if isinstance(entry, PackedWeight)]
+    rows = sorted((n.partition('.')[0], _storage(e), n) for n, e in entries.items())
+    for (part, storage), members in groupby(rows, key=lambda row: row[:2]):
+        stored = [entries[name] for _, _, name in members]
+        packed = [entry for entry in stored if isinstance(entry, PackedWeight)]
         if sum(p.codes.numel() for p in packed):
             sizes = [(p.codes, torch.Size(p.shape).numel()) for p in packed]
-            yield _coded(part, packed[0].bits, sizes)
+            yield _code_group(part, packed[0].bits, sizes)
             count = sum(2 * p.mean.numel() for p in packed)
-            yield Group(part, f'statistics of {kind}', count, 2 * count)
+            yield Group(part, f'statistics of {storage}', count, 2 * count)
         else:
-            plain = [entry for entry in chosen if isinstance(entry, Tensor)]
-            yield Group(part, kind, sum(t.numel() for t in plain), sum(t.nbytes for t in plain))
+            tensors = [entry for entry in stored if isinstance(entry, Tensor)]
+            count = sum(t.numel() for t in tensors)
+            yield Group(part, storage, count, sum(t.nbytes for t in tensors))
 
 
-def _kind(entry: Entry) -> str:
+def _storage(entry: Entry) -> str:
     if isinstance(entry, PackedWeight):
         return f'{entry.bits}-bit codes'
     return str(entry.dtype).removeprefix('torch.')
 
 
-def _coded(part: str, bits: int, packed: Iterable[tuple[Tensor, int]]) -> Group:
-    """Group of packed codes, each with the number of codes in it."""
+def _code_group(part: str, bits: int, packed: Iterable[tuple[Tensor, int]]) -> Group:
+    """Return the group of packed codes; each tensor comes with the number of codes in it."""
     packed = list(packed)
     entropy = code_entropy(torch.cat([unpack(p, bits, count) for p, count in packed]))
     content = b''.join(tensor_bytes(p) for p, _ in packed)
-    shorter = len(zlib.compress(content, 9)) / len(content)
-    saved = max(1 - entropy / bits, 1 - shorter, 0.0)
+    zipped = len(zlib.compress(content, 9)) / len(content)
+    saved = max(1 - entropy / bits, 1 - zipped, 0.0)
     numbers = sum(count for _, count in packed)
     return Group(part, f'{bits}-bit codes', numbers, len(content), entropy, saved)

@@ -10,13 +10,16 @@ from torch import Tensor
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
-    """Content of a tensor of any dtype, row-major, as stored in memory."""
+    """Return the content of a tensor of any dtype, row-major, as stored in memory."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 (64 hex digits) over names, dtypes, shapes and contents, in any order of names."""
+    """Return the SHA-256 (64 hex digits) over names, dtypes, shapes and contents of ``weights``.
+
+    The order of the mapping does not matter.
+    """
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name]

@@ -1,4 +1,4 @@
-"""Container of a task file: safetensors with one canonical metadata text and one digest."""
+"""Container of a task file: safetensors with metadata as one canonical JSON text and a digest."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mmqadapter.taskfile.fingerprint import tensor_bytes
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.text import one_line
 
-# The newest version that this package reads; a file has the oldest one that can say what it holds.
+# The newest version that this package reads. A file has the oldest one that can hold its content.
 VERSION = 2
-# One key, because safetensors keeps several in no fixed order.
+# All metadata are under this one key: safetensors writes several keys in no fixed order.
 KEY = 'mmqadapter'
-SUFFIX = '.safetensors'  # which tools know task files by
+SUFFIX = '.safetensors'  # by which tools recognize task files
 CHECKPOINTS = ('.pth', '.pt', '.ckpt')
 CHECKPOINT = 'make one of a training checkpoint with tools/task.py export'
 REMEDY = 'copy or download it again, or export it again from the training checkpoint'
@@ -32,21 +32,26 @@ REMEDY = 'copy or download it again, or export it again from the training checkp
 
 @dataclass(frozen=True)
 class TaskContent:
-    """What a task file holds: plain metadata, and tensors by name."""
+    """Content of a task file.
+
+    Attributes:
+        metadata: Plain values: what JSON can hold.
+        tensors: Tensors by their name in the file.
+    """
 
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
 
 
 def require_suffix(path: str | os.PathLike) -> None:
-    """Refuse to write a task file that tools would take for a checkpoint.
+    """Check that ``path`` has the suffix of task files; tools take others for checkpoints.
 
     Raises:
         ValueError: ``path`` does not end in ``.safetensors``.
     """
     if Path(path).suffix != SUFFIX:
         raise ValueError(
-            f'{str(path)!r} would not be known as a task file; let it end in .task{SUFFIX}.'
+            f'{str(path)!r} would not be recognized as a task file; let it end in .task{SUFFIX}.'
         )
 
 
@@ -54,33 +59,34 @@ def write_content(path: str | os.PathLike, content: TaskContent) -> None:
     """Write a task file atomically; the same content gives the same bytes.
 
     Raises:
-        OSError: The file cannot be written; what was at ``path`` before is untouched.
+        OSError: The file cannot be written; an earlier file at ``path`` stays as it was.
     """
     metadata = {**content.metadata, 'sha256': _digest(content.metadata, content.tensors)}
     atomic_write(path, save(content.tensors, {KEY: _canonical(metadata)}))
 
 
 def read_content(path: str | os.PathLike) -> TaskContent:
-    """Read a task file and check all of it: version, structure, every bit.
+    """Read a task file and check its version, its structure and, by the digest, every bit.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Not a task file, of a newer version, truncated or changed.
+        ValueError: The file is not a task file, has a newer version, or is truncated or changed.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no task file {str(path)!r}; check the path.')
-    with open(path, 'rb'):  # safetensors says of a file that it may not read that there is none
+    with open(path, 'rb'):  # safetensors reports a file without read permission as missing
         pass
     try:
         with safe_open(path, 'pt') as file:
             text = (file.metadata() or {}).get(KEY)
             metadata = _parse(path, text)
-            # Copies: what is mapped changes, or is gone, with a file that is overwritten in place.
+            # Copies: mapped memory changes, or vanishes, when the file is overwritten in place.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         remedy = CHECKPOINT if Path(path).suffix in CHECKPOINTS else REMEDY
         raise ValueError(
-            f'{str(path)!r} is truncated or damaged ({one_line(error)}), or no task file; {remedy}.'
+            f'{str(path)!r} is truncated or damaged ({one_line(error)}), or not a task file; '
+            f'{remedy}.'
         ) from error
     expected = metadata.pop('sha256', None)
     if expected != _digest(metadata, tensors):
@@ -89,28 +95,28 @@ def read_content(path: str | os.PathLike) -> TaskContent:
 
 
 def read_task(path: str | os.PathLike) -> TaskContent:
-    """As :func:`read_content`, of a file that has all that a task needs.
+    """Read a task file as :func:`read_content`, and check the fields that a task needs.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: As :func:`read_content`, or a field is missing or of another kind.
+        ValueError: As :func:`read_content`, or a field is missing or has another type.
     """
     content = read_content(path)
     try:
         check_fields(content.metadata)
     except ValueError as error:
-        raise ValueError(f'{str(path)!r} is no task file: {error}; {REMEDY}.') from error
+        raise ValueError(f'{str(path)!r} is not a task file: {error}; {REMEDY}.') from error
     return content
 
 
 def _parse(path: str | os.PathLike, text: str | None) -> dict[str, Any]:
     if text is None:
-        raise ValueError(f'{str(path)!r} is no task file: it has no {KEY!r} metadata.')
+        raise ValueError(f'{str(path)!r} is not a task file: it has no {KEY!r} metadata.')
     try:
         metadata = json.loads(text)
         version = metadata['version']
-        ours = text == _canonical(metadata)
-    # A number that is too long, or NaN, is a ValueError.
+        canonical = text == _canonical(metadata)
+    # json raises ValueError for NaN and for numbers with too many digits.
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
             f'{str(path)!r} has damaged metadata ({short(repr(error))}); {REMEDY}.'
@@ -120,8 +126,10 @@ def _parse(path: str | os.PathLike, text: str | None) -> dict[str, Any]:
             f'{str(path)!r} has format version {short(version)}, this package reads up to '
             f'{VERSION}; install a newer mmqadapter.'
         )
-    if not ours:
-        raise ValueError(f'{str(path)!r} has metadata that we did not write; {REMEDY}.')
+    if not canonical:
+        raise ValueError(
+            f'{str(path)!r} has metadata in another form than this package writes; {REMEDY}.'
+        )
     return metadata
 
 

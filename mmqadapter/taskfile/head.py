@@ -1,4 +1,4 @@
-"""Neck and head as a task file holds them: from a model, and into one."""
+"""Neck and head in the form in which a task file stores them: encoding, checking, loading."""
 
 from __future__ import annotations
 
@@ -22,126 +22,135 @@ from mmqadapter.quant import (
     remove_parametrizations,
     stored_codes,
 )
-from mmqadapter.taskfile.head_bits import HeadBits, layer_bits, naming
-from mmqadapter.taskfile.task_state import find_backbone, task_layers, task_state_dict
+from mmqadapter.taskfile.head_bits import HeadBits, layer_named, match_bits
+from mmqadapter.taskfile.task_state import TaskState
 
 Entry = Tensor | PackedWeight
 
 
 @torch.no_grad()
-def head_entries(model: nn.Module, head_bits: HeadBits) -> tuple[dict[str, Entry], int]:
-    """What :func:`task_state_dict` names, in the form in which it is stored.
+def encode_head(task: TaskState, head_bits: HeadBits) -> tuple[dict[str, Entry], int]:
+    """Return the tensors of ``task`` in the form in which they are stored.
 
-    A weight that has codes (of training, or of the task file that it came from) keeps them, unless
-    fewer bits are asked for. Buffers stay as they are.
+    A weight that has codes (from training, or from the task file that it came from) keeps them,
+    unless fewer bits are requested. Buffers stay as they are.
 
     Args:
-        model: With a wrapped backbone.
-        head_bits: See :func:`mmqadapter.taskfile.head_bits.layer_bits`.
+        task: State of the model to save.
+        head_bits: See :mod:`mmqadapter.taskfile.head_bits`.
 
     Returns:
-        Entries by name, and the width of those parameters that are not quantised: 32 where that
-        is asked for and no weight is quantised, else 16.
+        Entries by name, and the width in bits of those parameters that are not quantized: 32 if
+        that is requested and no weight is quantized, else 16.
 
     Raises:
-        ValueError: As :func:`layer_bits`, and for a parameter with NaN or inf at 16 bits or less.
+        ValueError: As :func:`match_bits`; or a parameter to store with 16 bits or fewer holds NaN
+            or inf.
     """
-    asked = layer_bits(model, head_bits)
-    forms = {
-        id(latent_of(layer, 'weight')): _packed(name, layer, asked[name])
-        for name, layer in task_layers(model).items()
+    requested = match_bits(task.layers, head_bits)
+    weights = {
+        id(latent_of(layer, 'weight')): _packed_weight(name, layer, requested[name])
+        for name, layer in task.layers.items()
     }
-    packed = {key: form for key, form in forms.items() if form is not None}
-    narrow = head_bits != 32 or packed or any(True for _ in parametrized_weights(model))
+    packed = {key: weight for key, weight in weights.items() if weight is not None}
+    narrow = head_bits != 32 or packed or any(True for _ in parametrized_weights(task.model))
     width = 16 if narrow else 32
-    state = task_state_dict(model).items()
-    return {name: packed.get(id(t)) or _as_float(name, t, width) for name, t in state}, width
+    tensors = task.tensors.items()
+    return {name: packed.get(id(t)) or _float_tensor(name, t, width) for name, t in tensors}, width
 
 
-def check_head(model: nn.Module, entries: Mapping[str, Entry], source: str) -> None:
-    """Refuse entries that are not of this model.
+def check_head(task: TaskState, entries: Mapping[str, Entry], source: str) -> None:
+    """Check that entries fit the model, so that :func:`load_head` can load them.
+
+    Args:
+        task: State of the model to load into.
+        entries: See :func:`encode_head`.
+        source: Where the entries came from, for messages.
 
     Raises:
-        ValueError: Names, shapes or kinds of layers differ; ``source`` says where they came from.
+        ValueError: Names, shapes or kinds of layers differ.
     """
-    wanted = task_state_dict(model)
-    for name in sorted(entries.keys() ^ wanted.keys()):
+    for name in sorted(entries.keys() ^ task.tensors.keys()):
         owner = 'the file' if name in entries else 'the model'
         shown = repr(name[:200])
         raise ValueError(f'only {owner} has {shown}; build the model with the config of {source}.')
-    dims = {id(latent_of(m, 'weight')): output_dim(m) for m in task_layers(model).values()}
+    dims = {key: output_dim(layer) for key, layer in task.layer_of_weight().items()}
     for name, entry in entries.items():
-        if tuple(entry.shape) != tuple(wanted[name].shape):
+        target = task.tensors[name]
+        if tuple(entry.shape) != tuple(target.shape):
             raise ValueError(
                 f'{name} has shape {tuple(entry.shape)} in {source} and '
-                f'{tuple(wanted[name].shape)} in the model; is the number of classes the same?'
+                f'{tuple(target.shape)} in the model; is the number of classes the same?'
             )
-        dim = dims.get(id(wanted[name]))
+        dim = dims.get(id(target))
         if isinstance(entry, PackedWeight) and entry.output_dim != dim:
             raise ValueError(
-                f'{name} is quantised in {source} as another kind of layer than it is in the '
-                'model; build the model with the config that the task came from.'
+                f'{name} is quantized in {source} as another kind of layer than it is in the '
+                'model; build the model with the config that the task was trained with.'
             )
 
 
 @torch.no_grad()
-def put_head(model: nn.Module, entries: Mapping[str, Entry], trainable: bool) -> None:
-    """Put entries that passed :func:`check_head` into the model.
+def load_head(task: TaskState, entries: Mapping[str, Entry], trainable: bool) -> None:
+    """Load entries that passed :func:`check_head` into the model.
 
     Args:
-        model: With a wrapped backbone.
-        entries: See :func:`head_entries`.
-        trainable: False gives a float model with the exact weights, which remember their codes;
-            True gives latent weights, quantised as the model was before.
+        task: State of the model to load into.
+        entries: See :func:`encode_head`.
+        trainable: False gives a float model with the exact weights, which remember their codes.
+            True gives latent weights, quantized as the model was before.
     """
-    targets = task_state_dict(model)
-    layers = {id(latent_of(m, 'weight')): m for m in task_layers(model).values()}
+    layers = task.layer_of_weight()
     if not trainable:
-        remove_parametrizations(model)
-    clear_codes(model)
-    forms = {id(a.latent): a.parametrization for a in parametrized_weights(model)}
-    trunk = {id(parameter) for parameter in find_backbone(model).trunk.parameters()}
-    for name, target in targets.items():
+        remove_parametrizations(task.model)
+    clear_codes(task.model)
+    forms = {id(a.latent): a.parametrization for a in parametrized_weights(task.model)}
+    trunk = {id(parameter) for parameter in task.backbone.trunk.parameters()}
+    for name, target in task.tensors.items():
         entry = entries[name]
-        target.copy_(_value(entry, forms.get(id(target))))
+        target.copy_(_loaded_value(entry, forms.get(id(target))))
         if isinstance(entry, PackedWeight) and not trainable:
             attach_codes(layers[id(target)], entry)
-            # As in training, where the quantised weight is no leaf: PyTorch's choice of a matrix
-            # product depends on it, and so does the last bit. In a trunk it says what is frozen.
+            # Without gradient, as the value of a quantized weight in training is not a leaf:
+            # PyTorch chooses the kernel of a matrix product by it, and the kernel decides the last
+            # bit. In the trunk `requires_grad` tells what trains, so there it stays True.
             target.requires_grad_(id(target) in trunk)
 
 
-def _packed(name: str, layer: Layer, asked: int) -> PackedWeight | None:
-    own = _own_codes(name, layer)
-    if own is not None and own.bits <= asked:
-        return own
-    if asked not in BITS:
+def _packed_weight(name: str, layer: Layer, requested: int) -> PackedWeight | None:
+    """Return the codes of a layer's weight; None if it is stored as floats."""
+    present = _present_codes(name, layer)
+    if present is not None and present.bits <= requested:
+        return present
+    if requested not in BITS:
         return None
     try:
-        return LayerQuantizer(asked, output_dim(layer)).pack(layer.weight)
+        return LayerQuantizer(requested, output_dim(layer)).pack(layer.weight)
     except ValueError as error:
         _warn(f'{name} keeps 16 bits: {str(error).partition(" (mean")[0]}.')
         return None
 
 
-def _own_codes(name: str, layer: Layer) -> PackedWeight | None:
-    """Codes that the layer trained with, or came with."""
+def _present_codes(name: str, layer: Layer) -> PackedWeight | None:
+    """Return the codes that the layer trains with, or was loaded with."""
     form = next(
         (a.parametrization for a in parametrized_weights(layer) if a.parameter == 'weight'), None
     )
     if isinstance(form, LayerQuantizer):
-        with naming(name):
+        with layer_named(name):
             return form.pack(latent_of(layer, 'weight'))
     return stored_codes(layer)
 
 
-def _as_float(name: str, tensor: Tensor, width: int) -> Tensor:
-    # A copy, since safetensors refuses tensors that share memory, as tied heads do.
+def _float_tensor(name: str, tensor: Tensor, width: int) -> Tensor:
+    # A copy: safetensors refuses tensors that share memory, as those of tied heads do.
     full = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if width == 32 or not isinstance(tensor, nn.Parameter) or not full.is_floating_point():
         return full
     if not bool(full.isfinite().all()):
-        raise ValueError(f'{name} holds NaN or inf, which is no result; save it with head_bits=32.')
+        raise ValueError(
+            f'{name} holds NaN or inf: expected finite values; save it with head_bits=32.'
+        )
     half = full.half()
     if bool(half.isfinite().all()):
         return half
@@ -149,8 +158,8 @@ def _as_float(name: str, tensor: Tensor, width: int) -> Tensor:
     return full
 
 
-def _value(entry: Entry, form: nn.Module | None) -> Tensor:
-    """What a parameter with this storage form becomes."""
+def _loaded_value(entry: Entry, form: nn.Module | None) -> Tensor:
+    """Return the new value of a parameter; ``form`` is its parametrization, if it has one."""
     if not isinstance(entry, PackedWeight):
         return entry
     if isinstance(form, LayerQuantizer) and form.bits == entry.bits:
@@ -158,5 +167,5 @@ def _value(entry: Entry, form: nn.Module | None) -> Tensor:
     return entry.decode()
 
 
-def _warn(text: str) -> None:
-    print_log(text, logger='current', level=logging.WARNING)
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)

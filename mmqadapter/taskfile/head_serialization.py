@@ -1,6 +1,6 @@
-"""Neck and head with quantised weights: few tensors, and a tree of names.
+"""Neck and head with quantized weights as a few flat tensors and a tree of names.
 
-One tensor for each entry would take 100 bytes of header, for a bias as for a matrix.
+One tensor for each entry would take about 100 bytes of header, even for a bias of a few bytes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mmqadapter.utils.text import one_line
 
 PREFIX = 'head:'
 CODES, STATISTICS = f'{PREFIX}codes', f'{PREFIX}statistics'
-# Kinds of tensors that are told by their width; all others by their type's name.
+# Types that the tree names by their width in bits; it has the name of any other type.
 WIDTHS = {torch.float16: 16, torch.float32: 32}
-# By name alone: what a file says is never looked up among torch's attributes.
+# A closed table: a name in a file is never looked up among torch's attributes.
 DTYPES: dict[Any, torch.dtype] = {
     str(t).removeprefix('torch.'): t for t in vars(torch).values() if type(t) is torch.dtype
 }
@@ -29,52 +29,55 @@ DTYPES |= {width: dtype for dtype, width in WIDTHS.items()}
 def serialize_head(
     entries: Mapping[str, Tensor | PackedWeight],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of the file, and the tree that tells what lies in them.
+    """Return the flat tensors of the file, and the tree that describes their content.
 
-    The tree has a level for each dot in a name. A leaf is ``[bits, output dimension, *shape]`` of
-    a quantised weight, ``[16 or 32, *shape]`` of a float one, ``[type, *shape]`` of any other.
+    The tree has a level for each dot in a name. A leaf is ``[bits, output dimension, *shape]`` for
+    a quantized weight, ``[16 or 32, *shape]`` for a float tensor and ``[type, *shape]`` for any
+    other. The tensors hold the entries in the order of names sorted level by level.
     """
     tree: dict[str, Any] = {}
-    blobs: dict[str, list[Tensor]] = {}
+    values: dict[str, list[Tensor]] = {}
     for path in sorted(name.split('.') for name in entries):
         entry, node = entries['.'.join(path)], tree
         for level in path[:-1]:
             node = node.setdefault(level, {})
-        node[path[-1]], pieces = _leaf(entry)
-        for name, piece in pieces:
-            blobs.setdefault(name, []).append(piece.reshape(-1))
-    return {name: torch.cat(pieces) for name, pieces in blobs.items()}, tree
+        node[path[-1]], parts = _leaf(entry)
+        for name, part in parts:
+            values.setdefault(name, []).append(part.reshape(-1))
+    return {name: torch.cat(parts) for name, parts in values.items()}, tree
 
 
 def deserialize_head(tensors: Mapping[str, Tensor], tree: Any) -> dict[str, Tensor | PackedWeight]:
-    """Inverse of :func:`serialize_head`.
+    """Return the entries of :func:`serialize_head` by name.
 
     Raises:
-        ValueError: Tensors and tree do not belong together.
+        ValueError: Tensors and tree do not fit together.
     """
     try:
         rest = dict(tensors)
         entries = {name: _entry(leaf, rest) for name, leaf in _leaves(tree)}
-        if left := [name for name, blob in rest.items() if blob.numel()]:
-            raise ValueError(f'more numbers than names in {left}')
+        if unnamed := [name for name, tensor in rest.items() if tensor.numel()]:
+            raise ValueError(f'more values than names in {unnamed}')
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        told = f'names and numbers of neck and head differ ({one_line(error)}); {REMEDY}.'
-        raise ValueError(told) from error
+        raise ValueError(
+            f'names and values of neck and head do not fit together ({one_line(error)}); {REMEDY}.'
+        ) from error
     return entries
 
 
 def _leaf(entry: Tensor | PackedWeight) -> tuple[list, list[tuple[str, Tensor]]]:
+    """Return the leaf of an entry, and its values by the name of the tensor that takes them."""
     if isinstance(entry, PackedWeight):
-        pieces = [(CODES, entry.codes), (STATISTICS, entry.mean), (STATISTICS, entry.std)]
-        return [entry.bits, entry.output_dim, *entry.shape], pieces
+        parts = [(CODES, entry.codes), (STATISTICS, entry.mean), (STATISTICS, entry.std)]
+        return [entry.bits, entry.output_dim, *entry.shape], parts
     kind = str(entry.dtype).removeprefix('torch.')
     return [WIDTHS.get(entry.dtype, kind), *entry.shape], [(PREFIX + kind, entry)]
 
 
-def _leaves(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list]]:
-    """Names and leaves, in the order of :func:`serialize_head`."""
+def _leaves(tree: Any, parents: tuple[str, ...] = ()) -> Iterator[tuple[str, list]]:
+    """Yield names and leaves, in the order of :func:`serialize_head`."""
     for name in sorted(tree):
-        path = (*above, name)
+        path = (*parents, name)
         if isinstance(tree[name], dict):
             yield from _leaves(tree[name], path)
         else:
@@ -98,13 +101,14 @@ def _entry(leaf: Sequence, rest: dict[str, Tensor]) -> Tensor | PackedWeight:
 
 def _check_shape(numbers: Iterable[int]) -> None:
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError(f'{numbers} is no shape')
+        raise ValueError(f'{numbers} is not a shape')
 
 
-def _take(rest: dict[str, Tensor], name: str, dtype: torch.dtype | None, count: int) -> Tensor:
-    """The next ``count`` numbers of a blob."""
-    blob = rest[name]
-    if blob.dtype != dtype or blob.ndim != 1 or blob.numel() < count:
-        raise ValueError(f'{name} has {tuple(blob.shape)} of {blob.dtype}, {count} more are needed')
-    rest[name] = blob[count:]
-    return blob[:count]
+def _take(rest: dict[str, Tensor], name: str, dtype: torch.dtype, count: int) -> Tensor:
+    """Return the next ``count`` values of a tensor, and leave the others in ``rest``."""
+    tensor = rest[name]
+    if tensor.dtype != dtype or tensor.ndim != 1 or tensor.numel() < count:
+        shape = tuple(tensor.shape)
+        raise ValueError(f'{name} has {shape} of {tensor.dtype}, {count} more values are needed')
+    rest[name] = tensor[count:]
+    return tensor[:count]

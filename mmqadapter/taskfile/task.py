@@ -1,4 +1,8 @@
-"""Task files: everything that training changed, in one file (``*.task.safetensors``)."""
+"""Saving, loading and inspecting task files (``*.task.safetensors``).
+
+A task file holds everything that training changed: adapters, norms and blocks that trained in the
+trunk, neck and head.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,20 @@ from torch import Tensor, nn
 
 from mmqadapter.quant import PackedWeight
 from mmqadapter.taskfile.adapter_codec import (
+    ADAPTER_PREFIX,
     check_adapter_tensors,
     decode_adapters,
     encode_adapters,
 )
-from mmqadapter.taskfile.contents import BLOB_PREFIX, described, groups, split
+from mmqadapter.taskfile.contents import describe_tensors, split_content, storage_groups
 from mmqadapter.taskfile.fields import check_fields
 from mmqadapter.taskfile.format import TaskContent, read_task, write_content
-from mmqadapter.taskfile.head import Entry, check_head, head_entries, put_head
+from mmqadapter.taskfile.head import Entry, check_head, encode_head, load_head
 from mmqadapter.taskfile.head_bits import HeadBits
 from mmqadapter.taskfile.head_serialization import serialize_head
-from mmqadapter.taskfile.task_state import find_backbone, unwrapped
+from mmqadapter.taskfile.task_state import TaskState
 
-# Widths of neck and head without a quantiser.
+# Widths of neck and head without a quantizer.
 HEAD_DTYPES = {32: torch.float32, 16: torch.float16}
 
 
@@ -40,101 +45,104 @@ def save_task(
 
     Args:
         model: A detector or segmentor with a wrapped backbone, or the wrapped backbone alone
-            (then only the adapters are written).
-        path: Where to; written atomically.
-        dataset_meta: Classes and palette, kept for predictions.
-        head_bits: Width of a parameter outside the adapters, in bits: 32 or 16; or 8, 4, 2 or 1
-            for linear and convolutional weights, one number or numbers by regex (see
-            :func:`mmqadapter.taskfile.head_bits.layer_bits`), and then 16 for all others. A weight
-            that has codes already keeps them unless this asks for fewer bits.
+            (then the file has no neck and head).
+        path: Path of the task file; written atomically.
+        dataset_meta: Classes and palette, stored for predictions.
+        head_bits: Bits of a parameter outside the adapters: 32 or 16 for floats; 8, 4, 2 or 1 to
+            quantize linear and convolutional weights; or bits by regex. See
+            :mod:`mmqadapter.taskfile.head_bits`.
 
     Raises:
-        ValueError: No wrapped backbone, unknown ``head_bits``, a pattern that matches nothing,
-            classes that are no names or a palette that is no list of whole numbers, a parameter
-            with NaN or inf in the adapters or at 16 bits or less, or a matrix to quantise that is
-            constant.
+        ValueError: ``model`` has no wrapped backbone; ``head_bits`` is invalid or a regex in it
+            matches nothing; ``dataset_meta`` has classes that are not strings or a palette that is
+            not a list of lists of integers; a parameter in the adapters, or one to store with 16
+            bits or fewer, holds NaN or inf; or an adapter's matrix to quantize is constant.
     """
-    model = unwrapped(model)
-    backbone = find_backbone(model)
-    blobs = encode_adapters(backbone.adapters)
-    entries, width = head_entries(model, head_bits)
-    version, head, layout = _laid_out(entries)
+    task = TaskState.of(model)
+    adapters = encode_adapters(task.backbone.adapters)
+    entries, width = encode_head(task, head_bits)
+    version, head, tree = _serialize_entries(entries)
     metadata = {
         'version': version,
-        'tuning': plain(backbone.tuning_config),
-        'trunk': backbone.fingerprint,
+        'tuning': plain(task.backbone.tuning_config),
+        'trunk': task.backbone.fingerprint,
         'head_bits': width,
         'dataset': plain(dataset_meta),
-        **layout,
+        **tree,
     }
-    check_fields(metadata)  # before anything is written that nobody could read
-    tensors = {f'{BLOB_PREFIX}{name}': blob for name, blob in blobs.items()}
+    check_fields(metadata)  # a file that cannot be loaded is not written
+    tensors = {f'{ADAPTER_PREFIX}{name}': tensor for name, tensor in adapters.items()}
     write_content(path, TaskContent(metadata, tensors | head))
 
 
 def load_task(model: nn.Module, path: str | os.PathLike, trainable: bool = False) -> dict[str, Any]:
-    """Put a task into ``model``; the model is touched only when all checks have passed.
+    """Load a task file into ``model``; the model is changed only after all checks have passed.
 
     Args:
-        model: Built from the config that the task came from, with the same trunk loaded.
+        model: A model built from the config that the task was trained with, with the same trunk
+            loaded.
         path: A task file.
-        trainable: False loads the exact weights, folded, for prediction; True gives latent
-            weights that go on training (another task may start from this one).
+        trainable: False loads the exact weights, folded, for prediction; True loads latent weights
+            to train on, so that another task can start from this one.
 
     Returns:
         The file's metadata, such as ``dataset`` with its classes.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A damaged file, another trunk, another tuning config, or another head.
+        ValueError: The file is damaged, or belongs to another trunk, tuning config or head.
     """
     content = read_task(path)
-    model = unwrapped(model)
-    backbone = find_backbone(model)
-    _check_origin(path, content.metadata, backbone)
-    blobs, entries = split(content)
-    check_adapter_tensors(backbone.adapters, blobs)
-    check_head(model, entries, repr(str(path)))
-    decode_adapters(backbone.adapters, blobs, trainable)
-    put_head(model, entries, trainable)
+    task = TaskState.of(model)
+    _check_origin(path, content.metadata, task.backbone)
+    adapters, entries = split_content(content)
+    check_adapter_tensors(task.backbone.adapters, adapters)
+    check_head(task, entries, repr(str(path)))
+    decode_adapters(task.backbone.adapters, adapters, trainable)
+    load_head(task, entries, trainable)
     return content.metadata
 
 
 def inspect_task(path: str | os.PathLike) -> dict[str, Any]:
-    """Metadata and sizes of a task file, after checking every bit of it.
+    """Return metadata and sizes of a task file, after checking every bit of it.
 
     Returns:
-        The metadata, with ``tensors`` (name to type and shape), ``bytes`` (of ``adapters``, of the
+        The metadata, with ``tensors`` (type and shape by name), ``bytes`` (of ``adapters``, of the
         ``head`` and all else, and of the whole ``file``) and ``groups`` (see
         :class:`mmqadapter.taskfile.contents.Group`).
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A damaged file, or one of a newer format version.
+        ValueError: The file is damaged, or has a newer format version.
     """
     content = read_task(path)
     metadata = {name: value for name, value in content.metadata.items() if name != 'head'}
-    sizes = {name: t.nbytes for name, t in content.tensors.items()}
-    adapters = sum(size for name, size in sizes.items() if name.startswith(BLOB_PREFIX))
-    told = {
-        'adapters': adapters,
-        'head': sum(sizes.values()) - adapters,
-        'file': Path(path).stat().st_size,
+    return {
+        **metadata,
+        'tensors': describe_tensors(content),
+        'bytes': {**_part_sizes(content), 'file': Path(path).stat().st_size},
+        'groups': storage_groups(content),
     }
-    return {**metadata, 'tensors': described(content), 'bytes': told, 'groups': groups(content)}
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON keeps it: tuples and arrays become lists, keys text."""
-    return json.loads(json.dumps(value, default=_listed))
+    """Return ``value`` as JSON holds it: tuples and arrays become lists, keys become strings."""
+    return json.loads(json.dumps(value, default=_to_list))
 
 
-def _listed(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic, Tensor)) else list(value)
 
 
-def _laid_out(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """Version, tensors and extra metadata; version 1 knows no quantised neck or head."""
+def _part_sizes(content: TaskContent) -> dict[str, int]:
+    """Return the bytes of the adapters' tensors and of all others."""
+    sizes = {name: tensor.nbytes for name, tensor in content.tensors.items()}
+    adapters = sum(size for name, size in sizes.items() if name.startswith(ADAPTER_PREFIX))
+    return {'adapters': adapters, 'head': sum(sizes.values()) - adapters}
+
+
+def _serialize_entries(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Return format version, tensors and extra metadata; version 1 has no quantized head."""
     if any(isinstance(entry, PackedWeight) for entry in entries.values()):
         tensors, tree = serialize_head(entries)
         return 2, tensors, {'head': tree}
@@ -142,10 +150,11 @@ def _laid_out(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str,
 
 
 def _check_origin(path: str | os.PathLike, metadata: dict[str, Any], backbone: Any) -> None:
-    if metadata['tuning'] != (own := plain(backbone.tuning_config)):
+    """Check that the file was trained with the tuning config and the trunk of ``backbone``."""
+    if metadata['tuning'] != (config := plain(backbone.tuning_config)):
         raise ValueError(
             f'{str(path)!r} was trained with the tuning config {str(metadata["tuning"])[:1000]}, '
-            f'the model has {own}; build the model with the former.'
+            f'the model has {config}; build the model with the former.'
         )
     if metadata['trunk'] != backbone.fingerprint:
         hint = '' if backbone.pretrained else ' (its weights are random: none were loaded)'

@@ -1,30 +1,66 @@
-"""What in a model belongs to its task, adapters aside."""
+"""The part of a model that a task file holds, without the adapters."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 from torch import Tensor, nn
 
 from mmqadapter.quant import Layer, latent_of
-from mmqadapter.utils.tuned_backbone import trained_in_trunk, tuned_backbone
+from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk, tuned_backbone
 
-# What wrappers call their only child.
+# Names under which wrappers such as DDP hold their only child.
 WRAPPED = ('module', '_orig_mod')
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """``model`` out of what only passes calls on: DDP, an average, ``torch.compile``.
+@dataclass(frozen=True)
+class TaskState:
+    """View of a model's task: built once per operation, and handed to every step of it.
 
-    Its names are those of task files.
+    The tensors are those of the model, not copies. A view is outdated once parameters are replaced
+    or begin to train; adding and removing parametrizations does neither.
+
+    Attributes:
+        model: The model without wrappers; its names are those of task files.
+        backbone: The wrapped backbone in it.
+        tensors: What training changes outside the adapters (neck, head, running statistics, what
+            trains in the trunk), by name in the state dict; the latent value of a quantized weight.
+        layers: Linear and (transposed) convolutional layers whose weight is among ``tensors``,
+            by name.
     """
+
+    model: nn.Module
+    backbone: TunedBackbone
+    tensors: dict[str, Tensor]
+    layers: dict[str, Layer]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> TaskState:
+        """Return the task state of ``model``, which may be wrapped (DDP, average, compiled).
+
+        Raises:
+            ValueError: ``model`` has no wrapped backbone.
+        """
+        model = unwrap_model(model)
+        backbone = find_backbone(model)
+        tensors = _task_tensors(model, backbone)
+        return cls(model, backbone, tensors, _layers_of(model, tensors))
+
+    def layer_of_weight(self) -> dict[int, Layer]:
+        """Return the layers by the ``id`` of their weight in ``tensors``; tied weights have one."""
+        return {id(latent_of(layer, 'weight')): layer for layer in self.layers.values()}
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Return the model inside wrappers that only forward calls: DDP, an average, a compiled one."""
     children = dict(model.named_children())
     inner = next((children[name] for name in WRAPPED if [*children] == [name]), None)
-    return model if inner is None else unwrapped(inner)
+    return model if inner is None else unwrap_model(inner)
 
 
-def find_backbone(model: nn.Module) -> Any:
-    """The wrapped backbone of ``model``.
+def find_backbone(model: nn.Module) -> TunedBackbone:
+    """Return the wrapped backbone of ``model``.
 
     Raises:
         ValueError: There is none.
@@ -38,27 +74,16 @@ def find_backbone(model: nn.Module) -> Any:
     return backbone
 
 
-def task_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """State of ``model`` that training changes, adapters aside, by name; latent where quantised.
-
-    Raises:
-        ValueError: No wrapped backbone.
-    """
-    backbone = find_backbone(model)
-    left_out = {id(p) for p in backbone.adapters.parameters()}
+def _task_tensors(model: nn.Module, backbone: TunedBackbone) -> dict[str, Tensor]:
+    excluded = {id(p) for p in backbone.adapters.parameters()}
     trained = trained_in_trunk(backbone.trunk, backbone.trainable_names).keys()
     trunk = backbone.trunk.state_dict(keep_vars=True)
-    left_out |= {id(tensor) for name, tensor in trunk.items() if name not in trained}
+    excluded |= {id(tensor) for name, tensor in trunk.items() if name not in trained}
     state = model.state_dict(keep_vars=True)
-    return {name: tensor for name, tensor in state.items() if id(tensor) not in left_out}
+    return {name: tensor for name, tensor in state.items() if id(tensor) not in excluded}
 
 
-def task_layers(model: nn.Module) -> dict[str, Layer]:
-    """The linear and (transposed) convolutional layers among it, by name.
-
-    Raises:
-        ValueError: No wrapped backbone.
-    """
-    changed = {id(tensor) for tensor in task_state_dict(model).values()}
+def _layers_of(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Layer]:
+    changed = {id(tensor) for tensor in tensors.values()}
     layers = {n: m for n, m in model.named_modules() if isinstance(m, get_args(Layer))}
     return {n: m for n, m in layers.items() if id(latent_of(m, 'weight')) in changed}

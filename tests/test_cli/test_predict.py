@@ -130,7 +130,7 @@ def test_tasks_that_do_not_go_together_write_nothing(
         assert text in capsys.readouterr().err
     command = [semantic.config, semantic.checkpoint, semantic.task, str(semantic.images)]
     assert tool('predict')([*command, '--out', str(out)]) == 1
-    assert 'is no task file' in capsys.readouterr().err and not out.exists()
+    assert 'is not a task file' in capsys.readouterr().err and not out.exists()
 
 
 def test_nothing_above_the_threshold_still_gives_all_files(instances: Run, tmp_path: Path) -> None:

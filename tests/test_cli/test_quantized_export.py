@@ -51,10 +51,10 @@ def test_export_after_training_with_a_check(
 @pytest.mark.parametrize(
     ('words', 'text'),
     [
-        (['--head-bits', '7'], 'head_bits=7 is not supported'),
+        (['--head-bits', '7'], 'head_bits=7 is invalid: expected 32 or 16'),
         (['--head-bits', 'four'], "head_bits='four' is invalid: expected NUMBER or PATTERN=NUMBER"),
         (['--head-bits', 'necks.*=4'], r"'necks.*' matches no linear or convolutional layer"),
-        (['--head-bits', 'neck.*=3'], 'use 1, 2, 4, 8 or 16'),
+        (['--head-bits', 'neck.*=3'], "{'neck.*': 3} is invalid: expected 1, 2, 4, 8 or 16"),
         (['--no-ema'], 'which has a single set of weights; leave out --no-ema'),
     ],
 )

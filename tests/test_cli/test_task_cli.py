@@ -129,5 +129,5 @@ def test_a_bare_backbone_has_no_task(semantic: Run, task, tmp_path: Path) -> Non
     status, _, told = task(
         'export', whole, '--out', tmp_path / 'o.safetensors', '--config', semantic.config
     )
-    assert status == 1 and 'nothing of what trains' in told
+    assert status == 1 and 'none of the trainable parameters' in told
     assert 'carries no config' in task('export', whole, '--out', tmp_path / 'o.safetensors')[2]

@@ -227,10 +227,10 @@ def test_twice_is_refused(few, train, saved_tasks) -> None:
 @pytest.mark.parametrize(
     ('bits', 'text'),
     [
-        ({'head': 3}, "'head': 3 bits are not supported"),
+        ({'head': 3}, "'head': 3} is invalid: expected 1, 2"),
         (32, 'bits=32 quantises nothing; leave QuantizeTaskHook out'),
         ({}, 'no layer is named'),
-        (5, 'head_bits=5 is not supported'),
+        (5, 'head_bits=5 is invalid: expected 32 or 16'),
     ],
 )
 def test_bad_bits_are_refused_before_anything_is_built(bits, text) -> None:

@@ -1,3 +1,5 @@
+"""Prediction of one task: values, files, and errors that name the cause."""
+
 from __future__ import annotations
 
 import shutil
@@ -14,7 +16,7 @@ from mmqadapter import save_task
 from mmqadapter.engine.runner import load_config
 from mmqadapter.inference import load_model, predict
 from mmqadapter.inference.images import find_images, read_image, result_names
-from mmqadapter.inference.model import choose_device, spread_colour
+from mmqadapter.inference.model import choose_device, spread_color
 
 __all__ = ['fresh_globals', 'instances', 'semantic']
 
@@ -23,9 +25,9 @@ def test_task_and_checkpoint_predict_the_same_labels(semantic: Run) -> None:
     of_task = predict(semantic.config, semantic.task, semantic.images)
     of_checkpoint = predict(semantic.config, semantic.checkpoint, semantic.images)
     assert len(of_task) == 4
-    for one, other in zip(of_task, of_checkpoint, strict=True):
-        assert one.shape == one.labels.shape == (64, 64) and one.labels.dtype == np.uint8
-        assert one.instances is None and np.array_equal(one.labels, other.labels)
+    for first, second in zip(of_task, of_checkpoint, strict=True):
+        assert first.shape == first.labels.shape == (64, 64) and first.labels.dtype == np.uint8
+        assert first.instances is None and np.array_equal(first.labels, second.labels)
     assert len(np.unique([p.labels for p in of_task])) > 1
 
 
@@ -42,7 +44,7 @@ def test_a_loaded_model_predicts_for_one_task_after_another(semantic: Run, tmp_p
     assert np.array_equal(predict(model, semantic.task, image)[0].labels, before)
 
 
-def test_instances_are_those_that_mmdet_gives(instances: Run) -> None:
+def test_instances_equal_those_of_mmdet(instances: Run) -> None:
     from mmdet.apis import inference_detector
 
     model = load_model(load_config(instances.config), instances.task, device='cpu')
@@ -58,42 +60,44 @@ def test_instances_are_those_that_mmdet_gives(instances: Run) -> None:
     assert first['area'] == expected.masks[0].sum()
     scores = expected.scores.sort().values
     middle = float(scores[len(scores) // 2])
-    kept = predict(model, None, image, score_thr=middle)[0].instances
-    assert len(kept) == int((scores >= middle).sum()) < len(scores)
+    above = predict(model, None, image, score_thr=middle)[0].instances
+    assert len(above) == int((scores >= middle).sum()) < len(scores)
 
 
-def test_classes_come_from_the_config_where_the_task_has_none(semantic: Run, tmp_path) -> None:
+def test_classes_come_from_the_config_if_the_task_has_none(semantic: Run, tmp_path) -> None:
     model = load_model(semantic.config, semantic.task)
     save_task(model, tmp_path / 'bare.task.safetensors')
-    bare = load_model(semantic.config, tmp_path / 'bare.task.safetensors')
-    assert bare.dataset_meta['classes'] == CLASSES and len(bare.dataset_meta['palette']) == 3
+    meta = load_model(semantic.config, tmp_path / 'bare.task.safetensors').dataset_meta
+    assert meta['classes'] == CLASSES and len(meta['palette']) == 3
     nameless = {'test_dataloader': None, 'val_dataloader': None, 'train_dataloader': None}
     with pytest.raises(ValueError, match='metainfo'):
         load_model(semantic.config, tmp_path / 'bare.task.safetensors', cfg_options=nameless)
 
 
-def test_a_generated_palette_tells_classes_apart() -> None:
-    assert len({spread_colour(index) for index in range(20)}) == 20
-    assert spread_colour(0) == spread_colour(20)
+def test_a_generated_palette_has_distinct_colors() -> None:
+    assert len({spread_color(index) for index in range(20)}) == 20
+    assert spread_color(0) == spread_color(20)
 
 
-def test_bad_calls_are_told(semantic: Run) -> None:
-    with pytest.raises(ValueError, match='no device.*warp'):
+def test_invalid_arguments_are_refused(semantic: Run) -> None:
+    with pytest.raises(ValueError, match="device='warp' is not available"):
         load_model(semantic.config, semantic.task, device='warp')
-    with pytest.raises(ValueError, match='task=None'):
+    with pytest.raises(
+        ValueError, match='task=None is invalid with a config: expected a task file'
+    ):
         predict(semantic.config, None, semantic.images)
     with pytest.raises(FileNotFoundError, match='no.pth'):
         load_model(semantic.config, 'no.pth')
     for score in (-0.1, 2, float('nan')):
-        with pytest.raises(ValueError, match='score_thr=.* from 0 to 1'):
+        with pytest.raises(ValueError, match='score_thr=.* is invalid: expected .* from 0 to 1'):
             predict(semantic.config, semantic.task, semantic.images, score_thr=score)
     model = load_model(semantic.config, semantic.task)
     model.cfg.pop('test_dataloader')
-    with pytest.raises(ValueError, match='test_dataloader'):
+    with pytest.raises(ValueError, match='the config has no test_dataloader'):
         predict(model, None, semantic.images)
 
 
-def test_the_device_is_a_gpu_where_there_is_one() -> None:
+def test_the_default_device_is_a_gpu_if_there_is_one() -> None:
     assert choose_device(None).type == ('cuda' if torch.cuda.is_available() else 'cpu')
     assert choose_device('cpu') == torch.device('cpu')
 
@@ -113,13 +117,13 @@ def test_results_do_not_overwrite_annotations(semantic: Run, tmp_path: Path) -> 
     (data / 'images').mkdir(parents=True)
     shutil.copy(semantic.images / '0.jpg', data / 'images')
     predict(model, None, data / 'images', data)
-    truth = (data / 'labels/0.png').read_bytes()
-    (data / 'labels/0.png').write_bytes(b'mine')
-    with pytest.raises(ValueError, match="holds the images and 'labels' beside them"):
+    predicted = (data / 'labels/0.png').read_bytes()
+    (data / 'labels/0.png').write_bytes(b'annotation')
+    with pytest.raises(ValueError, match="has the images in it, and beside them 'labels'"):
         predict(model, None, data / 'images', data)
-    assert (data / 'labels/0.png').read_bytes() == b'mine'
+    assert (data / 'labels/0.png').read_bytes() == b'annotation'
     predict(model, None, data / 'images', data / 'results')
-    assert (data / 'results/labels/0.png').read_bytes() == truth
+    assert (data / 'results/labels/0.png').read_bytes() == predicted
 
 
 @pytest.fixture
@@ -141,17 +145,17 @@ def test_files_folders_and_globs(pictures: Path, monkeypatch) -> None:
 
 
 def test_hidden_files_of_a_folder_are_no_images(pictures: Path) -> None:
-    (pictures / '._a.png').touch()  # macOS leaves such
+    (pictures / '._a.png').touch()  # macOS creates such files
     assert len(find_images([pictures])) == 2
 
 
-def test_names_that_hold_no_image_are_told(pictures: Path) -> None:
+def test_names_without_images_are_refused(pictures: Path) -> None:
     with pytest.raises(FileNotFoundError, match='gone'):
         find_images([pictures / 'gone.png'])
     (pictures / 'empty').mkdir()
-    with pytest.raises(ValueError, match='empty.*no images'):
+    with pytest.raises(ValueError, match="folder '.*empty' has no images"):
         find_images([pictures / 'empty'])
-    with pytest.raises(ValueError, match='no images are given'):
+    with pytest.raises(ValueError, match='images is empty: expected files'):
         find_images([])
 
 
@@ -161,7 +165,7 @@ def test_result_names_are_never_equal() -> None:
     assert result_names([Path('a.png'), Path('a.jpg')]) == ['a.png', 'a.jpg']
 
 
-def test_grey_images_become_rgb_and_others_are_refused(pictures: Path) -> None:
+def test_gray_images_become_rgb_and_other_files_are_refused(pictures: Path) -> None:
     assert read_image(pictures / 'a.png').shape == (2, 3, 3)
     for content in (b'', b'text'):
         (pictures / 'bad.png').write_bytes(content)

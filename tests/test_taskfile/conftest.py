@@ -1,4 +1,4 @@
-"""A small model with a tuned backbone and a head, and a few steps of training for it."""
+"""Small models with a wrapped backbone and a head, and a few training steps for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ModelFactory = Callable[..., nn.Module]
 
 
 class Segmentor(nn.Module):
-    """Wrapped backbone; head of a convolution, batch norm and a classifier."""
+    """Wrapped backbone with a head of a convolution, batch norm and a classifier."""
 
     def __init__(self, backbone: dict[str, Any], classes: int) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class Segmentor(nn.Module):
 
 
 def images() -> Tensor:
-    """Two images, always the same."""
+    """Return two images (2, 3, 64, 64), always the same."""
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
 
 
 @pytest.fixture
 def build(tiny_timm_vit: Callable[..., dict]) -> ModelFactory:
-    """``build(**settings)``: the same model each time, but for what the settings change."""
+    """``build(**settings)``: the same model each time, except for what the settings change."""
 
     def factory(
         backbone: dict | None = None,
@@ -63,7 +63,7 @@ def build(tiny_timm_vit: Callable[..., dict]) -> ModelFactory:
 
 @pytest.fixture
 def build_net(tiny_timm_vit: Callable[..., dict]) -> Callable[..., Net]:
-    """``build_net(bits)``: the same net each time; where bits are given it trains with them."""
+    """``build_net(bits)``: the same net each time; with ``bits`` it is quantized for training."""
 
     def factory(bits: Any = None, **settings: Any) -> Net:
         model = make(tiny_timm_vit, **settings)
@@ -75,27 +75,27 @@ def build_net(tiny_timm_vit: Callable[..., dict]) -> Callable[..., Net]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What saving warns of, in the log of the run."""
-    texts: list[str] = []
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Warnings that saving writes to the log of the run."""
+    messages: list[str] = []
 
-    def note(text: str, logger: str, level: int) -> None:
+    def note(message: str, logger: str, level: int) -> None:
         assert (logger, level) == ('current', logging.WARNING)
-        texts.append(text)
+        messages.append(message)
 
     monkeypatch.setattr('mmqadapter.taskfile.head.print_log', note)
-    return texts
+    return messages
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a task file goes."""
+    """Path for a task file."""
     return tmp_path / 'a.task.safetensors'
 
 
 @pytest.fixture
 def train() -> Callable[[nn.Module], nn.Module]:
-    """``train(model)``: a few steps that move all that trains, then evaluation mode."""
+    """``train(model)``: a few steps that change all that trains, then eval mode."""
 
     def steps(model: nn.Module) -> nn.Module:
         model.train()
@@ -111,7 +111,7 @@ def train() -> Callable[[nn.Module], nn.Module]:
 
 @pytest.fixture
 def outputs() -> Callable[[nn.Module], Tensor]:
-    """``outputs(model)``: what it predicts for two fixed images, without gradients."""
+    """``outputs(model)``: its predictions for two fixed images, without gradients."""
 
     @torch.no_grad()
     def predict(model: nn.Module) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a file is told to hold: parts, groups, their sizes and what a coder would save."""
+"""The description of a file: groups of tensors, their sizes, and what a coder would save."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from mmqadapter.quant import LayerQuantizer, pack
-from mmqadapter.taskfile.contents import described, groups, split
+from mmqadapter.taskfile.contents import describe_tensors, split_content, storage_groups
 from mmqadapter.taskfile.format import TaskContent
 from mmqadapter.taskfile.head_serialization import serialize_head
 
 UNEVEN = torch.arange(1000) // 750
 
 
-def content(bits: int | None, entries: dict | None = None, **blobs: Tensor) -> TaskContent:
-    """Of a file with these blobs of adapters, and with a head where there are entries."""
+def content(bits: int | None, entries: dict | None = None, **adapters: Tensor) -> TaskContent:
+    """Return the content of a file with these adapter tensors and, if given, head entries."""
     metadata: dict[str, Any] = {'tuning': {'quantizer': None if bits is None else {'bits': bits}}}
-    tensors = {f'adapters:{name}': blob for name, blob in blobs.items()}
+    tensors = {f'adapters:{name}': tensor for name, tensor in adapters.items()}
     if entries is not None:
         head, metadata['head'] = serialize_head(entries)
         tensors |= head
@@ -28,7 +28,7 @@ def content(bits: int | None, entries: dict | None = None, **blobs: Tensor) -> T
 
 
 def quantized() -> TaskContent:
-    """Adapters of 2 bits, and a head with weights of 4 bits and 1 bit."""
+    """Return a file with 2-bit adapters, and weights of 4 bits and 1 bit in head and neck."""
     entries = {
         'neck.one': LayerQuantizer(1).pack(torch.randn(3, 10)),
         'head.b.weight': LayerQuantizer(4).pack(torch.randn(5, 7)),
@@ -41,9 +41,9 @@ def quantized() -> TaskContent:
     return content(2, entries, codes=codes, statistics=torch.ones(4), floats=torch.ones(3))
 
 
-def test_groups_are_parts_and_ways_of_storing() -> None:
-    found = [(g['part'], g['stored'], g['numbers'], g['bytes']) for g in groups(quantized())]
-    assert found == [
+def test_groups_are_by_part_and_kind_of_storage() -> None:
+    groups = storage_groups(quantized())
+    assert [(g['part'], g['stored'], g['numbers'], g['bytes']) for g in groups] == [
         ('adapters', '2-bit codes', 24, 6),
         ('adapters', 'statistics', 4, 16),
         ('adapters', 'floats', 3, 12),
@@ -58,13 +58,13 @@ def test_groups_are_parts_and_ways_of_storing() -> None:
 
 
 def test_only_codes_have_an_entropy() -> None:
-    for group in groups(quantized()):
+    for group in storage_groups(quantized()):
         coded = group['stored'].endswith('-bit codes') and 'statistics' not in group['stored']
         assert (group['entropy'] is not None) == (group['lossless'] is not None) == coded
 
 
 def test_float_adapters_have_no_codes() -> None:
-    (group,) = groups(content(None, floats=torch.ones(5)))
+    (group,) = storage_groups(content(None, floats=torch.ones(5)))
     assert (group['stored'], group['bytes'], group['entropy']) == ('floats', 20, None)
 
 
@@ -73,22 +73,25 @@ def test_float_adapters_have_no_codes() -> None:
     [
         (torch.zeros(1000), 0, 1),  # an ideal coder of single codes
         (UNEVEN[torch.randperm(1000)], 0.8113, 1 - 0.8113 / 8),  # two values, one more frequent
-        (torch.arange(256).repeat(8), 8, None),  # zlib sees that they repeat
-        (torch.randperm(256), 8, 0),  # nobody finds anything
+        (torch.arange(256).repeat(8), 8, None),  # zlib finds the repetition
+        (torch.randperm(256), 8, 0),  # neither saves anything
     ],
     ids=['constant', 'uneven', 'repeating', 'none'],
 )
-def test_what_a_coder_would_save(codes: Tensor, entropy: float, lossless: float | None) -> None:
+def test_the_share_that_a_coder_would_save(
+    codes: Tensor, entropy: float, lossless: float | None
+) -> None:
     stored = codes.to(torch.uint8)
-    shorter = len(zlib.compress(stored.numpy().tobytes(), 9)) / len(stored)
-    (group,) = groups(content(8, codes=stored))
+    zipped = len(zlib.compress(stored.numpy().tobytes(), 9)) / len(stored)
+    (group,) = storage_groups(content(8, codes=stored))
     assert group['entropy'] == pytest.approx(entropy, abs=1e-3)
-    expected = 1 - shorter if lossless is None else lossless
+    expected = 1 - zipped if lossless is None else lossless
     assert group['lossless'] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_description_has_types_shapes_and_names_of_the_model() -> None:
-    assert described(quantized()) == {
+def test_the_description_has_types_and_shapes_by_names_of_the_model() -> None:
+    described = describe_tensors(quantized())
+    assert described == {
         'adapters:codes': ['torch.uint8', [6]],
         'adapters:floats': ['torch.float32', [3]],
         'adapters:statistics': ['torch.float32', [4]],
@@ -99,22 +102,23 @@ def test_a_description_has_types_shapes_and_names_of_the_model() -> None:
         'head.level': ['torch.float32', [3, 1]],
         'neck.one': ['1 bits', [3, 10]],
     }
-    assert list(described(quantized())) == sorted(described(quantized()))
+    assert list(described) == sorted(described)
 
 
-def test_without_a_tree_tensors_lie_under_their_own_names() -> None:
+def test_without_a_tree_tensors_are_stored_under_their_own_names() -> None:
     plain, weight = content(1, codes=torch.ones(2, dtype=torch.uint8)), torch.ones(2, 3)
-    blobs, entries = split(TaskContent(plain.metadata, {**plain.tensors, 'head.w': weight}))
-    assert blobs.keys() == {'codes'} and entries == {'head.w': weight}
+    whole = TaskContent(plain.metadata, {**plain.tensors, 'head.w': weight})
+    adapters, entries = split_content(whole)
+    assert adapters.keys() == {'codes'} and entries == {'head.w': weight}
 
 
 @pytest.mark.parametrize(
     ('bits', 'codes'),
     [(2.0, torch.zeros(3, dtype=torch.uint8)), (2, torch.zeros(3)), (2, torch.zeros(0).byte())],
 )
-def test_codes_that_are_none_are_told_as_they_are(bits: Any, codes: Tensor) -> None:
-    """A file may be signed and strange; loading refuses it, looking at it does not fail."""
-    (group,) = groups(content(bits, codes=codes))
+def test_invalid_codes_are_described_as_plain_tensors(bits: Any, codes: Tensor) -> None:
+    """Loading refuses such a file; inspecting it does not fail."""
+    (group,) = storage_groups(content(bits, codes=codes))
     assert (group['stored'], group['numbers'], group['bytes']) == (
         'codes', codes.numel(), codes.nbytes,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Fingerprint: of names, types, shapes and every bit of the frozen weights, and of nothing else."""
+"""The fingerprint covers names, types, shapes and every bit of the frozen weights, nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def weights() -> dict[str, Tensor]:
     return {name: torch.randn(2, 6, generator=generator) for name in ('b', 'a.weight', 'a.bias')}
 
 
-def test_it_is_a_sha_256_that_others_can_compute() -> None:
+def test_it_is_a_sha_256_that_can_be_computed_elsewhere() -> None:
     values = np.arange(6, dtype='<f4')
     expected = hashlib.sha256(b'w torch.float32 (2, 3)\n' + values.tobytes()).hexdigest()
     assert fingerprint({'w': torch.tensor(values).view(2, 3)}) == expected
@@ -51,7 +51,7 @@ def test_any_other_change_shows(change: Callable[[dict], object]) -> None:
     assert fingerprint(changed) != fingerprint(weights())
 
 
-def test_adapters_do_not_enter(tiny_backbone: Factory) -> None:
+def test_adapters_are_not_covered(tiny_backbone: Factory) -> None:
     torch.manual_seed(0)
     frozen = FrozenBackbone(tiny_backbone())
     torch.manual_seed(0)
@@ -59,7 +59,7 @@ def test_adapters_do_not_enter(tiny_backbone: Factory) -> None:
     assert adapted.fingerprint == frozen.fingerprint
 
 
-def test_another_trunk_has_another_one(tiny_backbone: Factory) -> None:
+def test_another_trunk_has_another_fingerprint(tiny_backbone: Factory) -> None:
     first, second = (FrozenBackbone(tiny_backbone()) for _ in range(2))
     assert first.fingerprint != second.fingerprint
     second.load_state_dict(first.trunk.state_dict())
@@ -87,7 +87,7 @@ def test_a_cast_after_loading_does_not_matter(tiny_timm_vit: Factory) -> None:
     assert second.half().fingerprint == first.fingerprint
 
 
-def test_what_the_trunk_trains_does_not_enter(tiny_timm_vit: Factory) -> None:
+def test_trained_weights_of_the_trunk_are_not_covered(tiny_timm_vit: Factory) -> None:
     backbone = FrozenBackbone(tiny_timm_vit(), train='norm')
     before = backbone.fingerprint
     for parameter in backbone.parameters():

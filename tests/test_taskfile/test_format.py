@@ -1,4 +1,4 @@
-"""The container: no bit may change, nothing is run, writing is atomic."""
+"""The container: no bit may change, no code runs, writing is atomic."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def file(tmp_path: Path, content: TaskContent) -> Path:
     return path
 
 
-def test_what_was_written_is_read(file: Path, content: TaskContent) -> None:
+def test_the_content_is_read_back(file: Path, content: TaskContent) -> None:
     back = read_content(file)
     assert back.metadata == content.metadata
     assert back.tensors.keys() == content.tensors.keys()
@@ -51,7 +51,7 @@ def test_what_was_written_is_read(file: Path, content: TaskContent) -> None:
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.int64, torch.bool])
-def test_any_dtype_and_shape_is_kept(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_any_dtype_and_shape_is_read_back(tmp_path: Path, dtype: torch.dtype) -> None:
     tensors = {
         'scalar': torch.ones((), dtype=dtype),
         'empty': torch.ones(0, 3, dtype=dtype),
@@ -77,11 +77,11 @@ def test_the_file_is_plain_safetensors_without_code(file: Path, content: TaskCon
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path, content: TaskContent) -> None:
-    turned = TaskContent(
+    reordered = TaskContent(
         dict(reversed(content.metadata.items())), dict(reversed(content.tensors.items()))
     )
     write_content(tmp_path / 'a', content)
-    write_content(tmp_path / 'b', turned)
+    write_content(tmp_path / 'b', reordered)
     assert (tmp_path / 'a').read_bytes() == (tmp_path / 'b').read_bytes()
 
 
@@ -90,15 +90,15 @@ def test_every_single_flipped_bit_is_refused(tmp_path: Path) -> None:
     codes = torch.tensor([1, 2, 255], dtype=torch.uint8)
     write_content(file, TaskContent({'version': VERSION}, {'codes': codes}))
     data = bytearray(file.read_bytes())
-    for place in range(8 * len(data)):
-        data[place // 8] ^= 1 << place % 8
+    for bit in range(8 * len(data)):
+        data[bit // 8] ^= 1 << bit % 8
         file.write_bytes(data)
         with pytest.raises(ValueError):
             read_content(file)
-        data[place // 8] ^= 1 << place % 8
+        data[bit // 8] ^= 1 << bit % 8
 
 
-def test_a_changed_weight_says_what_to_do(file: Path) -> None:
+def test_the_error_for_a_changed_weight_has_a_remedy(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
@@ -132,14 +132,14 @@ def test_a_newer_version_asks_for_a_newer_package(tmp_path: Path, content: TaskC
 @pytest.mark.parametrize(
     'text', ['', '[]', '"version"', '{}', '{"version":null}', '[' * 10**5, '{"version":NaN}']
 )
-def test_strange_metadata_are_refused(tmp_path: Path, content: TaskContent, text: str) -> None:
+def test_invalid_metadata_are_refused(tmp_path: Path, content: TaskContent, text: str) -> None:
     save_file(content.tensors, tmp_path / 'a', {'mmqadapter': text})
     with pytest.raises(ValueError, match=r'/a. has (damaged metadata|format version None)'):
         read_content(tmp_path / 'a')
 
 
 @pytest.mark.parametrize('version', ['0', '-1', 'true', '1.0', '"1"'])
-def test_strange_versions_are_refused(tmp_path: Path, content: TaskContent, version: str) -> None:
+def test_invalid_versions_are_refused(tmp_path: Path, content: TaskContent, version: str) -> None:
     save_file(content.tensors, tmp_path / 'a', {'mmqadapter': f'{{"version":{version}}}'})
     with pytest.raises(ValueError, match=r'/a. has format version .*, this package reads up to'):
         read_content(tmp_path / 'a')
@@ -147,7 +147,7 @@ def test_strange_versions_are_refused(tmp_path: Path, content: TaskContent, vers
 
 def test_metadata_in_another_spelling_are_refused(tmp_path: Path, content: TaskContent) -> None:
     save_file(content.tensors, tmp_path / 'a', {'mmqadapter': '{"version": 1}'})
-    with pytest.raises(ValueError, match=r'/a. has metadata that we did not write'):
+    with pytest.raises(ValueError, match=r'/a. has metadata in another form than this package'):
         read_content(tmp_path / 'a')
 
 
@@ -178,10 +178,10 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
         read_content(tmp_path / 'a')
 
 
-def test_safetensors_of_others_are_refused(tmp_path: Path) -> None:
+def test_other_safetensors_files_are_refused(tmp_path: Path) -> None:
     for metadata in (None, {'format': 'pt'}):
         save_file({'w': torch.ones(3)}, tmp_path / 'a', metadata)
-        with pytest.raises(ValueError, match="a' is no task file"):
+        with pytest.raises(ValueError, match="a' is not a task file"):
             read_content(tmp_path / 'a')
 
 
@@ -201,21 +201,21 @@ def test_a_failing_write_leaves_the_old_file(
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_missing_folder_is_made(tmp_path: Path, content: TaskContent) -> None:
+def test_a_missing_folder_is_created(tmp_path: Path, content: TaskContent) -> None:
     write_content(tmp_path / 'new' / 'folder' / 'a', content)
     assert read_content(tmp_path / 'new' / 'folder' / 'a').metadata == content.metadata
 
 
-def test_tools_write_what_they_will_know_as_a_task_file() -> None:
+def test_the_suffix_of_task_files_is_required() -> None:
     require_suffix('runs/a.task.safetensors')
     with pytest.raises(
-        ValueError, match=r"'a\.task' would not be known.*end in \.task\.safetensors"
+        ValueError, match=r"'a\.task' would not be recognized.*let it end in \.task\.safetensors"
     ):
         require_suffix('a.task')
 
 
-def test_a_checkpoint_in_place_of_a_task_file_is_told(tmp_path: Path) -> None:
+def test_the_error_for_a_checkpoint_names_the_command_to_export_it(tmp_path: Path) -> None:
     path = tmp_path / 'iter_1.pth'
     torch.save({'state_dict': {}}, path)
-    with pytest.raises(ValueError, match=r'or no task file; make one .* tools/task\.py export'):
+    with pytest.raises(ValueError, match=r'or not a task file; make one .* tools/task\.py export'):
         read_content(path)

@@ -1,4 +1,4 @@
-"""Patterns of bits, and models that compute with them."""
+"""Bits by number and by regex, and models that compute with them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def net(tiny_timm_vit: Callable[..., dict]) -> Net:
 
 
 class TestPatterns:
-    """The last pattern that matches a whole name counts."""
+    """The last regex that matches a whole name decides."""
 
-    def test_last_match_counts_and_16_where_none_does(self, net: Net) -> None:
+    def test_the_last_match_decides_and_16_without_a_match(self, net: Net) -> None:
         assert layer_bits(net, PATTERNS) == BITS_OF
         first = {'head.classify': 8, 'head.*': 4}
         assert layer_bits(net, first) == dict.fromkeys(BITS_OF, 4) | {'neck.up': 16}
@@ -40,13 +40,13 @@ class TestPatterns:
         assert layer_bits(net, {'neck.*': 1})['head.bottleneck'] == 16
         assert layer_bits(net, {'.*neck.*': 1})['head.bottleneck'] == 1
 
-    def test_16_bits_are_no_codes(self, net: Net) -> None:
+    def test_16_bits_are_allowed(self, net: Net) -> None:
         assert layer_bits(net, {'head.*': 16}) == dict.fromkeys(BITS_OF, 16)
 
-    def test_one_number_is_for_all(self, net: Net) -> None:
+    def test_one_number_is_for_all_layers(self, net: Net) -> None:
         assert layer_bits(net, 2) == dict.fromkeys(BITS_OF, 2)
 
-    def test_what_trains_in_the_trunk_counts_and_what_is_frozen_does_not(
+    def test_trained_layers_of_the_trunk_are_included_and_frozen_ones_are_not(
         self, tiny_timm_vit: Callable[..., dict]
     ) -> None:
         names = set(layer_bits(make(tiny_timm_vit, wrapper=FROZEN), 4)) - set(BITS_OF)
@@ -62,38 +62,38 @@ class TestPatterns:
             ),
             ({'head.norm': 4}, 'matches no linear or convolutional layer'),
             ({'backbone.*': 4}, 'matches no linear or convolutional layer'),
-            ({'head.*': 3}, r"'head\.\*': 3 bits are not supported; use 1, 2, 4, 8 or 16"),
-            ({'head.*': 32}, 'use 1, 2, 4, 8 or 16'),
-            ({'head.*': 17}, 'use 1, 2, 4, 8 or 16'),
-            ({'head.(': 4}, r"'head\.\(' is no regular expression"),
-            ({}, 'no layer is named; give patterns'),
-            (5, 'head_bits=5 is not supported; use 32 or 16, or 8, 4, 2 or 1'),
-            ('8', "head_bits='8' is not supported"),
+            ({'head.*': 3}, r"\{'head\.\*': 3\} is invalid: expected 1, 2, 4, 8 or 16 bits"),
+            ({'head.*': 32}, 'expected 1, 2, 4, 8 or 16'),
+            ({'head.*': 17}, 'expected 1, 2, 4, 8 or 16'),
+            ({'head.(': 4}, r"'head\.\(' is not a regular expression"),
+            ({}, r'head_bits=\{\} is invalid, no layer is named: expected bits by regex'),
+            (5, 'head_bits=5 is invalid: expected 32 or 16 for .*, or 8, 4, 2 or 1'),
+            ('8', "head_bits='8' is invalid"),
         ],
     )
     def test_refused(self, net: Net, bits: Any, text: str) -> None:
         with pytest.raises(ValueError, match=text):
             layer_bits(net, bits)
 
-    def test_numbers_and_patterns_are_checked_without_a_model(self) -> None:
+    def test_numbers_and_regexes_are_checked_without_a_model(self) -> None:
         check_head_bits({'anything.*': 4})
-        with pytest.raises(ValueError, match='is no regular expression'):
+        with pytest.raises(ValueError, match='is not a regular expression'):
             check_head_bits({'*': 4})
 
     def test_a_model_without_such_layers(self, net: Net) -> None:
         alone = nn.Sequential(net.backbone)
-        with pytest.raises(ValueError, match=r'outside the trunk; there is none\.$'):
+        with pytest.raises(ValueError, match=r'outside the frozen trunk; the model has none\.$'):
             layer_bits(alone, {'head.*': 4})
 
-    def test_a_bare_backbone_is_refused(self) -> None:
+    def test_a_model_without_a_wrapped_backbone_is_refused(self) -> None:
         with pytest.raises(ValueError, match='Sequential has no wrapped backbone'):
             layer_bits(nn.Sequential(nn.Linear(2, 2)), 4)
 
 
 class TestTraining:
-    """What a model computes with while it trains."""
+    """The values that a model computes with while it trains."""
 
-    def test_layers_have_as_many_values_as_bits_tell_apart(self, net: Net) -> None:
+    def test_a_channel_has_no_more_values_than_its_bits_can_encode(self, net: Net) -> None:
         train_quantized(net, layer_bits(net, PATTERNS))
         train(net)
         assert trained_bits(net) == BITS_OF
@@ -102,7 +102,7 @@ class TestTraining:
             channels = weight.transpose(0, 1) if name == 'neck.up' else weight
             assert all(len(channel.unique()) <= 2**bits for channel in channels)
 
-    def test_all_other_parameters_are_halves_and_buffers_are_not(self, net: Net) -> None:
+    def test_all_other_parameters_have_float16_values_and_buffers_do_not(self, net: Net) -> None:
         train_quantized(net, layer_bits(net, {'head.classify': 1}))
         train(net)
         rest = [net.neck['up'].weight, net.head.norm.weight, net.head.level, net.head.classify.bias]
@@ -112,7 +112,7 @@ class TestTraining:
         mean = net.head.norm.running_mean
         assert not torch.equal(mean, mean.half().float())
 
-    def test_adapters_and_trunk_are_left_alone(self, net: Net) -> None:
+    def test_adapters_and_trunk_are_not_touched(self, net: Net) -> None:
         before = {n: id(p) for n, p in net.backbone.named_parameters()}
         train_quantized(net, layer_bits(net, 1))
         assert {n: id(p) for n, p in net.backbone.named_parameters()} == before
@@ -133,7 +133,7 @@ class TestTraining:
         assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
         assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in trained)
 
-    def test_it_can_be_taken_back(self, net: Net) -> None:
+    def test_it_can_be_undone(self, net: Net) -> None:
         expected = out(net)
         train_quantized(net, layer_bits(net, 1))
         assert not torch.equal(out(net), expected)
@@ -148,7 +148,7 @@ class TestTraining:
         expected = torch.where(latent > float(mean), level * std + mean, -level * std + mean)
         torch.testing.assert_close(net.head.classify.weight[2].detach(), expected)
 
-    def test_a_layer_without_a_spread_is_named(self, net: Net) -> None:
+    def test_the_error_for_a_constant_layer_names_it(self, net: Net) -> None:
         train_quantized(net, layer_bits(net, PATTERNS))
         check_spread(net)
         nn.init.zeros_(net.state_dict(keep_vars=True)['head.classify.weight'])
@@ -156,13 +156,11 @@ class TestTraining:
             check_spread(net)
 
     def test_a_layer_of_another_model_is_refused(self, net: Net) -> None:
-        text = (
-            "quantised in 'head.other', which the model does not .*the config that they came from"
-        )
+        text = "quantized in 'head.other', which the model does not .* that they were trained"
         with pytest.raises(ValueError, match=text):
             train_quantized(net, {'head.other': 4})
 
-    def test_a_weight_that_something_else_reads_has_one_form(self, net: Net) -> None:
+    def test_a_weight_that_an_embedding_shares_is_parametrized_once(self, net: Net) -> None:
         net.names = nn.Embedding(5, 8)
         net.names.weight = net.head.classify.weight
         train_quantized(net, {'head.classify': 4})

@@ -1,4 +1,4 @@
-"""Few tensors and a tree of names: forth, back, and what does not belong together."""
+"""A few tensors and a tree of names: round trip, layout, and refusal of what does not fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Entries = dict[str, Tensor | PackedWeight]
 
 
 def entries() -> Entries:
-    """Names whose order as text is another one than that of the tree."""
+    """Return entries whose names sort differently as text and level by level."""
     return {
         'a.b': LayerQuantizer(4, 1).pack(torch.randn(3, 5)),
         'a-b': LayerQuantizer(1).pack(torch.randn(3, 5)),
@@ -36,15 +36,15 @@ def parts(entry: Tensor | PackedWeight) -> tuple:
     return entry.dtype, entry.shape, entry.tolist()
 
 
-def test_it_comes_back_whole() -> None:
-    given = entries()
-    back = deserialize_head(*serialize_head(given))
+def test_the_round_trip_is_exact() -> None:
+    original = entries()
+    back = deserialize_head(*serialize_head(original))
     assert {name: parts(entry) for name, entry in back.items()} == {
-        name: parts(entry) for name, entry in given.items()
+        name: parts(entry) for name, entry in original.items()
     }
 
 
-def test_the_tree_tells_kinds_and_shapes() -> None:
+def test_the_tree_has_types_and_shapes() -> None:
     tensors, tree = serialize_head(entries())
     assert tree == {
         'a': {'a': {'c': [32, 2, 3]}, 'b': [4, 1, 3, 5]},
@@ -72,25 +72,25 @@ def test_the_tree_tells_kinds_and_shapes() -> None:
 @pytest.mark.parametrize(
     ('name', 'leaf', 'text'),
     [
-        ('a1', [16, 3], r"more numbers than names in \['head:float16'\]"),
-        ('a1', [16, 5], r'head:float16 has \(1,\) of torch\.float16, 2 more are needed'),
-        ('a1', [16, -4], r'\[-4\] is no shape'),
-        ('a1', [16, True], r'\[True\] is no shape'),
-        ('a1', [16, 4.0], r'\[4\.0\] is no shape'),
+        ('a1', [16, 3], r"more values than names in \['head:float16'\]"),
+        ('a1', [16, 5], r'head:float16 has \(1,\) of torch\.float16, 2 more values are needed'),
+        ('a1', [16, -4], r'\[-4\] is not a shape'),
+        ('a1', [16, True], r'\[True\] is not a shape'),
+        ('a1', [16, 4.0], r'\[4\.0\] is not a shape'),
         ('a1', ['float8', 4], 'float8'),
-        ('a-b', [1, -1, 3, 5], r'\[-1, 3, 5\] is no shape'),
+        ('a-b', [1, -1, 3, 5], r'\[-1, 3, 5\] is not a shape'),
         ('a-b', [3, 0, 3, 5], '3'),
     ],
 )
-def test_a_leaf_that_does_not_fit(name: str, leaf: list, text: str) -> None:
+def test_a_leaf_that_does_not_fit_is_refused(name: str, leaf: list, text: str) -> None:
     tensors, tree = serialize_head(entries())
     tree[name] = leaf
-    with pytest.raises(ValueError, match=f'names and numbers of neck and head differ .*{text}'):
+    with pytest.raises(ValueError, match=f'names and values of neck and head do not fit .*{text}'):
         deserialize_head(tensors, tree)
 
 
 @pytest.mark.parametrize(
-    ('name', 'other'),
+    ('name', 'tensor'),
     [
         ('head:codes', torch.ones(10, dtype=torch.int8)),
         ('head:statistics', torch.ones(16)),
@@ -98,8 +98,8 @@ def test_a_leaf_that_does_not_fit(name: str, leaf: list, text: str) -> None:
         ('head:bool', torch.ones(2, dtype=torch.uint8)),
     ],
 )
-def test_a_blob_of_another_kind(name: str, other: Any) -> None:
+def test_a_tensor_of_another_type_or_size_is_refused(name: str, tensor: Any) -> None:
     tensors, tree = serialize_head(entries())
-    with pytest.raises(ValueError, match=f'neck and head differ .*{name} has '):
-        deserialize_head({**tensors, name: other}, tree)
+    with pytest.raises(ValueError, match=f'neck and head do not fit .*{name} has '):
+        deserialize_head({**tensors, name: tensor}, tree)
     assert deserialize_head({**tensors, 'head:more': torch.empty(0)}, tree)

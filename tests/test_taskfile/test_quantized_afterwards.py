@@ -1,4 +1,4 @@
-"""A float neck and head, stored at few bits."""
+"""A float neck and head, quantized when they are saved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Build = Callable[..., Net]
 
 
 @FEW
-def test_it_computes_as_a_model_quantised_in_place(build_net: Build, path: Path, bits: Any) -> None:
+def test_it_computes_as_a_model_quantized_in_place(build_net: Build, path: Path, bits: Any) -> None:
     trained, fresh = train(build_net()), build_net()
     save_task(trained, path, head_bits=bits)
     load_task(fresh, path)
@@ -36,7 +36,7 @@ def test_a_loaded_model_saves_the_same_bytes(build_net: Build, path: Path, bits:
         assert path.with_name('b').read_bytes() == path.read_bytes()
 
 
-def test_fewer_bits_are_taken_and_more_are_not(build_net: Build, path: Path) -> None:
+def test_codes_are_replaced_by_fewer_bits_and_not_by_more(build_net: Build, path: Path) -> None:
     save_task(train(build_net(4)), path)
     fresh = build_net()
     load_task(fresh, path)
@@ -46,7 +46,7 @@ def test_fewer_bits_are_taken_and_more_are_not(build_net: Build, path: Path) -> 
     assert tensors['neck.up.weight'][0] == '4 bits'
 
 
-def test_weights_that_changed_since_are_quantised_anew(build_net: Build, path: Path) -> None:
+def test_weights_changed_after_loading_lose_their_codes(build_net: Build, path: Path) -> None:
     save_task(train(build_net()), path, head_bits=8)
     fresh, last = build_net(), build_net()
     load_task(fresh, path)
@@ -58,7 +58,7 @@ def test_weights_that_changed_since_are_quantised_anew(build_net: Build, path: P
     assert inspect_task(path)['version'] == 1
 
 
-def test_a_training_state_trains_again(build_net: Build, path: Path) -> None:
+def test_a_float_training_can_start_after_loading(build_net: Build, path: Path) -> None:
     save_task(train(build_net()), path, head_bits=8)
     fresh = build_net()
     load_task(fresh, path)
@@ -69,14 +69,14 @@ def test_a_training_state_trains_again(build_net: Build, path: Path) -> None:
     assert inspect_task(path)['version'] == 1
 
 
-def test_a_constant_layer_keeps_16_bits(build_net: Build, path: Path, told: list[str]) -> None:
+def test_a_constant_layer_keeps_16_bits(build_net: Build, path: Path, logged: list[str]) -> None:
     trained, fresh = build_net(), build_net()
     nn.init.constant_(trained.head.classify.weight, 0.5)
     save_task(trained, path, head_bits=4)
     load_task(fresh, path)
     assert torch.equal(fresh.head.classify.weight, trained.head.classify.weight)
     assert inspect_task(path)['tensors']['head.classify.weight'][0] == 'torch.float16'
-    assert told == [
+    assert logged == [
         'head.classify keeps 16 bits: a weight of shape (5, 8) cannot be quantized: it is '
         'constant, NaN or inf.'
     ]

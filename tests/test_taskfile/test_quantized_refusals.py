@@ -1,4 +1,4 @@
-"""A quantised neck and head that is damaged or does not belong is refused, and nothing changed."""
+"""A quantized neck and head that is damaged or does not fit is refused, and nothing changes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Build = Callable[..., Net]
 
 
 def state(model: nn.Module) -> dict[str, Any]:
-    """Copy of all that loading could change."""
-    kept = {n: m.__dict__.get('packed_weight') for n, m in model.named_modules()}
-    return {**{n: t.clone() for n, t in model.state_dict().items()}, 'kept': kept}
+    """Return a copy of all that loading could change."""
+    codes = {n: m.__dict__.get('packed_weight') for n, m in model.named_modules()}
+    return {**{n: t.clone() for n, t in model.state_dict().items()}, 'codes': codes}
 
 
 def unchanged(model: nn.Module, before: dict[str, Any]) -> bool:
     now = state(model)
-    tensors = (n for n in before if n != 'kept')
-    return now['kept'] == before['kept'] and all(torch.equal(now[n], before[n]) for n in tensors)
+    tensors = (n for n in before if n != 'codes')
+    return now['codes'] == before['codes'] and all(torch.equal(now[n], before[n]) for n in tensors)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_another_kind_of_layer(build_net: Build, task: Path) -> None:
     model = build_net()
     model.neck['up'] = nn.Conv2d(8, 16, 2)  # its weight has the same shape
     model.neck['up'].bias = nn.Parameter(torch.zeros(8))
-    text = 'neck.up.weight is quantised in .* as another kind of layer .*; build the model with the'
+    text = 'neck.up.weight is quantized in .* as another kind of layer .*; build the model with the'
     refused(model, task, text)
 
 
@@ -86,23 +86,23 @@ def test_another_kind_of_layer(build_net: Build, task: Path) -> None:
         ),
     ],
 )
-def test_names_that_do_not_fit_the_numbers(build_net: Build, task: Path, change: Callable) -> None:
+def test_names_that_do_not_fit_the_values(build_net: Build, task: Path, change: Callable) -> None:
     content = read_content(task)
     change(content.metadata['head'], content.tensors)
     write_content(task, content)
-    refused(build_net(), task, 'names and numbers|another kind|only the|has shape')
+    refused(build_net(), task, 'names and values|another kind|only the|has shape')
     with pytest.raises(ValueError):
         inspect_task(task)
         load_task(build_net(), task)
 
 
-def test_a_tree_that_is_none(build_net: Build, task: Path) -> None:
+def test_a_head_that_is_not_a_tree(build_net: Build, task: Path) -> None:
     content = read_content(task)
-    told = dict.fromkeys(('[]', '3', "'head'"), 'expected a tree of names')
+    not_dicts = dict.fromkeys(('[]', '3', "'head'"), 'expected a tree of names')
     for tree in (None, [], 3, 'head', {'head': []}, {}):
         write_content(task, TaskContent({**content.metadata, 'head': tree}, content.tensors))
-        differ = 'names and numbers of neck and head differ'
-        refused(build_net(), task, told.get(repr(tree), differ))
+        other = 'names and values of neck and head do not fit'
+        refused(build_net(), task, not_dicts.get(repr(tree), other))
 
 
 def test_truncated(build_net: Build, task: Path) -> None:
@@ -124,13 +124,13 @@ def test_flipped_bits(build_net: Build, task: Path, share: float, bit: int) -> N
     task.write_bytes(data)
 
 
-def test_a_reader_that_knows_version_1_alone(build_net: Build, task: Path, monkeypatch) -> None:
+def test_a_reader_of_version_1_refuses_version_2(build_net: Build, task: Path, monkeypatch) -> None:
     monkeypatch.setattr('mmqadapter.taskfile.format.VERSION', 1)
     refused(build_net(), task, 'format version 2, this package reads up to 1; install a newer')
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_broken_training_leaves_the_old_file(build_net: Build, task: Path, value: float) -> None:
+def test_nan_and_inf_leave_the_old_file(build_net: Build, task: Path, value: float) -> None:
     before = task.read_bytes()
     for name in ('head.classify.weight', 'head.norm.weight'):
         model = build_net(PATTERNS)

@@ -1,4 +1,4 @@
-"""Bytes, groups and versions of files with a quantised neck and head."""
+"""Bytes, groups and versions of files with a quantized neck and head."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_codes_statistics_and_the_rest(build_net: Build, path: Path, bits: int) 
     buffers = 2 * 8 * 4 + 8
     head = weights * bits // 8 + 4 * channels + 2 * (biases + norm + level) + buffers
     info = inspect_task(path)
-    assert 'head' not in info  # the tree of names, which `tensors` tells
+    assert 'head' not in info  # the tree of names; `tensors` has its content
     assert info['bytes']['head'] == head
     assert info['bytes']['file'] < head + info['bytes']['adapters'] + 2048
     assert info['version'] == 2 and info['head_bits'] == 16
 
 
-def test_groups_tell_bytes_and_entropy(build_net: Build, path: Path) -> None:
+def test_groups_have_bytes_and_entropy(build_net: Build, path: Path) -> None:
     model = build_net(PATTERNS)
     save_task(model, path)
     info = inspect_task(path)
@@ -50,7 +50,7 @@ def test_groups_tell_bytes_and_entropy(build_net: Build, path: Path) -> None:
     assert groups['head', 'int64']['bytes'] == 8
 
 
-def test_a_float_head_has_the_format_that_older_readers_know(build_net: Build, path: Path) -> None:
+def test_a_float_head_has_the_format_of_version_1(build_net: Build, path: Path) -> None:
     for head_bits, version in ((32, 1), (16, 1), (8, 2), ({'neck.*': 8}, 2)):
         save_task(build_net(), path, head_bits=head_bits)
         content = read_content(path)
@@ -63,36 +63,36 @@ def test_a_file_of_version_1_loads(build_net: Build, path: Path) -> None:
     save_task(model, path)
     content = read_content(path)
     old = {n: t for n, t in model.state_dict().items() if not n.startswith('backbone')}
-    blobs = {n: t for n, t in content.tensors.items() if n.startswith('adapters:')}
+    adapters = {n: t for n, t in content.tensors.items() if n.startswith('adapters:')}
     metadata = {k: content.metadata[k] for k in ('tuning', 'trunk', 'dataset')}
     metadata |= {'version': 1, 'head_bits': 32}
-    write_content(path, TaskContent(metadata, {**old, **blobs}))
+    write_content(path, TaskContent(metadata, {**old, **adapters}))
     load_task(fresh, path)
     assert torch.equal(out(fresh), out(model))
 
 
-def leaves(tree: dict, above: str = '') -> Iterator[tuple[str, list]]:
+def leaves(tree: dict, prefix: str = '') -> Iterator[tuple[str, list]]:
     for name, value in sorted(tree.items()):
         if isinstance(value, dict):
-            yield from leaves(value, f'{above}{name}.')
+            yield from leaves(value, f'{prefix}{name}.')
         else:
-            yield above + name, value
+            yield prefix + name, value
 
 
 def decoded(data: bytes, codes: int, statistics: int, leaf: list) -> np.ndarray:
-    """Weight of a leaf whose codes and statistics begin at these bytes, without our code."""
+    """Decode the weight of a leaf at these byte offsets, without the code under test."""
     bits, dim, *shape = leaf
-    count, along = int(np.prod(shape)), [1] * len(shape)
-    along[dim] = channels = shape[dim]
+    count, broadcast = int(np.prod(shape)), [1] * len(shape)
+    broadcast[dim] = channels = shape[dim]
     packed = np.frombuffer(data, 'u1', -(-count * bits // 8), codes)
     digits = np.unpackbits(packed, bitorder='little').reshape(-1, bits)[:count]
     index = (digits * 2 ** np.arange(bits)).sum(1).reshape(shape)
     pairs = np.frombuffer(data, '<f2', 2 * channels, statistics).astype('<f4')
-    mean, std = pairs[:channels].reshape(along), pairs[channels:].reshape(along)
+    mean, std = pairs[:channels].reshape(broadcast), pairs[channels:].reshape(broadcast)
     return gaussian_codebook(bits)[0].float().numpy()[index] * std + mean
 
 
-def test_the_layout_can_be_read_as_it_is_described(build_net: Build, path: Path) -> None:
+def test_the_layout_is_as_documented(build_net: Build, path: Path) -> None:
     model = build_net(PATTERNS)
     save_task(model, path)
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Tasks of a whole model: exact round trips, sizes."""
+"""Task files of a whole model: exact round trips, sizes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FROZEN = dict(type='mmqadapter.FrozenBackbone')
 
 
 class TestRoundTrip:
-    """A loaded model predicts exactly what the trained one does."""
+    """A loaded model predicts exactly as the trained one."""
 
     @pytest.mark.parametrize('bits', [1, 32])
     def test_every_backbone(
@@ -78,7 +78,7 @@ class TestRoundTrip:
         load_task(fresh, path)
         assert torch.equal(outputs(fresh), outputs(trained))
 
-    def test_over_a_trained_or_a_folded_model(
+    def test_loading_over_a_trained_or_a_folded_model(
         self, build: Build, train: Train, outputs: Outputs, path: Path
     ) -> None:
         first, second = train(build()), train(train(build()))
@@ -122,7 +122,7 @@ class TestRoundTrip:
         load_task(models[1], path)
         assert torch.equal(outputs(models[1]), outputs(models[0]))
 
-    def test_16_bits_round_what_is_outside_the_adapters(
+    def test_16_bits_round_parameters_outside_the_adapters(
         self, build: Build, train: Train, path: Path
     ) -> None:
         trained, fresh = train(build()), build()
@@ -139,7 +139,7 @@ class TestRoundTrip:
 
 
 class TestSizes:
-    """What a file holds, in bytes."""
+    """Sizes of a file and of its parts, in bytes."""
 
     @pytest.mark.parametrize(('width', 'content'), [(1, 2_496), (32, 73_920)])
     def test_1_bit_adapters_of_a_vit_b(self, path: Path, width: int, content: int) -> None:
@@ -155,7 +155,7 @@ class TestSizes:
         assert sizes == {'adapters': content, 'head': 0, 'file': path.stat().st_size}
         assert path.stat().st_size <= content + 1024
 
-    def test_inspect_tells_what_is_inside(self, build: Build, train: Train, path: Path) -> None:
+    def test_inspect_describes_the_content(self, build: Build, train: Train, path: Path) -> None:
         model = train(build())
         save_task(model, str(path), META)
         info = inspect_task(path)

@@ -1,4 +1,4 @@
-"""A task is also where another training starts, and training states undo the folding."""
+"""Training that starts from a task, and training states that undo the folding."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_state_of_a_folded_model_loads_exactly(
     torch.testing.assert_close(outputs(fresh), outputs(trained), rtol=1e-3, atol=1e-3)
 
 
-def test_a_model_that_was_frozen_as_a_whole_saves_and_loads_all_of_its_task(
+def test_a_model_frozen_after_training_saves_and_loads_all_of_its_task(
     build: Build, train: Train, outputs: Outputs, path: Path
 ) -> None:
     wrapper = dict(type='mmqadapter.FrozenBackbone', train='norm')
@@ -87,7 +87,9 @@ def test_a_model_that_was_frozen_as_a_whole_saves_and_loads_all_of_its_task(
     assert torch.equal(outputs(fresh), outputs(trained))
 
 
-def test_what_was_made_to_train_later_is_saved_too(build: Build, train: Train, path: Path) -> None:
+def test_parameters_that_are_unfrozen_later_are_saved_too(
+    build: Build, train: Train, path: Path
+) -> None:
     model = build()
     model.backbone.trunk.model.norm.requires_grad_(True)
     save_task(train(model), path)

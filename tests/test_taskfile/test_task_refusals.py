@@ -1,4 +1,4 @@
-"""What cannot be saved or does not belong is refused, and nothing is changed."""
+"""What cannot be saved or does not fit is refused, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LAST = dict(
 
 
 def all_state(model: nn.Module) -> dict[str, Any]:
-    """Copy of all that loading could change."""
+    """Return a copy of all that loading could change."""
     state: dict[str, Any] = {name: t.clone() for name, t in model.state_dict().items()}
     folded = [(quantizer.folded, w.requires_grad) for _, quantizer, w in quantized_weights(model)]
     return {**state, 'folded': folded}
@@ -43,7 +43,7 @@ def same_state(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 class TestRefusals:
-    """What does not belong is refused, by name, with the remedy; the model stays as it was."""
+    """The error names what does not fit, with the remedy; the model stays as it was."""
 
     @pytest.fixture
     def task(self, build: Build, train: Train, path: Path) -> Path:
@@ -62,8 +62,8 @@ class TestRefusals:
 
     def test_another_trunk(self, build: Build, task: Path) -> None:
         model = build(seed=1)
-        trunk, own = inspect_task(task)['trunk'][:16], model.backbone.fingerprint[:16]
-        text = rf'belongs to the trunk {trunk}\.\.\., the model has {own}\.\.\.'
+        trained, present = inspect_task(task)['trunk'][:16], model.backbone.fingerprint[:16]
+        text = rf'belongs to the trunk {trained}\.\.\., the model has {present}\.\.\.'
         self.refused(model, task, text + r' \(its weights are random: none were loaded\); load')
         model.backbone.pretrained = True
         self.refused(model, task, text + '; load the weights that the task was')
@@ -116,11 +116,11 @@ class TestRefusals:
         with pytest.raises(ValueError, match='format version 3'):
             inspect_task(task)
 
-    def test_blobs_of_another_size(self, build: Build, task: Path) -> None:
+    def test_adapter_tensors_of_another_size(self, build: Build, task: Path) -> None:
         content = read_content(task)
         content.tensors['adapters:codes'] = content.tensors['adapters:codes'][:-1].clone()
         write_content(task, content)
-        self.refused(build(), task, "blob 'codes' holds")
+        self.refused(build(), task, "adapter tensor 'codes' has")
 
     @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
@@ -147,20 +147,20 @@ class TestRefusals:
 
 
 class TestSaving:
-    """What cannot be saved leaves the old file as it was."""
+    """A failed save leaves the old file as it was."""
 
     @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-    def test_values_that_are_no_numbers(self, build: Build, path: Path, value: float) -> None:
+    def test_nan_and_inf(self, build: Build, path: Path, value: float) -> None:
         model = build()
         save_task(model, path)
         before = path.read_bytes()
         model.head[2].bias.data[0] = value
-        with pytest.raises(ValueError, match=r'head\.2\.bias holds NaN or inf, .* save it with'):
+        with pytest.raises(ValueError, match=r'head\.2\.bias holds NaN or inf: .* save it with'):
             save_task(model, path, head_bits=16)
         assert path.read_bytes() == before
 
     def test_a_value_that_16_bits_cannot_hold_keeps_its_tensor_at_32(
-        self, build: Build, path: Path, told: list[str]
+        self, build: Build, path: Path, logged: list[str]
     ) -> None:
         model, fresh = build(), build()
         model.head[2].bias.data[0] = 1e6
@@ -170,18 +170,18 @@ class TestSaving:
         tensors = inspect_task(path)['tensors']
         assert tensors['head.2.bias'][0] == 'torch.float32'
         assert tensors['head.2.weight'][0] == 'torch.float16'
-        assert told == ['head.2.bias keeps 32 bits: float16 cannot hold 1e+06.']
+        assert logged == ['head.2.bias keeps 32 bits: float16 cannot hold 1e+06.']
 
     @pytest.mark.parametrize('head_bits', [7, 0, '16'])
-    def test_unknown_head_bits(self, build: Build, path: Path, head_bits: Any) -> None:
+    def test_invalid_head_bits(self, build: Build, path: Path, head_bits: Any) -> None:
         with pytest.raises(
-            ValueError, match=f'head_bits={head_bits!r} is not supported; use 32 or'
+            ValueError, match=f'head_bits={head_bits!r} is invalid: expected 32 or 16'
         ):
             save_task(build(), path, head_bits=head_bits)
         assert not path.exists()
 
     @pytest.mark.parametrize('value', [float('nan'), 0.0])
-    def test_adapters_without_a_spread(self, build: Build, path: Path, value: float) -> None:
+    def test_constant_and_nan_adapters(self, build: Build, path: Path, value: float) -> None:
         model = build()
         save_task(model, path)
         before = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Models in wrappers, data sets' meta information as it comes, and files that change later."""
+"""Models in wrappers, metainfo of any dataset, and files that change after loading."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize('wrapper', WRAPPERS)
-def test_a_wrapped_model_has_the_file_of_the_bare_one(
+def test_a_wrapped_model_saves_the_same_bytes(
     build: Build, train: Train, outputs: Outputs, path: Path, wrapper: str
 ) -> None:
     trained, fresh = train(build()), build()
     save_task(trained, path)
-    bare = path.read_bytes()
+    expected = path.read_bytes()
     save_task(WRAPPERS[wrapper](trained), path)
-    assert path.read_bytes() == bare
+    assert path.read_bytes() == expected
     load_task(nn.DataParallel(fresh), path)
     assert torch.equal(outputs(fresh), outputs(trained))
 
@@ -42,20 +42,20 @@ def test_a_wrapped_model_has_the_file_of_the_bare_one(
 def test_arrays_become_lists(build: Build, path: Path) -> None:
     meta = {'classes': np.array(['a', 'b']), 'palette': np.array([[1, 2, 3], [4, 5, 6]], np.uint8)}
     save_task(build(), path, dataset_meta={**meta, 'count': np.int64(3)})
-    kept = inspect_task(path)['dataset']
-    assert kept == {'classes': ['a', 'b'], 'palette': [[1, 2, 3], [4, 5, 6]], 'count': 3}
+    stored = inspect_task(path)['dataset']
+    assert stored == {'classes': ['a', 'b'], 'palette': [[1, 2, 3], [4, 5, 6]], 'count': 3}
 
 
 @pytest.mark.parametrize(
     ('meta', 'text'),
     [
-        ({'classes': 'car'}, "dataset.classes is 'car'; expected names"),
-        ({'classes': range(3)}, 'dataset.classes is .*; expected names'),
-        ({'palette': 'random'}, "dataset.palette is 'random'; expected colours"),
-        ({'palette': [(0.5, 1, 2)]}, 'dataset.palette is .*; expected colours'),
+        ({'classes': 'car'}, "dataset.classes='car' is invalid: expected a list of names"),
+        ({'classes': range(3)}, 'dataset.classes=.* is invalid: expected a list of names'),
+        ({'palette': 'random'}, "dataset.palette='random' is invalid: expected a list of colors"),
+        ({'palette': [(0.5, 1, 2)]}, 'dataset.palette=.* is invalid: expected a list of colors'),
     ],
 )
-def test_what_no_reader_takes_is_not_written(
+def test_metadata_that_cannot_be_loaded_are_not_written(
     build: Build, path: Path, meta: dict, text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):
@@ -63,10 +63,10 @@ def test_what_no_reader_takes_is_not_written(
     assert not path.exists()
 
 
-def test_a_file_that_is_overwritten_in_place_changes_no_loaded_task(
+def test_overwriting_a_file_in_place_changes_no_loaded_task(
     build: Build, train: Train, path: Path
 ) -> None:
-    """As ``cp`` does; a mapped file would change with it, or end the process."""
+    """``cp`` overwrites in place: a mapped file would change, or crash the process."""
     save_task(train(build()), path)
     content, model = path.read_bytes(), build()
     load_task(model, path)

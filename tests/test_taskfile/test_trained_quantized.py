@@ -1,4 +1,4 @@
-"""A neck and head that trained at few bits: what comes back is what training computed with."""
+"""A neck and head that trained at few bits: loading gives the values that training used."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_a_float_model_predicts_as_the_trained_one(build_net: Build, path: Path,
 
 
 @FEW
-def test_so_does_a_model_that_was_about_to_train(build_net: Build, path: Path, bits: Any) -> None:
+def test_so_does_a_model_prepared_for_training(build_net: Build, path: Path, bits: Any) -> None:
     trained = train(build_net(bits))
     save_task(trained, path)
-    for other in (bits, 8):
-        fresh = build_net(other)
+    for fresh_bits in (bits, 8):
+        fresh = build_net(fresh_bits)
         load_task(fresh, path)
         assert torch.equal(out(fresh), out(trained)) and trained_bits(fresh) == {}
 
@@ -50,7 +50,7 @@ def test_a_loaded_model_saves_the_same_bytes(
 
 
 @pytest.mark.parametrize('choice', ['partial-1', 'bitfit', 'norm'])
-def test_what_trains_in_the_trunk_is_part_of_it(build_net: Build, path: Path, choice: str) -> None:
+def test_trained_parts_of_the_trunk_are_included(build_net: Build, path: Path, choice: str) -> None:
     wrapper = dict(type='mmqadapter.FrozenBackbone', train=choice)
     trained, fresh = train(build_net(4, wrapper=wrapper)), build_net(wrapper=wrapper)
     save_task(trained, path)
@@ -61,7 +61,9 @@ def test_what_trains_in_the_trunk_is_part_of_it(build_net: Build, path: Path, ch
     assert path.with_name('b').read_bytes() == path.read_bytes()
 
 
-def test_a_value_beyond_float16_stays_exact(build_net: Build, path: Path, told: list[str]) -> None:
+def test_a_value_beyond_float16_stays_exact(
+    build_net: Build, path: Path, logged: list[str]
+) -> None:
     trained, fresh = build_net(4), build_net()
     with torch.no_grad():
         trained.state_dict(keep_vars=True)['head.norm.weight'][0] = 1e5
@@ -72,18 +74,18 @@ def test_a_value_beyond_float16_stays_exact(build_net: Build, path: Path, told: 
     tensors = inspect_task(path)['tensors']
     assert tensors['head.norm.weight'] == ['torch.float32', [8]]
     assert tensors['head.norm.bias'] == ['torch.float16', [8]]
-    assert told == ['head.norm.weight keeps 32 bits: float16 cannot hold 1e+05.']
+    assert logged == ['head.norm.weight keeps 32 bits: float16 cannot hold 1e+05.']
 
 
-def test_further_training_starts_near_it(build_net: Build, path: Path) -> None:
+def test_further_training_starts_close_to_the_task(build_net: Build, path: Path) -> None:
     trained = train(build_net(PATTERNS))
     save_task(trained, path)
-    again, whole = build_net(PATTERNS), build_net()
+    again, floats = build_net(PATTERNS), build_net()
     load_task(again, path, trainable=True)
     assert trained_bits(again) == BITS_OF
-    load_task(whole, path, trainable=True)
-    # The adapters' 1-bit codes are kept; at 2 bits and more a weight may move by a level.
-    torch.testing.assert_close(out(whole), out(trained), rtol=1e-3, atol=1e-3)
+    load_task(floats, path, trainable=True)
+    # The adapters' 1-bit codes stay the same; at 2 bits and more a weight may move by a level.
+    torch.testing.assert_close(out(floats), out(trained), rtol=1e-3, atol=1e-3)
     moved = (out(again) - out(trained)).abs().mean()
     assert moved < 0.2 * (out(build_net(PATTERNS)) - out(trained)).abs().mean()
     before = {n: p.detach().clone() for n, p in again.named_parameters()}
@@ -92,13 +94,13 @@ def test_further_training_starts_near_it(build_net: Build, path: Path) -> None:
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
 
 
-def test_what_trained_at_16_bits_is_stored_so(build_net: Build, path: Path) -> None:
+def test_16_bits_of_training_are_stored_as_float16(build_net: Build, path: Path) -> None:
     save_task(train(build_net({'head.*': 16})), path)
     info = inspect_task(path)
     assert info['head_bits'] == 16 and info['tensors']['head.level'][0] == 'torch.float16'
 
 
-def test_1_bit_goes_on_from_the_same_weights(build_net: Build, path: Path) -> None:
+def test_training_at_1_bit_continues_from_the_same_weights(build_net: Build, path: Path) -> None:
     trained, again = train(build_net(1)), build_net(1)
     save_task(trained, path)
     load_task(again, path, trainable=True)

@@ -1,4 +1,4 @@
-"""Many tasks on one loaded trunk."""
+"""Many tasks in memory on one loaded trunk."""
 
 from mmqadapter.inference.bank.bank import TaskBank
 from mmqadapter.inference.bank.shared_trunk import MultiTaskModel, runs_once

@@ -1,4 +1,4 @@
-"""TaskBank: many tasks on one loaded trunk; a switch exchanges references, not numbers."""
+"""TaskBank: many tasks on one loaded trunk; switching exchanges references, no data is copied."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class _Task:
     """A registered task.
 
     Attributes:
-        contents: What belongs into the model's places, in their order.
-        versions: PyTorch's count of changes in place, of each tensor when it was registered.
-        metadata: Of the task file.
+        contents: Contents of the model's slots, in their order.
+        versions: PyTorch's count of in-place changes for each tensor, at registration.
+        metadata: Metadata of the task file.
     """
 
     contents: list[Any]
@@ -39,32 +39,32 @@ class _Task:
     metadata: dict[str, Any]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Task:
-        # PyTorch counts the changes of a copy anew; what was changed before stays a change.
+        # PyTorch counts the changes of a copy from zero; earlier changes have to stay visible.
         contents = copy.deepcopy(self.contents, memo)
         counts = zip(self.versions, versions_of(self.contents), versions_of(contents), strict=True)
-        versions = [kept - now + new for kept, now, new in counts]
+        versions = [registered - current + copied for registered, current, copied in counts]
         return _Task(contents, versions, self.metadata)
 
 
 class TaskBank:
-    """Task files on one model, in memory at once; the model predicts for one of them at a time.
+    """Task files in memory on one model, which predicts for one of them at a time.
 
-    Everything that a task file holds is switched: adapters, what trained inside the trunk (norms,
-    biases, blocks), neck, head and running statistics. The trunk is there once and never touched.
-    After :meth:`use` the model predicts, bit for bit, as a fresh one after
+    Everything in a task file is switched: adapters, what trained inside the trunk (norms, biases,
+    blocks), neck, head and running statistics. The frozen trunk is in memory once and never
+    changes. After :meth:`use` the model predicts exactly (bit for bit) as a new model after
     :func:`mmqadapter.load_task`.
 
-    A bank is for inference: it puts the model into eval mode, and from then on a forward in
-    training mode is refused, since a step of an optimiser would change a task in the bank. To
-    train from a task, load it with ``load_task(..., trainable=True)`` into another model. Deep
-    copies of the model are independent of the bank, and for inference as well. A deep copy of the
-    bank holds a model and tasks of its own.
+    A bank is for inference: it puts the model into eval mode and makes it refuse a forward in
+    training mode, since an optimizer step would change a task in the bank. To train from a task,
+    load it with ``load_task(..., trainable=True)`` into another model. Deep copies of the model are
+    independent of the bank, and for inference too. A deep copy of the bank has its own model and
+    tasks.
 
-    Not for several threads: register and switch between forwards, not during one.
+    A bank is not thread-safe: register and switch tasks between forwards, not during one.
 
     Args:
         model: A detector, segmentor or the like with a wrapped backbone and its trunk loaded, on
-            its final device. What it holds besides the trunk is replaced by the first ``use``.
+            its final device. The first ``use`` replaces all its tensors but those of the trunk.
 
     Raises:
         ValueError: ``model`` has no wrapped backbone.
@@ -81,35 +81,35 @@ class TaskBank:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Registered tasks, in order of registration."""
+        """Names of the registered tasks, in order of registration."""
         return tuple(self._tasks)
 
     @property
     def current(self) -> str | None:
-        """The task in use; None before the first :meth:`use`."""
+        """Name of the task in use; None before the first :meth:`use`."""
         return self._current
 
     @torch.inference_mode(False)
     def register(self, name: str, path: str | os.PathLike) -> dict[str, Any]:
-        """Read a task file and keep it in memory, on the model's device; the model stays as it is.
+        """Load a task file into memory, on the model's device; the model itself does not change.
 
         Args:
-            name: What :meth:`use` calls it.
-            path: A task file of this trunk and this tuning config, with heads of these shapes.
+            name: Name for :meth:`use`.
+            path: A task file for the model's trunk and tuning config, with a head of its shapes.
 
         Returns:
             The file's metadata, such as ``dataset`` with its classes.
 
         Raises:
             FileNotFoundError: No such file.
-            ValueError: ``name`` is taken, or the file is damaged or does not fit the model (see
-                :func:`mmqadapter.load_task`).
+            ValueError: ``name`` is in use already, or the file is damaged or does not fit the model
+                (see :func:`mmqadapter.load_task`).
         """
         if name in self._tasks:
             raise ValueError(
-                f'the bank has a task {name!r}; remove it first, or take another name.'
+                f'the bank already has a task {name!r}; remove it first, or use another name.'
             )
-        # A skeleton around the same trunk: what is loaded into it cannot disturb the model.
+        # A copy that shares only the frozen trunk: loading into it leaves the model as it is.
         skeleton = copy.deepcopy(self.model, {id(t): t for t in frozen_tensors(self.model)})
         metadata = load_task(skeleton, path)
         contents = [owner[key] for owner, key in find_slots(skeleton)]
@@ -117,38 +117,38 @@ class TaskBank:
         return metadata
 
     def use(self, name: str) -> dict[str, Any]:
-        """Let the model predict for a registered task from now on, in eval mode.
+        """Switch the model to a registered task, in eval mode.
 
         Returns:
             The metadata of its file.
 
         Raises:
-            ValueError: No such task, the task was changed in place meanwhile, or the model was
-                moved or rebuilt; the task in use stays.
+            ValueError: The bank has no such task, its tensors were changed in place since it was
+                registered, or the model was moved or rebuilt. The task in use stays.
         """
-        task = self._sound(name)
-        _put(name, task, self.model)
+        task = self._unchanged(name)
+        _install(name, task, self.model)
         self._current = name
         self.model.eval()
         return task.metadata
 
     def model_of(self, name: str) -> nn.Module:
-        """Another model with the weights of a task, in eval mode; all tensors are shared.
+        """Return another model with a task, in eval mode; it shares all tensors with the bank.
 
         Raises:
             ValueError: See :meth:`use`.
         """
-        task = self._sound(name)
+        task = self._unchanged(name)
         tensors = chain(self.model.parameters(), self.model.buffers())
         model = copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
-        _put(name, task, model)
+        _install(name, task, model)
         return model
 
     def remove(self, name: str) -> None:
-        """Forget a task; the model keeps the weights of the one in use.
+        """Remove a task from the bank; the model keeps the tensors of the task in use.
 
         Raises:
-            ValueError: No such task.
+            ValueError: The bank has no such task.
         """
         self._require(name)
         del self._tasks[name]
@@ -156,34 +156,35 @@ class TaskBank:
             self._current = None
 
     def nbytes(self, name: str) -> int:
-        """Bytes of memory that a task takes, the trunk aside.
+        """Return the bytes of memory that a task takes in addition to the trunk.
 
-        Of a quantised weight it is 9: decoded and latent value (4 each), and its code (1).
+        A quantized adapter weight takes 9: its decoded and its latent value (4 each), and its
+        code (1).
 
         Raises:
-            ValueError: No such task.
+            ValueError: The bank has no such task.
         """
         tensors = tensors_in(self._require(name).contents)
         return sum(t.nbytes for t in {id(t): t for t in tensors}.values())
 
     def _require(self, name: str) -> _Task:
         if name not in self._tasks:
-            known = ', '.join(map(repr, self._tasks)) or 'none'
-            raise ValueError(f'the bank has no task {name!r}; registered: {known}.')
+            registered = ', '.join(map(repr, self._tasks)) or 'none'
+            raise ValueError(f'the bank has no task {name!r}; registered: {registered}.')
         return self._tasks[name]
 
-    def _sound(self, name: str) -> _Task:
+    def _unchanged(self, name: str) -> _Task:
         task = self._require(name)
         if task.versions != versions_of(task.contents):
             raise ValueError(
-                f'the weights of {name!r} were changed in place, as load_task into the model or '
-                'training does; remove it and register it again.'
+                f'the weights of {name!r} were changed in place, as by load_task into the model or '
+                'by training; remove the task and register it again.'
             )
         return task
 
 
 def _refuse_training(model: nn.Module, args: tuple) -> None:
-    """Hook before a forward; a function, which a deep copy of the model shares."""
+    """Refuse a forward in training mode; a pre-hook, which deep copies of the model share."""
     if model.training:
         raise RuntimeError(
             'this model belongs to a TaskBank, which is for inference; to train, build another '
@@ -191,7 +192,7 @@ def _refuse_training(model: nn.Module, args: tuple) -> None:
         )
 
 
-def _put(name: str, task: _Task, model: nn.Module) -> None:
+def _install(name: str, task: _Task, model: nn.Module) -> None:
     slots = list(find_slots(model))
     _check_model(name, task, slots)
     for (owner, key), content in zip(slots, task.contents, strict=True):
@@ -199,11 +200,11 @@ def _put(name: str, task: _Task, model: nn.Module) -> None:
 
 
 def _check_model(name: str, task: _Task, slots: list[TensorSlot]) -> None:
-    """Refuse a model that is not what it was when the task was registered."""
-    found = [kind_of(owner[key]) for owner, key in slots]
-    kept = [kind_of(content) for content in task.contents]
-    if len(found) != len(kept) or any(
-        one != other for one, other in zip(found, kept, strict=True) if one and other
+    """Check that the model has the slots that it had when the task was registered."""
+    present = [kind_of(owner[key]) for owner, key in slots]
+    registered = [kind_of(content) for content in task.contents]
+    if len(present) != len(registered) or any(
+        now != then for now, then in zip(present, registered, strict=True) if now and then
     ):
         raise ValueError(
             f'the model was moved, cast or rebuilt since {name!r} was registered; make a new bank '

@@ -1,4 +1,4 @@
-"""TasksTogether: one run of a highway's trunk serves several tasks."""
+"""MultiTaskModel: one run of a highway's trunk for the predictions of several tasks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ Maps = Sequence[Tensor]
 
 
 class MultiTaskModel:
-    """Predictions of several tasks of a bank, for each image one forward of the trunk.
+    """Model that predicts several tasks of a bank with one forward of the trunk per image.
 
-    On a highway the trunk does not depend on the task: each task adds its highway, neck and head.
-    Predictions are those of :meth:`TaskBank.use` and ``test_step``. The tasks of the moment count:
-    what the bank registers or removes later changes nothing here.
+    On a highway the trunk does not depend on the task; each task adds its highway, neck and head.
+    Predictions equal those of ``test_step`` after :meth:`TaskBank.use`. Tasks that the bank
+    registers or removes later make no difference.
 
     Args:
-        bank: Of a model with a ``HighwayBackbone``, without blocks in path.
-        names: Registered tasks; all of the bank where none are named.
+        bank: Bank on a model with a ``HighwayBackbone`` without blocks in path.
+        names: Names of registered tasks; empty for all of the bank.
 
     Raises:
-        ValueError: No task, an unknown one, or a backbone whose trunk depends on the task.
+        ValueError: The bank has no task or not the named ones, or the forward of the trunk depends
+            on the task.
     """
 
     def __init__(self, bank: TaskBank, names: Sequence[str] = ()) -> None:
@@ -40,20 +41,21 @@ class MultiTaskModel:
         backbones: list[Any] = [tuned_backbone(model) for model in self._models]
         if not isinstance(backbones[0], HighwayBackbone):
             raise ValueError(
-                f'{type(backbones[0]).__name__}: its trunk runs differently for each task; tasks '
-                'of a HighwayBackbone can share a run. Use TaskBank.use to switch tasks.'
+                f'{type(backbones[0]).__name__}: its trunk runs differently for each task; only '
+                'tasks of a HighwayBackbone can share a run. Switch tasks with TaskBank.use.'
             )
         highways = [backbone.adapters['highway'] for backbone in backbones]
         self._shared = _SharedRun(backbones[0], highways)
         for number, (model, backbone) in enumerate(zip(self._models, backbones, strict=True)):
-            self._models[number] = _with(model, backbone, _MapsOf(self._shared, number))
+            maps = _TaskMaps(self._shared, number)
+            self._models[number] = _replace_module(model, backbone, maps)
 
     @torch.no_grad()
     def test_step(self, data: dict[str, Any]) -> dict[str, Any]:
-        """What ``model.test_step`` gives for a batch, by task.
+        """Return the result of ``model.test_step`` for a batch, by task.
 
         Args:
-            data: Of a data loader, before preprocessing; stays as it is.
+            data: Batch of a data loader, before preprocessing; not changed.
         """
         self._shared.clear()
         steps = zip(self.names, self._models, strict=True)
@@ -61,20 +63,20 @@ class MultiTaskModel:
 
     @torch.no_grad()
     def forward(self, images: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """What ``model(images, **kwargs)`` gives, by task; images (B, 3, H, W)."""
+        """Return the result of ``model(images, **kwargs)`` by task; images (B, 3, H, W)."""
         self._shared.clear()
         steps = zip(self.names, self._models, strict=True)
         return {name: model(images, **kwargs) for name, model in steps}
 
 
 def runs_once(model: nn.Module) -> bool:
-    """Whether one run of the trunk serves all tasks of a model: a highway, no block in path."""
+    """Return whether tasks can share a run of the trunk: on a highway without blocks in path."""
     backbone = tuned_backbone(model)
     return isinstance(backbone, HighwayBackbone) and not backbone.tuning_config['inpath_blocks']
 
 
 class _SharedRun:
-    """Runs the trunk when the first task asks, and keeps the maps until the others ask.
+    """Queues of maps by task: the trunk runs for the first task, the others take from the queue.
 
     A model may call its backbone several times for an image (sliding windows); all tasks do so in
     the same order.
@@ -89,34 +91,34 @@ class _SharedRun:
         return self._backbone.forward_highways(images, self._highways)
 
     def clear(self) -> None:
-        """Forget maps that nobody asked for."""
+        """Drop maps that were not taken, as after an error."""
         for queue in self._waiting:
             queue.clear()
 
     def maps(self, number: int, images: Tensor) -> Maps:
-        """Maps of a task."""
+        """Return the maps of task ``number`` for ``images``."""
         if not self._waiting[number]:
             for queue, maps in zip(self._waiting, self._forward(images), strict=True):
                 queue.append((images, maps))
-        seen, maps = self._waiting[number].popleft()
-        assert torch.equal(seen, images), 'tasks of one model prepare an image alike'
+        source, maps = self._waiting[number].popleft()
+        assert torch.equal(source, images), 'tasks of one model prepare an image alike'
         return maps
 
 
-class _MapsOf(nn.Module):
-    """Stands for the backbone in the model of one task."""
+class _TaskMaps(nn.Module):
+    """Replacement of the backbone in the model of one task."""
 
     def __init__(self, shared: _SharedRun, number: int) -> None:
         super().__init__()
         self._shared, self._number = shared, number
 
     def forward(self, images: Tensor) -> Maps:
-        """Maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        """Return maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
         return self._shared.maps(self._number, images)
 
 
-def _with(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """``model`` with ``new`` in the place of ``old``, which may be all of it."""
+def _replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """Return ``model`` with ``new`` instead of ``old``, which may be the model itself."""
     if model is old:
         return new
     for module in model.modules():
@@ -124,4 +126,4 @@ def _with(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
             if child is old:
                 setattr(module, name, new)
                 return model
-    raise AssertionError('the backbone was found in the model')
+    raise AssertionError('the backbone is in the model')

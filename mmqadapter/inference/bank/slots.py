@@ -1,4 +1,4 @@
-"""Where a model keeps what belongs to a task, and what it keeps there."""
+"""Tensor slots: where a model holds the tensors of a task, and the contents of the slots."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor, nn
 from mmqadapter.quant import CODES_ATTRIBUTE, Encoded, GaussianQuantizer, Layer, PackedWeight
 from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk, tuned_backbone
 
-# A dictionary of a module, and a key there.
+# A dict of a module (parameters, buffers or attributes), and a key in it.
 TensorSlot = tuple[MutableMapping[str, Any], str]
 
 
 def trunk_of(model: nn.Module) -> nn.Module:
-    """The frozen trunk in a model.
+    """Return the trunk of a model.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The model has no wrapped backbone.
     """
     backbone: Any = tuned_backbone(model)
     if backbone is None:
         raise ValueError(
-            f'{type(model).__name__} has no wrapped backbone, so no trunk that tasks could share; '
-            'wrap the backbone (type="mmqadapter.AdaptedBackbone").'
+            f'{type(model).__name__} has no wrapped backbone, so there is no trunk that tasks can '
+            'share; wrap the backbone (type="mmqadapter.AdaptedBackbone").'
         )
     return backbone.trunk
 
 
 def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
-    """The trunk's tensors that no task changes."""
+    """Yield the tensors of the trunk that no task changes."""
     trunk, backbone = trunk_of(model), tuned_backbone(model)
     assert isinstance(backbone, TunedBackbone)
     trained = {id(t) for t in trained_in_trunk(trunk, backbone.trainable_names).values()}
@@ -39,7 +39,7 @@ def frozen_tensors(model: nn.Module) -> Iterator[Tensor]:
 
 
 def find_slots(model: nn.Module) -> Iterator[TensorSlot]:
-    """All places of tensors but those of the trunk, and those of stored codes."""
+    """Yield the slots of all tensors outside the frozen trunk, and those of stored codes."""
     frozen = {id(t) for t in frozen_tensors(model)}
     for module in model.modules():
         if isinstance(module, GaussianQuantizer):
@@ -52,7 +52,7 @@ def find_slots(model: nn.Module) -> Iterator[TensorSlot]:
 
 
 def tensors_in(contents: list[Any]) -> Iterator[Tensor]:
-    """The tensors among what places hold, one by one."""
+    """Yield all tensors in the contents of slots."""
     for content in contents:
         if isinstance(content, (Encoded, PackedWeight)):
             yield from (content.codes, content.mean, content.std)
@@ -61,12 +61,12 @@ def tensors_in(contents: list[Any]) -> Iterator[Tensor]:
 
 
 def versions_of(contents: list[Any]) -> list[int]:
-    """PyTorch's count of changes in place, of each tensor."""
+    """Return PyTorch's count of in-place changes for each tensor in the contents of slots."""
     return [tensor._version for tensor in tensors_in(contents)]
 
 
 def kind_of(content: Any) -> tuple | None:
-    """Device, dtype and shape of a tensor; None of anything else."""
+    """Return device, dtype and shape of a tensor; None for any other content."""
     if isinstance(content, Tensor):
         return content.device, content.dtype, content.shape
     return None

@@ -11,7 +11,7 @@ from mmqadapter.interop.peft.folder import read_peft, write_peft
 from mmqadapter.interop.peft.import_lora import adapted_backbone
 from mmqadapter.interop.peft.timm_net import find_projections
 from mmqadapter.interop.unfit_error import UnfitError
-from mmqadapter.taskfile.contents import split
+from mmqadapter.taskfile.contents import split_content
 from mmqadapter.taskfile.format import read_task, require_suffix
 from mmqadapter.taskfile.task import save_task
 
@@ -71,7 +71,7 @@ def export_peft(
         ValueError: The task file is damaged, has other adapters, or does not fit the net.
     """
     content = read_task(task)
-    blobs, head = split(content)
+    blobs, head = split_content(content)
     try:
         lora = to_peft(content.metadata['tuning'], blobs, find_projections(net))
     except UnfitError as error:

@@ -20,8 +20,7 @@ from mmqadapter.interop.petl_vit.plausibility import find_problem
 from mmqadapter.interop.petl_vit.settings import NETS, PetlSettings
 from mmqadapter.interop.unfit_error import UnfitError
 from mmqadapter.registry import full_config
-from mmqadapter.taskfile.adapter_codec import CODES, STATISTICS
-from mmqadapter.taskfile.contents import BLOB_PREFIX
+from mmqadapter.taskfile.adapter_codec import ADAPTER_PREFIX, CODES, STATISTICS
 from mmqadapter.taskfile.format import TaskContent
 from mmqadapter.taskfile.task import plain
 
@@ -36,7 +35,7 @@ def to_petl(task: TaskContent) -> PetlContent:
         UnfitError: The release's format cannot store it.
     """
     tensors = dict(task.tensors)
-    codes, statistics = (tensors.pop(BLOB_PREFIX + name, None) for name in (CODES, STATISTICS))
+    codes, statistics = (tensors.pop(ADAPTER_PREFIX + name, None) for name in (CODES, STATISTICS))
     head = {n.removeprefix(HEAD_PREFIX): t for n, t in tensors.items() if n.startswith(HEAD_PREFIX)}
     if len(head) != len(tensors) or set(head) not in HEADS or codes is None or statistics is None:
         raise UnfitError(f'it holds {short(sorted(task.tensors))}')

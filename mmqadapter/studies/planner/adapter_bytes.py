@@ -9,8 +9,7 @@ from torch import nn
 from mmqadapter.quant import packed_bytes, quantized_weights
 from mmqadapter.studies.planner.blank_model import FLOAT_BITS
 from mmqadapter.studies.planner.container import Entries
-from mmqadapter.taskfile.adapter_codec import CODES, FLOATS, STATISTICS
-from mmqadapter.taskfile.contents import BLOB_PREFIX
+from mmqadapter.taskfile.adapter_codec import ADAPTER_PREFIX, CODES, FLOATS, STATISTICS
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class AdapterSize:
             STATISTICS: ('torch.float32', statistics),
             FLOATS: ('torch.float32', self.floats if bits < FLOAT_BITS else self.parameters),
         }
-        return {f'{BLOB_PREFIX}{n}': (dtype, (size,)) for n, (dtype, size) in sizes.items() if size}
+        used = {name: (dtype, (size,)) for name, (dtype, size) in sizes.items() if size}
+        return {f'{ADAPTER_PREFIX}{name}': tensor for name, tensor in used.items()}
 
 
 def adapter_size(adapters: nn.Module) -> AdapterSize:

@@ -17,7 +17,7 @@ from mmqadapter.studies.planner.adapter_bytes import adapter_size
 from mmqadapter.studies.planner.blank_model import FLOAT_BITS, BlankModel
 from mmqadapter.studies.planner.container import Entries, container_bytes, entry_bytes
 from mmqadapter.taskfile import save_task
-from mmqadapter.taskfile.contents import BLOB_PREFIX
+from mmqadapter.taskfile.adapter_codec import ADAPTER_PREFIX
 from mmqadapter.taskfile.format import KEY, read_content
 from mmqadapter.taskfile.head_bits import FLOAT_BITS as HEAD_FLOAT_BITS
 from mmqadapter.utils.tuned_backbone import tuned_backbone
@@ -166,7 +166,7 @@ class _Head:
         self._entries = {
             name: (str(tensor.dtype), tuple(tensor.shape))
             for name, tensor in content.tensors.items()
-            if not name.startswith(BLOB_PREFIX)
+            if not name.startswith(ADAPTER_PREFIX)
         }
 
     def file_bytes(self, adapters: Entries, tuning: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Task files of one trunk, and a bank of them."""
+"""Task files of one trunk, and a bank with them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def build(tiny_timm_vit: Factory) -> Build:
         wrapper: dict | None = None, backbone: dict | None = None, seed: int = 0, classes: int = 5
     ) -> nn.Module:
         torch.manual_seed(seed)
-        chosen = wrapper or WRAPPERS['AdaptFormer, 1 bit']
-        return Segmentor({**chosen, 'backbone': backbone or tiny_timm_vit()}, classes).eval()
+        config = wrapper or WRAPPERS['AdaptFormer, 1 bit']
+        return Segmentor({**config, 'backbone': backbone or tiny_timm_vit()}, classes).eval()
 
     return factory
 
 
 @pytest.fixture
 def make(build: Build, tmp_path: Path) -> Callable[..., list[Path]]:
-    """``make(wrapper, backbone)``: two task files of the same trunk."""
+    """``make(wrapper, backbone)``: paths of two task files of the same trunk."""
 
     def two(wrapper: dict | None = None, backbone: dict | None = None) -> list[Path]:
         paths = [tmp_path / f'{name}.task.safetensors' for name in ('cracks', 'rust')]

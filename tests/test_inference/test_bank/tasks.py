@@ -1,4 +1,4 @@
-"""Small models with tasks, for tests of what shares a trunk."""
+"""Small models with tasks, for tests of models that share a trunk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRAPPERS: dict[str, dict[str, Any]] = {
 
 
 class Segmentor(nn.Module):
-    """Wrapped backbone, and a head with batch norm and a tied weight."""
+    """Wrapped backbone with a head that has batch norm and a tied weight."""
 
     def __init__(self, backbone: dict[str, Any], classes: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def outputs(model: nn.Module) -> Tensor:
 
 
 def train(model: nn.Module, seed: int) -> nn.Module:
-    """Move all that trains, by other steps for each seed."""
+    """Train for two steps, towards another target for each seed; return in eval mode."""
     torch.manual_seed(seed)
     model.train()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
@@ -72,7 +72,7 @@ def train(model: nn.Module, seed: int) -> nn.Module:
 
 
 def alone(build: Build, path: Path, *args: Any) -> Tensor:
-    """Predictions of a fresh model with this task."""
+    """Return the predictions of a new model with this task alone."""
     model = build(*args)
     load_task(model, path)
     return outputs(model)

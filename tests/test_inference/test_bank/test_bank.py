@@ -1,4 +1,4 @@
-"""Many tasks on one trunk: each predicts exactly as in a model of its own."""
+"""Many tasks on one trunk: each predicts exactly as in a separate model."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 
 class TestSwitching:
-    """Bit for bit what a fresh model gives, in any order, without touching the trunk."""
+    """Predictions equal those of a new model in any order, and the trunk does not change."""
 
     @pytest.mark.parametrize('kind', WRAPPERS)
-    def test_every_way_of_tuning(self, build: Build, make: Callable, kind: str) -> None:
+    def test_every_tuning_method(self, build: Build, make: Callable, kind: str) -> None:
         self.check(build, make, WRAPPERS[kind])
 
     def test_every_backbone(self, tiny_backbone: Factory, build: Build, make: Callable) -> None:
@@ -90,7 +90,7 @@ class TestSwitching:
             bank.use('a')
         assert torch.equal(outputs(bank.model), alone(build, path))
 
-    def test_a_removed_task_is_forgotten(self, bank: TaskBank, make: Callable) -> None:
+    def test_a_removed_task_is_gone(self, bank: TaskBank, make: Callable) -> None:
         before = outputs(bank.model)
         bank.remove('cracks')
         assert bank.names == ('rust',) and bank.current is None
@@ -125,7 +125,7 @@ class TestCopies:
 
 
 class TestRefusals:
-    """What does not fit is named, and the task in use stays."""
+    """The error names what does not fit, and the task in use stays."""
 
     @pytest.fixture(autouse=True)
     def the_task_stays(self, bank: TaskBank) -> Any:
@@ -143,8 +143,10 @@ class TestRefusals:
         for call in (bank.use, bank.remove, bank.nbytes):
             self.refused(lambda call=call: call('moss'), text)
 
-    def test_a_name_that_is_taken(self, bank: TaskBank, make: Callable) -> None:
-        self.refused(lambda: bank.register('rust', make()[0]), "has a task 'rust'; remove it")
+    def test_a_name_in_use(self, bank: TaskBank, make: Callable) -> None:
+        self.refused(
+            lambda: bank.register('rust', make()[0]), "already has a task 'rust'; remove it"
+        )
 
     @pytest.mark.parametrize(
         ('other', 'text'),
@@ -174,7 +176,7 @@ class TestRefusals:
                 model(images())
 
 
-def test_a_task_that_was_overwritten_is_not_used_again(bank: TaskBank, make: Callable) -> None:
+def test_a_task_that_was_overwritten_is_refused(bank: TaskBank, make: Callable) -> None:
     load_task(bank.model, make()[1])
     with pytest.raises(ValueError, match="'cracks' were changed in place.* register it again"):
         bank.use('cracks')

@@ -1,4 +1,4 @@
-"""A bank of tasks whose necks and heads are float, quantised after training, or trained so."""
+"""A bank of tasks with float necks and heads, quantized after training, or trained quantized."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = ('float', 'after', 'trained')
 
 @pytest.fixture
 def tasks(tiny_timm_vit: Callable[..., dict], tmp_path: Path) -> dict[str, Path]:
-    """A task file of each kind, of one trunk."""
+    """Paths of a task file of each kind, all for one trunk."""
     paths = {kind: tmp_path / f'{kind}.task.safetensors' for kind in KINDS}
     for number, (kind, path) in enumerate(paths.items(), start=1):
         model = make(tiny_timm_vit)
@@ -33,7 +33,7 @@ def tasks(tiny_timm_vit: Callable[..., dict], tmp_path: Path) -> dict[str, Path]
 
 @pytest.fixture
 def expected(tiny_timm_vit: Callable[..., dict], tasks: dict[str, Path]) -> dict[str, Tensor]:
-    """What fresh models predict."""
+    """Predictions of new models, by kind."""
     predictions = {}
     for kind, path in tasks.items():
         model = make(tiny_timm_vit)
@@ -57,7 +57,7 @@ def test_each_predicts_as_a_fresh_model(
     bits: int | None,
 ) -> None:
     model = make(tiny_timm_vit)
-    if bits is not None:  # a checkpoint that was trained so was in it before
+    if bits is not None:  # as after loading a checkpoint that was trained with these bits
         train_quantized(model, layer_bits(model, bits))
     before = out(model)
     bank = filled(model, tasks)

@@ -1,4 +1,4 @@
-"""Several tasks in one forward of the trunk: each as if it were alone."""
+"""Several tasks in one forward of the trunk: each predicts as if it were alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks import ADAPTED, HIGHWAY, ONE_BIT, Build, Factory, images, outputs
 from torch import nn
 
 from mmqadapter import save_task
-from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
+from mmqadapter.inference.bank import MultiTaskModel, TaskBank, TasksTogether, runs_once
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 JOINED = dict(
@@ -30,7 +30,7 @@ def bank_of(build: Build, paths: list[Path], *args: Any) -> TaskBank:
 
 
 def runs_of(trunk: nn.Module) -> list[int]:
-    """Grows with each forward."""
+    """Return a list that grows with each forward."""
     runs: list[int] = []
     trunk.register_forward_hook(lambda *_: runs.append(1))
     return runs
@@ -42,52 +42,52 @@ def test_predictions_are_those_of_a_switched_model(
 ) -> None:
     paths = make(wrapper, tiny_backbone())
     bank = bank_of(build, paths, wrapper, tiny_backbone())
-    together = MultiTaskModel(bank)
-    assert together.names == ('cracks', 'rust')
-    found = together.forward(images())
-    for name in together.names:
+    model = MultiTaskModel(bank)
+    assert model.names == ('cracks', 'rust')
+    predicted = model.forward(images())
+    for name in model.names:
         bank.use(name)
-        assert torch.equal(found[name], outputs(bank.model))
-    assert not torch.equal(found['cracks'], found['rust'])
+        assert torch.equal(predicted[name], outputs(bank.model))
+    assert not torch.equal(predicted['cracks'], predicted['rust'])
 
 
 def test_the_trunk_runs_once(build: Build, make: Callable) -> None:
     bank = bank_of(build, make(HIGHWAY), HIGHWAY)
-    together = MultiTaskModel(bank)
-    runs = runs_of(together._models[0].get_submodule('backbone')._shared._backbone.trunk)
-    together.forward(images())
-    together.forward(images())
+    model = MultiTaskModel(bank)
+    runs = runs_of(model._models[0].get_submodule('backbone')._shared._backbone.trunk)
+    model.forward(images())
+    model.forward(images())
     assert len(runs) == 2
 
 
 def test_tasks_share_all_tensors_with_the_bank(build: Build, make: Callable) -> None:
     bank = bank_of(build, make(HIGHWAY), HIGHWAY)
     bank.use('rust')
-    own = {id(p) for p in bank.model.parameters()}
-    assert {id(p) for p in bank.model_of('rust').parameters()} == own
+    in_use = {id(p) for p in bank.model.parameters()}
+    assert {id(p) for p in bank.model_of('rust').parameters()} == in_use
     trunk = {id(p) for p in tuned_backbone(bank.model).trunk.parameters()}
-    assert {id(p) for p in bank.model_of('cracks').parameters()} & own == trunk
+    assert {id(p) for p in bank.model_of('cracks').parameters()} & in_use == trunk
 
 
-def test_the_bank_goes_on_alone(build: Build, make: Callable) -> None:
+def test_bank_and_model_are_independent(build: Build, make: Callable) -> None:
     bank = bank_of(build, make(HIGHWAY), HIGHWAY)
     bank.use('rust')
     before = outputs(bank.model)
-    together = MultiTaskModel(bank, ['cracks'])
-    first = together.forward(images())
+    model = MultiTaskModel(bank, ['cracks'])
+    first = model.forward(images())
     bank.remove('cracks')
     assert torch.equal(outputs(bank.model), before)
-    assert torch.equal(together.forward(images())['cracks'], first['cracks'])
+    assert torch.equal(model.forward(images())['cracks'], first['cracks'])
 
 
 def test_no_maps_wait_after_a_failure(build: Build, make: Callable) -> None:
-    together = MultiTaskModel(bank_of(build, make(HIGHWAY), HIGHWAY))
-    expected = together.forward(images())
+    model = MultiTaskModel(bank_of(build, make(HIGHWAY), HIGHWAY))
+    expected = model.forward(images())
     with pytest.raises(TypeError):
-        together.forward(images(), nonsense=1)
-    together._shared.maps(0, images())  # as if the second task had failed
-    found = together.forward(images().flip(0))
-    assert all(torch.equal(found[name].flip(0), expected[name]) for name in expected)
+        model.forward(images(), nonsense=1)
+    model._shared.maps(0, images())  # as if the second task had failed
+    predicted = model.forward(images().flip(0))
+    assert all(torch.equal(predicted[name].flip(0), expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_names_are_checked(build: Build, make: Callable) -> None:
 
 
 @torch.no_grad()
-def test_a_bare_backbone(tiny_timm_vit: Factory, tmp_path: Path) -> None:
-    """Without neck and head each task still has its own maps."""
+def test_a_backbone_without_neck_and_head(tiny_timm_vit: Factory, tmp_path: Path) -> None:
+    """Each task still has its own maps."""
     torch.manual_seed(0)
     highway = MODELS.build(dict(HIGHWAY, backbone=tiny_timm_vit())).eval()
     bank = TaskBank(highway)
@@ -125,7 +125,11 @@ def test_a_bare_backbone(tiny_timm_vit: Factory, tmp_path: Path) -> None:
         save_task(highway, tmp_path / f'{name}.task.safetensors')
     for name in ('cracks', 'rust'):
         bank.register(name, tmp_path / f'{name}.task.safetensors')
-    found = MultiTaskModel(bank).forward(images())
+    predicted = MultiTaskModel(bank).forward(images())
     for name in ('cracks', 'rust'):
         bank.use(name)
-        assert all(map(torch.equal, found[name], bank.model(images())))
+        assert all(map(torch.equal, predicted[name], bank.model(images())))
+
+
+def test_the_name_of_version_0_1_0_still_works() -> None:
+    assert TasksTogether is MultiTaskModel
