@@ -20,8 +20,8 @@ from mmqadapter.checkpoints.content import (
     drop_frozen,
     mark_checkpoint,
 )
-from mmqadapter.hooks.atomic_backend import BACKEND
-from mmqadapter.hooks.missed_validation import validation_is_due
+from mmqadapter.engine.atomic_backend import BACKEND
+from mmqadapter.engine.missed_validation import validation_is_due
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.task import HEAD_DTYPES

@@ -17,10 +17,10 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 
-from mmqadapter.hooks.step_meter import StepSeconds
 from mmqadapter.studies.benchmark.batches import Batch
 from mmqadapter.studies.benchmark.memory import synchronize
 from mmqadapter.utils.accounting import saved_for_backward
+from mmqadapter.utils.step_meter import StepSeconds
 
 ADAMW = dict(type='AdamW', weight_decay=0.05)
 MOMENTS = 2  # of AdamW

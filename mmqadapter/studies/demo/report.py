@@ -46,8 +46,8 @@ def _cells(task: DemoTask, row: dict) -> dict[str, str]:
     return {
         'method': row['title'],
         task.metric[1]: f'{_percent(row, task):.1f}',
-        'trains': f'{row["trainable_parameters"]:,}',
-        'bytes to keep': f'{row["task_bytes_file"] or row["model_bytes"]:,}',
+        'trains': f'{row["trainable_params"]:,}',
+        'bytes to keep': f'{row["task_bytes"]:,}',
         'of backbone': f'{_backbone_bytes(row):,}',
         'memory': f'{memory / MIB:.1f} MiB',
         's per step': f'{row["step_seconds"]:.3f}',
@@ -61,9 +61,9 @@ def _percent(row: dict, task: DemoTask) -> float:
 
 def _backbone_bytes(row: dict) -> int:
     """Bytes that the backbone adds for this task: adapters, or all of its float32 weights."""
-    if row['task_bytes_file'] is not None:
-        return row['task_bytes_adapters']
-    return 4 * row['trainable_backbone']
+    if row['adapter_bytes'] is not None:
+        return row['adapter_bytes']
+    return 4 * row['trainable_backbone_params']
 
 
 def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
