@@ -103,7 +103,7 @@ default_hooks = dict(
         type='mmqadapter.TaskCheckpointHook', by_epoch=False, interval=2, save_best={best!r}))
 custom_hooks = [
     dict(type='mmqadapter.PretrainedTrunkHook'), dict(type='mmqadapter.ExactResumeHook'),
-    dict(type='mmqadapter.TuningSummaryHook'), dict(type='mmqadapter.EfficiencyHook', interval=2)]
+    dict(type='mmqadapter.EfficiencyHook', interval=2)]
 """
 
 

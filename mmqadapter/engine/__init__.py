@@ -1,6 +1,7 @@
-"""From a config to a runner: data order, optimiser, processes, and the patches of mmengine."""
+"""From a config to a runner: data order, optimizer, processes, files, and patches of mmengine."""
 
-from mmqadapter.engine import optim  # registers its constructor
+# Imported so that they are registered: a file backend and an optimizer constructor.
+from mmqadapter.engine import atomic_backend, optim
 from mmqadapter.engine.seeded_data import (
     SeededDataset,
     StampedIndex,
@@ -8,4 +9,11 @@ from mmqadapter.engine.seeded_data import (
     exactly_resumable,
 )
 
-__all__ = ['SeededDataset', 'StampedIndex', 'StampedSampler', 'exactly_resumable', 'optim']
+__all__ = [
+    'SeededDataset',
+    'StampedIndex',
+    'StampedSampler',
+    'atomic_backend',
+    'exactly_resumable',
+    'optim',
+]

@@ -1,13 +1,20 @@
-"""Every patch of mmengine, in one file, with what it waits for."""
+"""All patches of mmengine, mmdet and mmseg: what each works around, and when it can go.
+
+``import mmqadapter`` applies the patches of mmengine. Those that are context managers last for the
+block that they enclose.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from mmengine._strategy import FSDPStrategy
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import CheckpointLoader
@@ -19,42 +26,32 @@ TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
 
 
 def patch_mmengine() -> None:
-    """Apply all patches; a second call changes nothing."""
+    """Apply all patches of mmengine; a second call changes nothing."""
     find_configs_by_module()
-    guard_mmengine()
-    let_fsdp_resume()
+    guard_checkpoint_loading()
+    fix_fsdp_resume()
 
 
 def find_configs_by_module() -> None:
-    """Let ``_base_ = 'mmseg::...'`` find the configs of whatever package provides ``mmseg``.
+    """Let ``_base_ = 'mmseg::...'`` find the configs of any distribution that provides ``mmseg``.
 
-    mmengine asks for a distribution called ``mmsegmentation``, which the onedl line is not. The
-    module's own name serves for both.
+    mmengine looks for a distribution called ``mmsegmentation``, but the maintained line is called
+    ``onedl-mmsegmentation``. The name of the module finds both.
+
+    Remove when mmengine finds a package's configs by the name of its module.
     """
     MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
-def let_fsdp_resume() -> None:
-    """Let mmengine's ``FSDPStrategy`` load the state of an optimiser.
+def guard_checkpoint_loading() -> None:
+    """Let mmengine load checkpoints without running code in them (resume, load_from, init_cfg).
 
-    It gives PyTorch the arguments in the order of PyTorch 2.0, which has changed since.
-    """
-    FSDPStrategy.load_optim_state_dict = _load_optim_state_dict
+    mmengine reads a file with ``weights_only=True``, but if that fails it warns and reads it again
+    with ``weights_only=False``. With this patch such a file raises a ValueError, unless the
+    environment variable MMQADAPTER_TRUST_CHECKPOINTS is 1.
 
-
-def _load_optim_state_dict(self: FSDPStrategy, state_dict: dict) -> None:
-    """Load the whole state of an optimiser, by names; each process takes its shards of it."""
-    own = FullyShardedDataParallel.optim_state_dict_to_load(
-        model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
-    )
-    self.optim_wrapper.load_state_dict(own)
-
-
-def guard_mmengine() -> None:
-    """Let mmengine read checkpoints as safely, whether resumed, loaded or pretrained.
-
-    It would read a file that is not safe all the same, with a warning. Who trusts all files of a
-    run sets the environment variable MMQADAPTER_TRUST_CHECKPOINTS to 1.
+    Remove when mmengine no longer falls back to ``weights_only=False``, and its own checkpoints
+    (message hub, numpy scalars) load with ``weights_only=True``.
     """
     load = CheckpointLoader.load_checkpoint.__func__
     if hasattr(load, '__wrapped__'):
@@ -71,3 +68,40 @@ def guard_mmengine() -> None:
             raise unsafe(filename, error, f'{TRUST}=1') from error
 
     CheckpointLoader.load_checkpoint = classmethod(guarded)
+
+
+def fix_fsdp_resume() -> None:
+    """Let mmengine's ``FSDPStrategy`` restore the state of an optimizer when a run resumes.
+
+    It passes the arguments of ``optim_state_dict_to_load`` by position, in the order of
+    PyTorch 2.0; PyTorch 2.1 changed that order.
+
+    Remove when ``FSDPStrategy.load_optim_state_dict`` passes them by keyword.
+    """
+    FSDPStrategy.load_optim_state_dict = _load_optim_state_dict
+
+
+def _load_optim_state_dict(self: FSDPStrategy, state_dict: dict) -> None:
+    """Load the whole state of an optimizer, by names; each process takes its shards of it."""
+    shards = FullyShardedDataParallel.optim_state_dict_to_load(
+        model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
+    )
+    self.optim_wrapper.load_state_dict(shards)
+
+
+@contextmanager
+def non_reentrant_checkpoints() -> Iterator[None]:
+    """Let activation checkpointing in mmdet and mmseg be of the non-reentrant kind in this block.
+
+    Their backbones call ``torch.utils.checkpoint.checkpoint`` without ``use_reentrant``, and
+    PyTorch's default is the reentrant kind, which computes no gradients in a block none of whose
+    inputs needs one.
+
+    Remove when the backbones pass ``use_reentrant=False``, or PyTorch makes it the default.
+    """
+    stock = torch.utils.checkpoint.checkpoint
+    torch.utils.checkpoint.checkpoint = functools.partial(stock, use_reentrant=False)
+    try:
+        yield
+    finally:
+        torch.utils.checkpoint.checkpoint = stock

@@ -9,7 +9,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint, load_checkpoint
 from torch import nn
@@ -19,6 +18,7 @@ from mmqadapter.engine import exactly_resumable
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
+from mmqadapter.utils.model_wrapping import unwrap_model
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
@@ -73,7 +73,7 @@ def training_runner(
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
     if start and not flexible:
-        load_checkpoint(_bare(runner), start, map_location='cpu')
+        load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
     if resume and not cfg.resume:
         runner.logger.warning(f'No checkpoint in {cfg.work_dir}: this run starts anew.')
     return runner
@@ -128,10 +128,6 @@ def _latest(work_dir: str) -> str | None:
     return str(found)
 
 
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def testing_runner(
     cfg: Config, weights: str | os.PathLike, amp: bool = False, trust: bool = False
 ) -> Runner:
@@ -159,7 +155,7 @@ def testing_runner(
     prepare_cpu(cfg)
     runner = Runner.from_cfg(cfg)
     # Before `test`, so that an EMA hook, which copies the model then, has them as well.
-    model = _bare(runner)
+    model = unwrap_model(runner.model)
     if start:
         load_checkpoint(model, start, map_location='cpu')
     load_weights(model, weights, trust)

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmqadapter.registry import HOOKS
+from mmqadapter.utils.model_wrapping import unwrap_model
 
 REMEDY = (
     'Lower the learning rate, clip gradients (optim_wrapper.clip_grad), look for broken labels '
@@ -60,7 +60,7 @@ class FiniteLossHook(Hook):
         if not bad or (scaled and self._bad < self.patience):
             return
         lasting = f', {self._bad} times in a row, although the loss is scaled' if scaled else ''
-        broken = first_not_finite(_bare(runner))
+        broken = first_not_finite(unwrap_model(runner.model))
         weights = f'{broken!r} is the first weight that broke' if broken else 'no weight broke'
         raise ValueError(
             f'in iteration {runner.iter + 1} {", ".join(bad)}{lasting}; {weights}. {REMEDY}'
@@ -80,7 +80,7 @@ class FiniteLossHook(Hook):
 
 
 def _check_weights(runner: Runner, iteration: int) -> None:
-    if broken := first_not_finite(_bare(runner)):
+    if broken := first_not_finite(unwrap_model(runner.model)):
         raise ValueError(
             f'after iteration {iteration} the weight {broken!r} holds NaN or inf, so nothing of '
             f'this state is saved. {REMEDY}'
@@ -118,7 +118,3 @@ def _number(value: Any) -> float:
 def _scales(runner: Runner) -> bool:
     wrapper = runner.optim_wrapper
     return isinstance(wrapper, AmpOptimWrapper) and wrapper.loss_scaler.is_enabled()
-
-
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

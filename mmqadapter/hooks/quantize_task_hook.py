@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
-from torch import nn
 
 from mmqadapter.backbones.batched_quantizers import quantize_beside_backbone
 from mmqadapter.registry import HOOKS
@@ -20,6 +18,7 @@ from mmqadapter.taskfile.head_bits import (
     train_quantized,
     trained_bits,
 )
+from mmqadapter.utils.model_wrapping import unwrap_model
 
 
 @HOOKS.register_module()
@@ -59,7 +58,7 @@ class QuantizeTaskHook(Hook):
         # Loops are built before `before_run`, and the train loop by `Runner.train` alone.
         if self._trained or not isinstance(runner._train_loop, BaseLoop):
             return
-        model = _bare(runner)
+        model = unwrap_model(runner.model)
         if trained_bits(model):
             raise ValueError('QuantizeTaskHook is there twice; give one of them all patterns.')
         # Now: initialisers write in place, which the value of a quantised weight would swallow.
@@ -78,17 +77,17 @@ class QuantizeTaskHook(Hook):
         Raises:
             ValueError: A layer that is constant, as some start at zero.
         """
-        check_spread(_bare(runner))
+        check_spread(unwrap_model(runner.model))
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Sequence[dict] | None = None
     ) -> None:
         """Quantise all layers in a few calls; one that runs several times reads one value."""
-        quantize_beside_backbone(_bare(runner))
+        quantize_beside_backbone(unwrap_model(runner.model))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note the bits of each layer."""
-        checkpoint[KEY] = trained_bits(_bare(runner))
+        checkpoint[KEY] = trained_bits(unwrap_model(runner.model))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Resume with the same bits; in a test, compute with those of the checkpoint.
@@ -98,7 +97,7 @@ class QuantizeTaskHook(Hook):
         """
         saved = dict(checkpoint.get(KEY) or {})
         if not self._trained:
-            train_quantized(_bare(runner), saved)
+            train_quantized(unwrap_model(runner.model), saved)
         elif runner._resume and not saved:
             raise ValueError(
                 'the checkpoint was trained in float, this config has a QuantizeTaskHook: resume '
@@ -112,7 +111,3 @@ class QuantizeTaskHook(Hook):
                 f'{saved.get(differing[0])} there, {self._trained.get(differing[0])} in this '
                 'config; resume with the QuantizeTaskHook that it was trained with.'
             )
-
-
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

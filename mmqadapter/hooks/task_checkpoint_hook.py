@@ -20,11 +20,11 @@ from mmqadapter.checkpoints.content import (
     drop_frozen,
     mark_checkpoint,
 )
-from mmqadapter.hooks.atomic_backend import BACKEND
-from mmqadapter.hooks.missed_validation import validation_is_due
+from mmqadapter.engine.atomic_backend import BACKEND
+from mmqadapter.engine.missed_validation import validation_is_due
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import save_task
-from mmqadapter.taskfile.task import HEAD_DTYPES
+from mmqadapter.taskfile.head_bits import HeadBits, check_head_bits, layer_bits
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.sharding import as_built, trained_whole
 from mmqadapter.utils.tuned_backbone import tuned_backbone
@@ -42,16 +42,19 @@ class TaskCheckpointHook(CheckpointHook):
 
     Args:
         keep_trunk: store the frozen trunk in the checkpoints as well.
-        head_bits: bits per weight of neck and head in the task files.
-        **kwargs: arguments of ``mmengine.hooks.CheckpointHook``.
+        head_bits: Bits of each weight of neck and head in the task files, as ``head_bits`` of
+            :func:`mmqadapter.save_task`: 32 or 16; or 8, 4, 2 or 1; or numbers by regex over names
+            of layers. Training itself stays in float; ``QuantizeTaskHook`` trains with few bits.
+        **kwargs: Arguments of ``mmengine.hooks.CheckpointHook``.
 
     Raises:
-        ValueError: ``head_bits`` that task files do not know.
+        ValueError: ``head_bits`` is invalid.
     """
 
-    def __init__(self, *, keep_trunk: bool = False, head_bits: int = 32, **kwargs: Any) -> None:
-        if head_bits not in HEAD_DTYPES:  # not hours later, at the first task file
-            raise ValueError(f'head_bits={head_bits!r} is not one of {sorted(HEAD_DTYPES)}.')
+    def __init__(
+        self, *, keep_trunk: bool = False, head_bits: HeadBits = 32, **kwargs: Any
+    ) -> None:
+        check_head_bits(head_bits)  # now, not hours later at the first task file
         local = '://' not in str(kwargs.get('out_dir'))
         if local and not (kwargs.get('backend_args') or kwargs.get('file_client_args')):
             kwargs['backend_args'] = dict(backend=BACKEND)
@@ -73,6 +76,8 @@ class TaskCheckpointHook(CheckpointHook):
         self._best_written = self._best_score(runner)
         with as_built(runner.model) as model:
             tuned = tuned_backbone(model) is not None
+            if tuned:
+                layer_bits(model, self.head_bits)  # raises where a pattern matches no layer
         if not tuned:
             runner.logger.info(
                 'No frozen trunk in the model: checkpoints are whole, no task file is written.'

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from mmengine.dist import all_gather_object
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmqadapter.utils.accounting import part_counts
+from mmqadapter.utils.model_wrapping import unwrap_model
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -26,8 +25,7 @@ def as_built(model: nn.Module) -> Iterator[nn.Module]:
 
     Nothing is communicated: the parameters of a sharded model are the shards of this process.
     """
-    outer = is_model_wrapper(model) or isinstance(model, FullyShardedDataParallel)
-    bare: Any = model.module if outer else model
+    bare = unwrap_model(model)
     wrapped = [
         (parent, name, child)
         for parent in bare.modules()

@@ -17,8 +17,8 @@ def test_the_plan_knows_the_file_that_training_wrote(kind, request, capsys) -> N
     (one,) = (one for one in plan['fits'] + [plan['nearest']] if one and one['bits'] == 1)
     assert one['file_bytes'] == Path(run.task).stat().st_size
     summary = json.loads((run.work_dir / 'summary.json').read_text())
-    assert one['trainable_parameters'] == summary['trainable_parameters']
-    assert one['adapter_bytes'] == summary['task_bytes_adapters']
+    assert one['trainable_parameters'] == summary['trainable_params']
+    assert one['adapter_bytes'] == summary['adapter_bytes']
 
 
 def test_the_table_and_what_nearly_fits(semantic: Run, capsys) -> None:

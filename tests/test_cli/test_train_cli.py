@@ -25,8 +25,9 @@ def content(path: str | Path) -> bytes:
 def test_training_leaves_a_task_a_checkpoint_and_a_summary(kind, request) -> None:
     run: Run = request.getfixturevalue(kind)
     summary = json.loads(content(run.work_dir / 'summary.json'))
-    assert summary['trainable_backbone.trunk'] == 0 < summary['trainable_backbone.adapters']
-    assert summary['task_bytes_file'] == len(content(run.task))
+    trained = summary['trainable_params_by_part']
+    assert trained['backbone.trunk'] == 0 < trained['backbone.adapters']
+    assert summary['task_bytes'] == len(content(run.task))
     assert content(run.work_dir / 'last_checkpoint').endswith(b'iter_4.pth')
     assert len(content(run.checkpoint)) > len(content(run.task))
 

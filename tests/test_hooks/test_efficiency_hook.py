@@ -1,4 +1,4 @@
-"""What reaches the visualiser backends and the work dir; no time in seconds is asserted."""
+"""Figures in the visualizer backends and the work dir; no time in seconds is asserted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from mmengine import Config
 from mmengine.hooks import LoggerHook
+from mmengine.runner import Runner
 from tiny_runs import Run, semantic
 
-from mmqadapter.hooks import EfficiencyHook
-from mmqadapter.hooks.peak_memory import PeakMemory
-from mmqadapter.hooks.step_meter import StepMeter
+from mmqadapter.hooks import EfficiencyHook, TuningSummaryHook
 from mmqadapter.taskfile import inspect_task
+from mmqadapter.utils.peak_memory import PeakMemory
+from mmqadapter.utils.step_meter import StepMeter
 
 __all__ = ['semantic']
 SECONDS = {f'{part}_seconds' for part in ('step', 'forward', 'backward', 'optimizer')}
@@ -27,16 +28,31 @@ def with_hooks(cfg: Config, *names: str, **options: Any) -> Config:
     return cfg
 
 
+def hook_of(runner: Runner) -> EfficiencyHook:
+    """The hook of a runner that measures."""
+    (hook,) = (h for h in runner.hooks if isinstance(h, EfficiencyHook) and h.meter is not None)
+    return hook
+
+
+def meter_of(runner: Runner) -> StepMeter:
+    meter = hook_of(runner).meter
+    assert meter is not None
+    return meter
+
+
+def summary(work_dir: Path) -> dict[str, Any]:
+    return json.loads((work_dir / 'summary.json').read_text())
+
+
 def scalars(work_dir: Path) -> list[dict[str, float]]:
     """Lines of the log that hold our figures, without the prefix."""
     text = next(work_dir.glob('*/vis_data/scalars.json')).read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    ours = [{k.partition('/')[2] or k: v for k, v in one.items()} for one in lines if mine(one)]
-    return ours
-
-
-def mine(line: dict) -> bool:
-    return any(name.startswith('efficiency/') for name in line)
+    return [
+        {key.partition('/')[2] or key: value for key, value in line.items()}
+        for line in lines
+        if any(key.startswith('efficiency/') for key in line)
+    ]
 
 
 def test_figures_reach_the_log_and_the_work_dir(tiny, train, tmp_path: Path) -> None:
@@ -49,10 +65,13 @@ def test_figures_reach_the_log_and_the_work_dir(tiny, train, tmp_path: Path) -> 
     assert first['trainable_params'] == trained == 25 and first['trainable_backbone_params'] == 20
     assert sizes['task_bytes'] == 4 * trained  # the whole model, as nothing is frozen
 
-    written = json.loads((tmp_path / 'run/efficiency.json').read_text())
+    written = summary(tmp_path / 'run')
     assert written.keys() == known | {
         *('adapter_bytes', 'task_bytes', 'peak_allocated_bytes', 'peak_reserved_bytes', 'steps'),
+        'trainable_params_by_part',
     }
+    assert (written['trainable_params'], written['trainable_backbone_params']) == (25, 20)
+    assert written['trainable_params_by_part'] == {'backbone': 20, 'head': 5}
     assert written['adapter_bytes'] is written['peak_allocated_bytes'] is None
     assert (written['steps'], written['task_bytes']) == (6, 100)
     # Inputs of the linear layers (2, 4) twice, the dropout's mask, the output: all float32.
@@ -62,33 +81,67 @@ def test_figures_reach_the_log_and_the_work_dir(tiny, train, tmp_path: Path) -> 
 
 
 def test_a_task_file_gives_its_own_bytes(semantic: Run) -> None:
-    written = json.loads((semantic.work_dir / 'efficiency.json').read_text())
+    written = summary(semantic.work_dir)
     stored = inspect_task(semantic.task)['bytes']
     assert written['adapter_bytes'] == stored['adapters'] > 0
     assert written['task_bytes'] == stored['file'] == Path(semantic.task).stat().st_size
     assert scalars(semantic.work_dir)[-1]['adapter_bytes'] == stored['adapters']
-    summary = json.loads((semantic.work_dir / 'summary.json').read_text())
-    # Two hooks report one measurement.
-    for name in ('saved_for_backward_bytes', 'peak_allocated_bytes'):
-        assert written[name] == summary[name]
-    assert summary['step_seconds'] == pytest.approx(written['step_seconds'], abs=1e-4)
-    assert written['trainable_params'] == summary['trainable_parameters']
+    parts = written['trainable_params_by_part']
+    in_backbone = parts['backbone.trunk'] + parts['backbone.adapters']
+    assert parts['backbone.trunk'] == 0 < in_backbone == written['trainable_backbone_params']
+    assert sum(parts.values()) == written['trainable_params'] > in_backbone
 
 
 def test_the_task_file_of_another_training_is_not_counted(semantic: Run, tiny, train) -> None:
-    cfg = with_hooks(tiny(), 'EfficiencyHook', 'TuningSummaryHook')
+    cfg = with_hooks(tiny(), 'EfficiencyHook')
     Path(cfg.work_dir).mkdir(exist_ok=True)
     shutil.copy(semantic.task, cfg.work_dir)
     train(cfg)
-    written = json.loads(Path(cfg.work_dir, 'efficiency.json').read_text())
+    written = summary(Path(cfg.work_dir))
     assert (written['adapter_bytes'], written['task_bytes']) == (None, 100)
-    assert json.loads(Path(cfg.work_dir, 'summary.json').read_text())['task_bytes_file'] is None
+
+
+@pytest.mark.filterwarnings('ignore:TuningSummaryHook is now EfficiencyHook:FutureWarning')
+@pytest.mark.parametrize(
+    'names', [('TuningSummaryHook', 'EfficiencyHook'), ('EfficiencyHook',) * 2]
+)
+def test_a_second_hook_steps_aside(tiny, train, tmp_path: Path, names, capfd) -> None:
+    cfg = with_hooks(tiny(), *names)
+    cfg.custom_hooks[-1].interval = 3
+    cfg.custom_hooks[-2].interval = 3 if names[0] == names[1] else 1
+    runner = train(cfg)
+    assert (
+        ''.join(capfd.readouterr()).count('custom_hooks lists EfficiencyHook more than once') == 1
+    )
+    assert type(hook_of(runner)) is EfficiencyHook and hook_of(runner).interval == 3
+    assert [line['step'] for line in scalars(tmp_path / 'run')] == [3, 6, 6]
+    assert summary(tmp_path / 'run')['steps'] == 6
+
+
+def test_the_former_name_measures_as_well(tiny, train, tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match='TuningSummaryHook is now EfficiencyHook; use that'):
+        runner = train(with_hooks(tiny(), 'TuningSummaryHook'))
+    assert isinstance(hook_of(runner), TuningSummaryHook)
+    assert summary(tmp_path / 'run')['steps'] == 6
+
+
+def test_parts_and_figures_are_in_the_log_of_the_run(tiny, train, capfd) -> None:
+    cfg = with_hooks(tiny(), 'EfficiencyHook')
+    cfg.log_level = 'INFO'
+    train(cfg)
+    text = ''.join(capfd.readouterr())
+    rows = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text.splitlines()]
+    assert ['backbone', '20', '0'] in rows and ['head', '5', '0'] in rows
+    assert ['trainable params of head', '5'] in rows and ['task bytes', '100'] in rows
+    assert ['peak allocated bytes', '-'] in rows
+    (seconds,) = (row[1] for row in rows if row[:1] == ['step seconds'])
+    assert len(seconds.partition('.')[2]) == 4
 
 
 def test_peaks_are_read_before_mmengine_forgets_them(tiny, train, monkeypatch) -> None:
     """Its logger sets the counters back in each step, ahead of our hooks."""
     events: list[str] = []
-    for name in ('begin', 'note', 'leave'):
+    for name in ('begin', 'update', 'pause'):
         monkeypatch.setattr(PeakMemory, name, lambda self, name=name: events.append(name))
     logged = LoggerHook.after_train_iter
     monkeypatch.setattr(
@@ -97,9 +150,9 @@ def test_peaks_are_read_before_mmengine_forgets_them(tiny, train, monkeypatch) -
         lambda *args, **kw: (events.append('log'), logged(*args, **kw)),
     )
     train(with_hooks(tiny(), 'EfficiencyHook'))
-    steps = ' '.join(events).replace('leave ', '').replace(' leave', '')
-    assert steps == ' '.join(['begin note log note'] * 6)
-    assert events.count('leave') == 2 and events[12] == 'leave'
+    steps = ' '.join(events).replace('pause ', '').replace(' pause', '')
+    assert steps == ' '.join(['begin update log update'] * 6)
+    assert events.count('pause') == 2 and events[12] == 'pause'
 
 
 def test_training_is_the_same_with_and_without(tiny, train) -> None:
@@ -109,17 +162,26 @@ def test_training_is_the_same_with_and_without(tiny, train) -> None:
 
 
 def test_nothing_stays_behind(tiny, train) -> None:
-    runner = train(with_hooks(tiny(), 'TuningSummaryHook', 'EfficiencyHook'))
+    runner = train(with_hooks(tiny(), 'EfficiencyHook'))
     assert not runner.model._forward_hooks
     assert not runner.optim_wrapper.optimizer._optimizer_step_pre_hooks
     assert not runner.optim_wrapper.optimizer._optimizer_step_post_hooks
-    assert len(StepMeter.of(runner).steps) == 6
+    assert len(meter_of(runner).steps) == 6
+
+
+def test_a_validation_before_the_first_step_is_not_measured(tiny, train, tmp_path: Path) -> None:
+    """TaskCheckpointHook repeats a missed validation before this hook has started."""
+    train(with_hooks(tiny('whole')))
+    cfg = with_hooks(tiny('resumed'), 'EfficiencyHook')
+    cfg.val_evaluator.scores = [0.5, 0.4]
+    runner = train(cfg, resume=tmp_path / 'whole/iter_3.pth')
+    assert len(meter_of(runner).steps) == 3
 
 
 def test_steps_that_gather_gradients_have_no_optimizer(tiny, train) -> None:
     cfg = with_hooks(tiny(), 'EfficiencyHook')
     cfg.optim_wrapper.accumulative_counts = 2
-    steps = StepMeter.of(train(cfg)).steps
+    steps = meter_of(train(cfg)).steps
     gathering, stepping = steps[2::2], steps[3::2]
     assert min(step.optimizer for step in gathering) < min(step.optimizer for step in stepping)
 
@@ -146,5 +208,5 @@ def test_tensorboard_shows_them(tiny, train, tmp_path: Path) -> None:
 
 
 def test_an_interval_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match='interval=0 is too small; log every step with 1'):
+    with pytest.raises(ValueError, match='interval=0 is invalid: .*; use 1 to log each'):
         EfficiencyHook(interval=0)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from mmqadapter import inspect_task, load_task, save_task
 from mmqadapter.checkpoints.content import frozen_keys
 from mmqadapter.hooks import TaskCheckpointHook
 
@@ -66,9 +68,42 @@ def test_task_files_of_the_end_and_the_best(tiny, train, tmp_path, saved_tasks):
         assert all(torch.equal(weights[key], state[key]) for key in state)
 
 
-def test_unknown_head_bits_are_refused_before_training():
-    with pytest.raises(ValueError, match=r'head_bits=5 is not one of \[16, 32\]'):
-        TaskCheckpointHook(head_bits=5)
+@pytest.mark.parametrize(
+    ('bits', 'message'),
+    [(5, 'head_bits=5 '), ({}, 'no layer is named'), ({'head': 3}, "'head': 3")],
+)
+def test_invalid_head_bits_are_refused_before_training(bits, message):
+    with pytest.raises(ValueError, match=message):
+        TaskCheckpointHook(head_bits=bits)
+
+
+def test_a_pattern_that_matches_no_layer_is_refused_before_training(tiny, train, saved_tasks):
+    cfg = tiny()
+    cfg.default_hooks.checkpoint.head_bits = {'neck.*': 8}
+    with pytest.raises(ValueError, match=r"'neck\.\*' matches no linear .* such as 'head'"):
+        train(cfg)
+    assert not saved_tasks
+
+
+@pytest.mark.parametrize('bits', [8, {'head': 8}])
+def test_a_head_of_8_bits_is_written_and_loads(tiny, train, tmp_path, bits):
+    cfg = tiny()
+    cfg.model.classes = 3
+    cfg.default_hooks.checkpoint.head_bits = bits
+    model = train(cfg).model
+    trained = model.head.weight.detach().clone()
+    assert trained.unique().numel() == trained.numel() == 12  # it trained in float
+    path = tmp_path / 'run' / 'last.task.safetensors'
+    assert inspect_task(path)['tensors']['head.weight'][0] == '8 bits'
+    nn.init.zeros_(model.head.weight)
+    load_task(model, path)
+    error = (model.head.weight.detach() - trained).abs().max()
+    assert 0 < error < 0.05 * trained.std()
+    save_task(model, tmp_path / 'again.task.safetensors', head_bits=8)
+    assert (
+        inspect_task(tmp_path / 'again.task.safetensors')['tensors']
+        == (inspect_task(path)['tensors'])
+    )
 
 
 def test_best_file_holds_the_averaged_weights_that_were_validated(

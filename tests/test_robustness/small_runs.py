@@ -92,7 +92,7 @@ def small_config(
     loader = dict(batch_size=2, num_workers=workers, collate_fn=dict(type='default_collate'))
     data = dict(dataset=dict(type='SmallImages'), **loader)
     saving = dict(interval=2, by_epoch=False, save_best='mIoU', rule='greater')
-    hooks = ('ExactResumeHook', 'FiniteLossHook', 'TuningSummaryHook', 'EfficiencyHook')
+    hooks = ('ExactResumeHook', 'FiniteLossHook', 'EfficiencyHook')
     return Config(
         dict(
             model=dict(type='SmallNet', backbone=backbone, **model),

@@ -185,7 +185,6 @@ TRAINED = [  # file that cannot be written; checkpoints that are left, and the p
     ('last_checkpoint', FIRST | {'iter_4.pth'}, 'iter_2.pth'),
     ('best_mIoU_iter_4.pth', FIRST | {'iter_4.pth'}, 'iter_4.pth'),
     ('last.task.safetensors', SECOND, 'iter_4.pth'),
-    ('efficiency.json', SECOND, 'iter_4.pth'),
     ('summary.json', SECOND, 'iter_4.pth'),
 ]
 

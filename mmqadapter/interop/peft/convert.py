@@ -71,9 +71,9 @@ def export_peft(
         ValueError: The task file is damaged, has other adapters, or does not fit the net.
     """
     content = read_task(task)
-    blobs, head = split_content(content)
+    tensors, head = split_content(content)
     try:
-        lora = to_peft(content.metadata['tuning'], blobs, find_projections(net))
+        lora = to_peft(content.metadata['tuning'], tensors, find_projections(net))
     except UnfitError as error:
         raise ValueError(f'{str(task)!r} cannot be written as a PEFT folder: {error}') from error
     write_peft(lora, folder)

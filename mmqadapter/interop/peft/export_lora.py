@@ -24,13 +24,13 @@ MAX_BLOCKS_LENGTH = 4096  # characters; naming all blocks of a ViT-g takes 700
 
 
 def to_peft(
-    tuning: Mapping[str, Any], blobs: dict[str, Tensor], projections: Mapping[str, Projection]
+    tuning: Mapping[str, Any], tensors: dict[str, Tensor], projections: Mapping[str, Projection]
 ) -> PeftLora:
     """Return the LoRA of a task file as PEFT stores it.
 
     Args:
         tuning: Tuning config of the task file.
-        blobs: Adapters of the task file.
+        tensors: Adapters of the task file.
         projections: Fused projections of the net, by timm's names.
 
     Raises:
@@ -38,10 +38,10 @@ def to_peft(
     """
     adapters = _build_loras(tuning, projections)
     try:
-        check_adapter_tensors(adapters, blobs)
+        check_adapter_tensors(adapters, tensors)
     except ValueError as error:
         raise UnfitError(f'{error} Is it this model?') from error
-    decode_adapters(adapters, blobs, trainable=False)
+    decode_adapters(adapters, tensors, trainable=False)
     names = {p.block.replace('.', '_'): name for name, p in projections.items()}
     products = {names[key]: _fused(lora) for key, lora in adapters.items()}
     rank = next(iter(products.values())).down.shape[0]

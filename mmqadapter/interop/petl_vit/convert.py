@@ -92,9 +92,9 @@ def _classifier(content: PetlContent, trunk: Mapping[str, Any] | None) -> PetlCl
     """Build the classifier with the weights of ``content``."""
     model = _build(content.settings, TRUNK if trunk is None else trunk)
     adapters = model.backbone.get_submodule('adapters')
-    blobs = {CODES: content.codes, STATISTICS: content.statistics}
-    check_adapter_tensors(adapters, blobs)
-    decode_adapters(adapters, blobs, trainable=False)
+    tensors = {CODES: content.codes, STATISTICS: content.statistics}
+    check_adapter_tensors(adapters, tensors)
+    decode_adapters(adapters, tensors, trainable=False)
     model.head.load_state_dict(content.head)
     return model.eval()
 

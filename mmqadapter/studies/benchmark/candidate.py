@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mmqadapter.hooks.step_meter import StepSeconds
 from mmqadapter.quant import quantized_weights
 from mmqadapter.studies.benchmark.memory import is_out_of_memory, peaks, reset_peak, restore
 from mmqadapter.studies.benchmark.methods import Method
 from mmqadapter.studies.benchmark.sizes import Sizes
 from mmqadapter.studies.benchmark.training import Training
+from mmqadapter.utils.step_meter import StepSeconds
 
 OUT_OF_MEMORY = 'out of memory'
 

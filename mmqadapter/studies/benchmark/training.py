@@ -5,22 +5,21 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from itertools import cycle
 from typing import Any
 
 import torch
-import torch.utils.checkpoint
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 
-from mmqadapter.hooks.step_meter import StepSeconds
+from mmqadapter.engine.compat import non_reentrant_checkpoints
 from mmqadapter.studies.benchmark.batches import Batch
 from mmqadapter.studies.benchmark.memory import synchronize
 from mmqadapter.utils.accounting import saved_for_backward
+from mmqadapter.utils.step_meter import StepSeconds
 
 ADAMW = dict(type='AdamW', weight_decay=0.05)
 MOMENTS = 2  # of AdamW
@@ -115,17 +114,3 @@ def _build_optimizer(
     scale = dict(init_scale=FIRST_LOSS_SCALE)
     dtype = own.get('dtype')
     return AmpOptimWrapper(loss_scale=scale, dtype=dtype, optimizer=optimizer, clip_grad=clip_grad)
-
-
-@contextmanager
-def non_reentrant_checkpoints() -> Iterator[None]:
-    """Let activation checkpointing that leaves the choice to torch be the non-re-entrant kind.
-
-    The nets of mmdet and mmseg do not choose, and torch's old default is the re-entrant kind.
-    """
-    stock = torch.utils.checkpoint.checkpoint
-    torch.utils.checkpoint.checkpoint = partial(stock, use_reentrant=False)
-    try:
-        yield
-    finally:
-        torch.utils.checkpoint.checkpoint = stock

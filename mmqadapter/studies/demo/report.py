@@ -46,8 +46,8 @@ def _table_line(task: DemoTask, row: dict) -> dict[str, str]:
     return {
         'method': row['title'],
         task.metric[1]: f'{task.percent(row):.1f}',
-        'trains': f'{row["trainable_parameters"]:,}',
-        'bytes to store': f'{row["task_bytes_file"] or row["model_bytes"]:,}',
+        'trains': f'{row["trainable_params"]:,}',
+        'bytes to store': f'{row["task_bytes"]:,}',
         'backbone bytes': f'{_backbone_bytes(row):,}',
         'memory': f'{memory / MIB:.1f} MiB',
         's per step': f'{row["step_seconds"]:.3f}',
@@ -56,9 +56,9 @@ def _table_line(task: DemoTask, row: dict) -> dict[str, str]:
 
 def _backbone_bytes(row: dict) -> int:
     """Return the bytes of the backbone to store for this task: adapters, or all its weights."""
-    if row['task_bytes_file'] is not None:
-        return row['task_bytes_adapters']
-    return 4 * row['trainable_backbone']
+    if row['adapter_bytes'] is not None:
+        return row['adapter_bytes']
+    return 4 * row['trainable_backbone_params']
 
 
 def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:

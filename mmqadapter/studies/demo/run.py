@@ -24,6 +24,7 @@ from rich.progress import (
 
 from mmqadapter.checkpoints.safe_load import read_pickle
 from mmqadapter.engine.runner import load_config, training_runner
+from mmqadapter.hooks.efficiency_hook import SUMMARY_FILE
 from mmqadapter.studies.demo.domains import HUE
 from mmqadapter.studies.demo.progress import ProgressHook
 from mmqadapter.studies.demo.report import write_report
@@ -142,5 +143,5 @@ def _collect(runner: Runner, work_dir: Path) -> dict[str, Any]:
     scores = {key: scalars[key].current() for key in scalars if key.startswith('val/')}
     losses = scalars['train/loss'].data[0].tolist()
     weights = sum(tensor.nbytes for tensor in runner.model.state_dict().values())
-    summary = json.loads((work_dir / 'summary.json').read_text())
+    summary = json.loads((work_dir / SUMMARY_FILE).read_text())
     return {**summary, **scores, 'losses': losses, 'model_bytes': weights}

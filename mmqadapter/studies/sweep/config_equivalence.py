@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmqadapter.checkpoints.stored_config import parse_config
+from mmqadapter.studies.sweep.cost_hook import COST_HOOK, FORMER_NAME, with_one_cost_hook
 
 # What only watches a training is left out of the comparison; all that is not named here counts.
 # Checks count as well (FiniteLossHook, PretrainedTrunkHook): one may refuse what has trained.
@@ -18,9 +19,9 @@ WATCHING_HOOKS = {
     'mmdet.DetVisualizationHook',
     'mmengine.IterTimerHook',
     'mmengine.LoggerHook',
-    'mmqadapter.EfficiencyHook',
-    'mmqadapter.TuningSummaryHook',
     'mmseg.SegVisualizationHook',
+    COST_HOOK,
+    FORMER_NAME,
 }
 
 
@@ -35,6 +36,24 @@ def equivalent_training(one: str, other: str) -> bool:
         return _decisive(parse_config(one)) == _decisive(parse_config(other))
     except ValueError:
         return False
+
+
+def equivalent_measurement(one: str, other: str) -> bool:
+    """Return whether two configs, as texts of plain values, train and measure the same.
+
+    All settings count, but not under which of its names a config lists the cost hook. Texts that
+    are more than plain values have to be equal.
+    """
+    if one == other:
+        return True
+    try:
+        return _measured(parse_config(one)) == _measured(parse_config(other))
+    except ValueError:
+        return False
+
+
+def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, 'custom_hooks': with_one_cost_hook(config.get('custom_hooks') or ())}
 
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:

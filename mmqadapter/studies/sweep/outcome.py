@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from mmqadapter.checkpoints.safe_load import read_pickle
+from mmqadapter.hooks.efficiency_hook import SUMMARY_FILE
 from mmqadapter.studies.sweep.training import TIME, Training
 
-SUMMARY = 'summary.json'
+# Keys of version 0.1.0 in summary.json and result.json.
+TRAINABLE = 'trainable_parameters'
+RENAMED = {
+    TRAINABLE: 'trainable_params',
+    'task_bytes_adapters': 'adapter_bytes',
+    'task_bytes_file': 'task_bytes',
+}
+PART_PREFIX = 'trainable_'
 # Detectors are scored by shares, segmentors by points out of 100.
 SHARES = ('coco/', 'pascal_voc/')
 NO_METRICS = {'step', 'iter', 'loss', 'time', 'data_time'}
@@ -44,7 +52,7 @@ class Outcome:
 
 def is_finished(work: Path) -> bool:
     """Whether a work dir is that of a training that came to its end."""
-    return (work / SUMMARY).is_file()
+    return (work / SUMMARY_FILE).is_file()
 
 
 def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
@@ -54,9 +62,9 @@ def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
         ValueError: Its validation gave no ``metric``, but others.
     """
     lines = [_with_none_found(line, metric) for line in _scalars(work)]
-    summary = json.loads((work / SUMMARY).read_text())
-    if summary['task_bytes_file'] is None:
-        summary['task_bytes_file'] = _weight_bytes(work)
+    summary = _with_current_keys(json.loads((work / SUMMARY_FILE).read_text()))
+    if summary['task_bytes'] is None:  # sharded, or written by version 0.1.0
+        summary['task_bytes'] = _weight_bytes(work)
     return {
         **summary,
         'score': None if training.purpose == TIME else _score(lines, metric),
@@ -66,6 +74,25 @@ def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
         training.length.unit: training.length.count,
         'head_rate': training.head_rate,
         'rate': training.rate,
+    }
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return the content of a result.json, under the present keys."""
+    return _with_current_keys(json.loads(path.read_text()))
+
+
+def _with_current_keys(figures: dict[str, Any]) -> dict[str, Any]:
+    if TRAINABLE not in figures:
+        return figures
+    parts = {key for key in figures if key.startswith(PART_PREFIX) and key != TRAINABLE}
+    by_part = {key.removeprefix(PART_PREFIX): figures[key] for key in sorted(parts)}
+    in_backbone = sum(count for part, count in by_part.items() if part.startswith('backbone'))
+    others = {RENAMED.get(key, key): figures[key] for key in figures if key not in parts}
+    return {
+        **others,
+        'trainable_backbone_params': in_backbone,
+        'trainable_params_by_part': by_part,
     }
 
 

@@ -107,15 +107,14 @@ def _rates(sweep: Sweep, name: str, results: Results) -> Row:
 def _costs(name: str, results: Results) -> Row:
     mine = (one for one in results.trained if one.training.method == name)
     found: Row = next((one.result for one in mine if one.result is not None), {})
-    parts = [count for part, count in found.items() if part.startswith('trainable_backbone')]
     timed = results.timed.get(name)
     # Made on purpose, alone on the machine, and by this version of the package.
     measured: Row = timed.result if timed and timed.result else found
     return {
-        'trainable_backbone_params': sum(parts) if found else None,
-        'trainable_params': found.get('trainable_parameters'),
-        'adapter_bytes': found.get('task_bytes_adapters'),
-        'task_bytes': found.get('task_bytes_file'),
+        'trainable_backbone_params': found.get('trainable_backbone_params'),
+        'trainable_params': found.get('trainable_params'),
+        'adapter_bytes': found.get('adapter_bytes'),
+        'task_bytes': found.get('task_bytes'),
         'saved_for_backward_bytes': measured.get('saved_for_backward_bytes'),
         'peak_allocated_bytes': measured.get('peak_allocated_bytes'),
         'step_seconds': None if measured is found else measured['step_seconds'],

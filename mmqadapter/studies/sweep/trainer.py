@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmqadapter.studies.sweep.config_equivalence import equivalent_training
+from mmqadapter.studies.sweep.config_equivalence import (
+    equivalent_measurement,
+    equivalent_training,
+)
 from mmqadapter.studies.sweep.length import Length
-from mmqadapter.studies.sweep.outcome import Outcome, collect, is_finished
+from mmqadapter.studies.sweep.outcome import Outcome, collect, is_finished, read_result
 from mmqadapter.studies.sweep.plan import Sweep
 from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import SEED, TIME, Training, training_config
@@ -58,7 +61,7 @@ class Trainer:
             same = _same(training, folder, config)
             if path.is_file():
                 _require_same(same, folder)
-                return json.loads(path.read_text())
+                return read_result(path)
             if not same:
                 shutil.rmtree(folder / 'work_dir', ignore_errors=True)
             if not is_finished(folder / 'work_dir'):
@@ -107,10 +110,10 @@ def _alone_in(folder: Path) -> Iterator[int]:
 def _same(training: Training, folder: Path, config: str) -> bool:
     """Whether what is in ``folder`` may stand for this training; of a timed one all counts."""
     path = folder / 'config.py'
-    before = path.read_text(encoding='utf-8') if path.is_file() else None
-    if before is None or training.purpose == TIME:
-        return before == config
-    return equivalent_training(before, config)
+    if not path.is_file():
+        return False
+    equivalent = equivalent_measurement if training.purpose == TIME else equivalent_training
+    return equivalent(path.read_text(encoding='utf-8'), config)
 
 
 def _require_same(same: bool, folder: Path) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmqadapter.studies.sweep.cost_hook import COST_HOOK, with_one_cost_hook
 from mmqadapter.studies.sweep.length import Length, set_length
 from mmqadapter.studies.sweep.methods import GROUPS
 from mmqadapter.studies.sweep.plan import Sweep
 
 TUNE, SEED, TIME = 'tune', 'seed', 'time'
-HOOKS = ('mmqadapter.ExactResumeHook', 'mmqadapter.TuningSummaryHook')
+HOOKS = ('mmqadapter.ExactResumeHook', COST_HOOK)
 MOST_LOST = 1000  # iterations that a kill costs at most
 
 
@@ -96,7 +97,7 @@ def _set_hooks(cfg: Config, length: Length) -> None:
     cfg.default_hooks = hooks
     cfg.log_processor = {**(cfg.get('log_processor') or {}), 'by_epoch': length.by_epoch}
     _log_into_files(cfg)
-    custom = list(cfg.get('custom_hooks') or [])
+    custom = with_one_cost_hook(cfg.get('custom_hooks') or [])
     present = {hook.get('type') for hook in custom}
     cfg.custom_hooks = [*custom, *(dict(type=kind) for kind in HOOKS if kind not in present)]
     imports = cfg.get('custom_imports') or {}

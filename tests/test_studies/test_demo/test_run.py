@@ -27,8 +27,8 @@ def test_demo(
 
     frozen, adapted, full = rows
     assert [row['method'] for row in rows] == ['frozen', 'adapted', 'full']
-    assert frozen['task_bytes_adapters'] == 0 < adapted['task_bytes_adapters'] < 8_000
-    assert adapted['task_bytes_file'] < full['model_bytes'] / 4
+    assert frozen['adapter_bytes'] == 0 < adapted['adapter_bytes'] < 8_000
+    assert adapted['task_bytes'] < full['model_bytes'] / 4 == full['task_bytes'] / 4
     assert frozen['saved_for_backward_bytes'] < adapted['saved_for_backward_bytes']
     assert adapted['saved_for_backward_bytes'] < full['saved_for_backward_bytes']
     assert all(len(row['losses']) == 2 for row in rows)
@@ -39,6 +39,6 @@ def test_demo(
     for name in ('comparison.png', 'overlays.png'):
         assert min(Image.open(folder / name).size) > 200
     task_file = inspect_task(folder / 'adapted' / 'last.task.safetensors')
-    assert task_file['bytes']['file'] == adapted['task_bytes_file']
+    assert task_file['bytes']['file'] == adapted['task_bytes']
     printed = capsys.readouterr().out
     assert '1-bit adapters' in printed and 'overlays.png' in printed

@@ -54,10 +54,10 @@ class FakeTrainer:
             'step_seconds': 0.25,
             # As if an older version had counted otherwise.
             'saved_for_backward_bytes': 1000 if training.purpose == 'time' else 2000,
-            'trainable_parameters': 30,
-            'trainable_backbone.adapters': 10,
-            'task_bytes_adapters': 5,
-            'task_bytes_file': 99,
+            'trainable_params': 30,
+            'trainable_backbone_params': 10,
+            'adapter_bytes': 5,
+            'task_bytes': 99,
         }
         return Outcome(training, result)
 

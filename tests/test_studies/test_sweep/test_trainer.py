@@ -32,7 +32,7 @@ if Path(__file__).with_name('stop').exists():
     sys.exit('stopped')
 lines = [dict(step=5, loss=5.0), dict(step=20, loss=2.0), dict(step=20, mIoU=40.0, data_time=0.1)]
 log.write_text('\\n'.join(map(json.dumps, lines)))
-(work / 'summary.json').write_text(json.dumps(dict(task_bytes_file=7, step_seconds=0.5)))
+(work / 'summary.json').write_text(json.dumps(dict(task_bytes=7, step_seconds=0.5)))
 """
 ONE = Training(SEED, 'full', 0, Length(20), 0.1, 0.01)
 
@@ -58,7 +58,7 @@ def test_a_result_and_its_folder(train, tmp_path: Path) -> None:
     assert result == outcome.result
     assert result['losses'] == [[5, 5.0], [20, 2.0]]
     assert result['validations'] == [[20, 40.0]]
-    assert (result['rate'], result['seed'], result['task_bytes_file']) == (0.01, 0, 7)
+    assert (result['rate'], result['seed'], result['task_bytes']) == (0.01, 0, 7)
     assert 'called with [] threads 3 gpus 7' in outcome.log.read_text()
     assert 'IterBasedTrainLoop' in (folder / 'config.py').read_text()
 
@@ -78,7 +78,8 @@ def test_another_sweep_does_not_take_its_result(train) -> None:
     assert outcome.result is None and 'another config' in outcome.failure
 
 
-WATCHING = {'custom_hooks': [{'type': 'mmqadapter.EfficiencyHook'}], 'log_level': 'WARNING'}
+COSTS = {'type': 'mmqadapter.EfficiencyHook', 'interval': 7}
+WATCHING = {'custom_hooks': [COSTS], 'log_level': 'WARNING'}
 
 
 def test_what_only_watches_may_come_and_go(train, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_training_goes_on_with_the_hooks_of_today(train, tmp_path: Path) -> No
     (tmp_path / 'stop').unlink()
     outcome = train(overrides=WATCHING)
     assert "called with ['--resume']" in outcome.log.read_text()
-    assert 'EfficiencyHook' in (tmp_path / 'runs' / ONE.name / 'config.py').read_text()
+    assert 'interval=7' in (tmp_path / 'runs' / ONE.name / 'config.py').read_text()
 
 
 def test_a_training_that_fails_says_where_and_goes_on_later(train, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_config_is_complete(make_sweep, tmp_path) -> None:
     assert cfg.model.backbone.quantizer.bits == 1
     assert cfg.model.backbone.backbone.frozen_stages == -1  # full trains all of it
     assert cfg.default_hooks.checkpoint.type == 'mmqadapter.TaskCheckpointHook'
-    assert 'mmqadapter.TuningSummaryHook' in [hook.type for hook in cfg.custom_hooks]
+    assert 'mmqadapter.EfficiencyHook' in [hook.type for hook in cfg.custom_hooks]
     assert cfg.custom_imports.imports == ['mmqadapter']
 
 

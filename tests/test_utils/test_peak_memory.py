@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmqadapter.hooks.peak_memory import PeakMemory
+from mmqadapter.utils.peak_memory import PeakMemory
 
 
 class Device:
@@ -40,9 +40,9 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 def step(device: Device, peak: PeakMemory, extra: int) -> None:
     peak.begin()
     device.use(extra)
-    peak.note()
+    peak.update()
     device.reset(torch.device('cuda'))  # as mmengine's logger does
-    peak.note()
+    peak.update()
 
 
 def test_the_largest_step_counts(device: Device) -> None:
@@ -57,7 +57,7 @@ def test_the_largest_step_counts(device: Device) -> None:
 def test_validation_does_not_count(device: Device) -> None:
     peak = PeakMemory(torch.device('cuda'))
     step(device, peak, 300)
-    peak.leave()
+    peak.pause()
     device.use(5000)
     assert peak.allocated == 400
     step(device, peak, 200)

@@ -1,4 +1,4 @@
-"""Whether a run resumes where a validation has to come before the next step."""
+"""Check whether a resumed run has to validate before its next step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 
 def validation_is_due(runner: Runner) -> bool:
-    """Whether the loop would have validated at its present position, had it come there by itself.
+    """Return whether an uninterrupted run would have validated at this position of the train loop.
 
-    mmengine saves a checkpoint before the validation of the same step, and resumes behind it.
+    mmengine saves a checkpoint before the validation that follows the same step, and a run resumes
+    after that validation, so a kill in between would lose it.
     """
     loop = runner.train_loop
     if runner.val_loop is None:

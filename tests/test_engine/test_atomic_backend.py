@@ -1,13 +1,15 @@
-"""Files are written whole or not at all."""
+"""The file backend writes files completely or not at all."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from mmengine.fileio import get_file_backend, put_text
 
-from mmqadapter.hooks import AtomicBackend
+from mmqadapter.engine.atomic_backend import AtomicBackend
 from mmqadapter.utils.atomic import atomic_write
 
 ARGS = dict(backend='mmqadapter_atomic')
@@ -24,6 +26,13 @@ def test_backend_is_found_by_name_and_writes(tmp_path):
     put_text('täxt', tmp_path / 'text', backend_args=ARGS)
     assert (tmp_path / 'new' / 'folder' / 'file').read_bytes() == b'bytes'
     assert (tmp_path / 'text').read_text(encoding='utf-8') == 'täxt'
+
+
+def test_importing_the_package_registers_it() -> None:
+    code = 'import mmengine.fileio, mmqadapter; print(mmengine.fileio.get_file_backend('
+    command = [sys.executable, '-c', f'{code}backend_args={ARGS}).name)']
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split()[-1] == 'AtomicBackend'
 
 
 @pytest.mark.parametrize('step', ['fsync', 'replace'])

@@ -1,4 +1,4 @@
-"""A file backend of mmengine that writes files whole or not at all."""
+"""File backend of mmengine that writes files atomically."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BACKEND = 'mmqadapter_atomic'
 
 @register_backend(BACKEND)
 class AtomicBackend(LocalBackend):
-    """Local files, written by :func:`mmqadapter.utils.atomic.atomic_write`.
+    """File backend for local files that :func:`mmqadapter.utils.atomic.atomic_write` writes.
 
-    Chosen by ``backend_args=dict(backend='mmqadapter_atomic')``.
+    Select it with ``backend_args=dict(backend='mmqadapter_atomic')``.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
