@@ -6,23 +6,12 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
-from reports import make_report
 from tiny_data import CLASSES, write_data
 from tiny_runs import INSTANCES, SCHEDULE, SEMANTIC, SWIN, fresh_globals
 
-from mmqadapter.studies.benchmark.report import write_report
-
-__all__ = ['fresh_globals', 'tiny', 'written']
+__all__ = ['fresh_globals', 'tiny']
 
 TEMPLATES = {'mmseg': SEMANTIC, 'mmdet': INSTANCES}
-
-
-@pytest.fixture(scope='session')
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the report of :func:`reports.make_report`."""
-    folder = tmp_path_factory.mktemp('report')
-    write_report(make_report(), folder)
-    return folder
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_methods_that_leave_the_device_between_turns_are_measured_in_each(
     tiny, monkeypatch
 ) -> None:
     rounds = [candidate.Round(warm_up=1, steps=2, leaves=True)] * 2
-    monkeypatch.setattr(benchmark, 'plan_turns', lambda *settings: rounds)
+    monkeypatch.setattr(benchmark, 'schedule_rounds', lambda *settings: rounds)
     order: list[tuple[str, int]] = []
     take = candidate.Candidate.measure
 
@@ -103,7 +103,7 @@ def test_methods_that_leave_the_device_between_turns_are_measured_in_each(
         given = [w.quantizer.cached.get(w.latent) for w in quantized_weights(self.model)]
         assert not any(value is not None for value in given)
 
-    monkeypatch.setattr(candidate.Candidate, 'take_turn', noted)
+    monkeypatch.setattr(candidate.Candidate, 'measure', noted)
     run(tiny('mmseg'), 'full,highway@1')
     assert order == [('full', 2), ('highway@1', 2), ('highway@1', 4), ('full', 4)]
 
