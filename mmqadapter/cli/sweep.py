@@ -13,7 +13,6 @@ from mmqadapter.cli.common import user_errors
 from mmqadapter.engine.runner import require_data
 from mmqadapter.studies.benchmark.report import WIDTH
 from mmqadapter.studies.report.table import terminal_table
-from mmqadapter.studies.sweep.fields import whole
 from mmqadapter.studies.sweep.local import LocalQueue, TrainOne
 from mmqadapter.studies.sweep.plan import Sweep, read_sweep
 from mmqadapter.studies.sweep.progress import SweepProgress
@@ -59,10 +58,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sweep and write its report; 1 where a training failed."""
     args = parse_args(argv)
-    jobs = whole('--jobs', args.jobs, 1)
-    steps = whole('--timing-steps', args.timing_steps, 0)
+    jobs = _at_least('--jobs', args.jobs, 1)
+    steps = _at_least('--timing-steps', args.timing_steps, 0)
     sweep = read_sweep(args.sweep)
-    names = sweep.chosen([name.strip() for name in args.only.split(',') if name.strip()])
+    names = sweep.select([name.strip() for name in args.only.split(',') if name.strip()])
     require_data(sweep.config, 'train', 'val')
     console = _console()
     train = Trainer(sweep, (args.out / 'runs').resolve(), TRAIN)
@@ -81,8 +80,14 @@ def _queue(
 ) -> TrainAll:
     if args.ray is None:
         return LocalQueue(train, machine_slots(args.jobs, sweep.processes), progress)
-    cpus = whole('--cpus-per-training', args.cpus_per_training, 1)
+    cpus = _at_least('--cpus-per-training', args.cpus_per_training, 1)
     return RayQueue(train, args.ray, cpus, args.gpus_per_training, progress)
+
+
+def _at_least(name: str, value: int, minimum: int) -> int:
+    if value < minimum:
+        raise ValueError(f'{name}={value} is invalid: expected {minimum} or more.')
+    return value
 
 
 def _console() -> Console:

@@ -70,8 +70,8 @@ def _parse(name: str) -> Method:
     kind, at, suffix = name.partition('@')
     if kind not in KNOWN:
         raise ValueError(
-            f'{name!r} is no method; known are {", ".join(KNOWN)}, those with adapters also with '
-            '@1, @2, @4 or @8 behind them for their bits.'
+            f'method={name!r} is invalid: expected one of {", ".join(KNOWN)}; append @1, @2, @4 or '
+            '@8 to a method with adapters to set their bits.'
         )
     if kind not in WITH_ADAPTERS:
         if at:
