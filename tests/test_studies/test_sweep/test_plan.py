@@ -28,9 +28,9 @@ def test_reading_a_file(make_sweep) -> None:
 
 
 def test_rates_of_a_single_method(make_sweep) -> None:
-    own = {'name': 'adaptformer@1', 'head_rates': [0.5], 'rates': [0.25, 0.75]}
+    entry = {'name': 'adaptformer@1', 'head_rates': [0.5], 'rates': [0.25, 0.75]}
     sweep = make_sweep(
-        methods=['full', 'adaptformer', own], rates={'backbone': [1], 'adapters': [2]}
+        methods=['full', 'adaptformer', entry], rates={'backbone': [1], 'adapters': [2]}
     )
     assert sweep.head_rates_of('adaptformer@1') == (0.5,)
     assert sweep.rates_of('adaptformer@1') == (0.25, 0.75)
@@ -39,7 +39,7 @@ def test_rates_of_a_single_method(make_sweep) -> None:
         (2,),
     )
     assert sweep.methods['adaptformer@1'].bits == 1
-    alone = make_sweep(methods=[own], rates={})
+    alone = make_sweep(methods=[entry], rates={})
     assert alone.rates_of('adaptformer@1') == (0.25, 0.75)
 
 
