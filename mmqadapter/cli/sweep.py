@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs = _at_least('--jobs', args.jobs, 1)
     steps = _at_least('--timing-steps', args.timing_steps, 0)
     sweep = read_sweep(args.sweep)
-    names = sweep.select([name.strip() for name in args.only.split(',') if name.strip()])
+    names = sweep.chosen([name.strip() for name in args.only.split(',') if name.strip()])
     require_data(sweep.config, 'train', 'val')
     console = _console()
     train = Trainer(sweep, (args.out / 'runs').resolve(), TRAIN)

@@ -19,7 +19,7 @@ import mmqadapter.utils.atomic
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.inference.writers import ResultWriter
 from mmqadapter.interop.peft import PeftLora, PeftSettings, Product, write_peft
-from mmqadapter.studies.report.files import write_json
+from mmqadapter.studies.benchmark.report import write_json
 from mmqadapter.taskfile import inspect_task
 from mmqadapter.taskfile.format import TaskContent, write_content
 from mmqadapter.utils.atomic import atomic_write

@@ -77,7 +77,7 @@ class Sweep:
         """Return the rates to try for neck and head of a method."""
         return self.methods[name].head_rates or self.head_rates
 
-    def select(self, names: Sequence[str]) -> list[str]:
+    def chosen(self, names: Sequence[str]) -> list[str]:
         """Return ``names`` without repetitions, or the names of all methods if it is empty.
 
         Raises:

@@ -21,10 +21,10 @@ def test_reading_a_file(make_sweep) -> None:
     assert sweep.rates_of('frozen') == (None,)
     assert sweep.rates_of('full') == (0.001, 0.01)
     assert sweep.rates_of('adaptformer@1') == (0.001, 0.01, 0.1)
-    assert sweep.select([]) == ['frozen', 'full', 'adaptformer', 'adaptformer@1']
-    assert sweep.select(['full', 'frozen', 'full']) == ['full', 'frozen']
+    assert sweep.chosen([]) == ['frozen', 'full', 'adaptformer', 'adaptformer@1']
+    assert sweep.chosen(['full', 'frozen', 'full']) == ['full', 'frozen']
     with pytest.raises(ValueError, match="'mona' is invalid: expected one of sweep.yaml: froz"):
-        sweep.select(['mona'])
+        sweep.chosen(['mona'])
 
 
 def test_rates_of_a_single_method(make_sweep) -> None:
