@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from mmqadapter.cli.common import add_config_options, user_errors
+from mmqadapter.cli.common import add_config_options, add_render, user_errors
 from mmqadapter.engine.runner import load_config
 from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
-from mmqadapter.studies.benchmark.report import live_report, write_report
+from mmqadapter.studies.benchmark.report import live_report, rebuild_report, write_report
 from mmqadapter.studies.benchmark.run import run_benchmark
 from mmqadapter.studies.report.settings import Settings, parse_bytes
 
@@ -50,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--find-max-batch', metavar='MEMORY',
         help='find the largest batch, too, that trains in this memory, such as 11GB',
     )  # fmt: skip
+    add_render(parser, rebuild_report)
     add_config_options(parser)
     return parser.parse_args(argv)
 

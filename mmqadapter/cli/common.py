@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,27 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint', action='store_true',
         help='read a .pth even if that may run code of it; only for files whose author you know',
+    )  # fmt: skip
+
+
+def add_render(
+    parser: argparse.ArgumentParser, rebuild: Callable[[Path], Sequence[Path]]
+) -> None:
+    """Add ``--render``, which rebuilds a report and exits, as ``--help`` does.
+
+    Args:
+        parser: Parser of the command.
+        rebuild: Function that rebuilds the report of a folder and returns the written paths.
+    """
+
+    class Render(argparse.Action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+            print(f'Written: {", ".join(map(str, rebuild(values)))}')
+            parser.exit()
+
+    parser.add_argument(
+        '--render', type=Path, action=Render, metavar='DIR',
+        help='only rebuild report.html, report.md and plots from DIR/report.json',
     )  # fmt: skip
 
 

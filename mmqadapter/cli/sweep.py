@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mmqadapter.cli.common import user_errors
+from mmqadapter.cli.common import add_render, user_errors
 from mmqadapter.engine.runner import require_data
 from mmqadapter.studies.benchmark.report import WIDTH
 from mmqadapter.studies.report.table import terminal_table
@@ -17,7 +17,7 @@ from mmqadapter.studies.sweep.local import LocalQueue, TrainOne
 from mmqadapter.studies.sweep.plan import Sweep, read_sweep
 from mmqadapter.studies.sweep.progress import SweepProgress
 from mmqadapter.studies.sweep.ray_queue import RayQueue
-from mmqadapter.studies.sweep.report import make_report, write_report
+from mmqadapter.studies.sweep.report import make_report, rebuild_report, write_report
 from mmqadapter.studies.sweep.resources import machine_slots
 from mmqadapter.studies.sweep.sample_pictures import make_samples
 from mmqadapter.studies.sweep.schedule import run_sweep
@@ -51,6 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--timing-steps', type=int, default=40, metavar='N',
         help='iterations of the trainings that are timed, alone on the machine; 0: no timing',
     )  # fmt: skip
+    add_render(parser, rebuild_report)
     return parser.parse_args(argv)
 
 
