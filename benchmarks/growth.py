@@ -26,7 +26,7 @@ from backbone_cost import METHODS, NETS, Measured
 from rich.console import Console
 from rich.progress import track
 
-from mmqadapter.studies.report.drawing import COLOURS
+from mmqadapter.studies.report.drawing import COLORS
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -126,7 +126,7 @@ def draw(rows: list[dict], path: Path) -> None:
     for row in rows:
         panel = panels[list(COSTS).index(row['cost'])][axes.index(row['axis'])]
         if min(row['y']) > 0:
-            colour = COLOURS[methods.index(row['method'])]
+            colour = COLORS[methods.index(row['method'])]
             panel.loglog(row['x'], row['y'], marker='o', color=colour, label=row['method'])
         panel.set(xlabel=row['axis'], ylabel=COSTS[row['cost']])
         panel.set_xticks(row['x'], [_short(x) for x in row['x']])

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import torch
 
-from mmqadapter.cli.common import add_config_options, command_parser, print_written, user_errors
+from mmqadapter.cli.common import (
+    add_config_options,
+    add_render,
+    command_parser,
+    print_written,
+    user_errors,
+)
 from mmqadapter.engine.runner import load_config
 from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
-from mmqadapter.studies.benchmark.report import live_report, write_report
+from mmqadapter.studies.benchmark.report import live_report, rebuild_report, write_report
 from mmqadapter.studies.benchmark.run import run_benchmark
 from mmqadapter.studies.report.settings import Settings, parse_bytes
 
@@ -38,6 +44,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         '--find-max-batch', metavar='MEMORY',
         help='also find the largest batch that trains in this memory, such as 11GB',
     )  # fmt: skip
+    add_render(parser, rebuild_report)
     add_config_options(parser)
     return parser.parse_args(argv)
 

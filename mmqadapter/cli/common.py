@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,25 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def print_written(files: Iterable[Path]) -> None:
     """Print the paths of the files that a command wrote."""
     print_line(f'Written: {", ".join(map(str, files))}')
+
+
+def add_render(parser: argparse.ArgumentParser, rebuild: Callable[[Path], Sequence[Path]]) -> None:
+    """Add ``--render``, which rebuilds a report and exits, as ``--help`` does.
+
+    Args:
+        parser: Parser of the command.
+        rebuild: Function that rebuilds the report of a folder and returns the written paths.
+    """
+
+    class Render(argparse.Action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+            print_written(rebuild(values))
+            parser.exit()
+
+    parser.add_argument(
+        '--render', type=Path, action=Render, metavar='DIR',
+        help='only rebuild report.html, report.md and plots from DIR/report.json',
+    )  # fmt: skip
 
 
 def _message(error: Exception) -> str:

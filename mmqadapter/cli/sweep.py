@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmqadapter.cli.common import command_parser, print_written, user_errors
+from mmqadapter.cli.common import add_render, command_parser, print_written, user_errors
 from mmqadapter.engine.runner import require_data
 from mmqadapter.studies.benchmark.report import WIDTH
 from mmqadapter.studies.report.table import terminal_table
@@ -15,7 +15,7 @@ from mmqadapter.studies.sweep.local import LocalQueue, TrainOne
 from mmqadapter.studies.sweep.plan import Sweep, read_sweep
 from mmqadapter.studies.sweep.progress import SweepProgress
 from mmqadapter.studies.sweep.ray_queue import RayQueue
-from mmqadapter.studies.sweep.report import make_report, write_report
+from mmqadapter.studies.sweep.report import make_report, rebuild_report, write_report
 from mmqadapter.studies.sweep.resources import machine_slots
 from mmqadapter.studies.sweep.sample_pictures import make_samples
 from mmqadapter.studies.sweep.schedule import run_sweep
@@ -50,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         help='steps of the timed trainings, each alone on the machine; 0 for no timing '
         '(default: %(default)s)',
     )  # fmt: skip
+    add_render(parser, rebuild_report)
     return parser.parse_args(argv)
 
 

@@ -32,9 +32,9 @@ def test_a_report_of_a_config_with_a_wrapped_backbone(kind, request, tmp_path, c
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--methods', 'full,none'], "ValueError: 'none' is no method; known are full"),
+        (['--methods', 'full,none'], "ValueError: method='none' is invalid: expected one of full"),
         (['--methods', 'full', '--image-size', '1', '2', '3'], 'ValueError: --image-size'),
-        (['--methods', 'full', '--find-max-batch', 'much'], "ValueError: 'much' is no amount"),
+        (['--methods', 'full', '--find-max-batch', 'much'], "ValueError: memory='much' is invalid"),
         (['--methods', 'full', '--steps', '0'], 'ValueError: steps=0'),
         (
             ['--real-data', '--cfg-options', 'train_dataloader.dataset.data_root=no/data'],

@@ -87,10 +87,10 @@ def test_a_sweep_of_two_processes_each_from_any_folder(
 @pytest.mark.parametrize(
     ('changes', 'options', 'message'),
     [
-        ({'methods': ['none']}, [], "ValueError: 'none' is no method"),
-        ({}, ['--only', 'mona'], "ValueError: 'mona' is no method of tiny.yaml; it has full"),
+        ({'methods': ['none']}, [], "ValueError: tiny.yaml: method='none' is invalid: expected"),
+        ({}, ['--only', 'mona'], "ValueError: method 'mona' is invalid: expected one of tiny.yaml"),
         ({}, ['--jobs', '0'], 'ValueError: --jobs=0 is invalid: expected 1 or more'),
-        ({'head_rates': [0]}, [], 'ValueError: head_rates: 0 is no learning rate'),
+        ({'head_rates': [0]}, [], 'ValueError: tiny.yaml: head_rates: 0 is invalid: expected num'),
         (
             {'overrides': {'train_dataloader.dataset.data_root': 'no/data'}}, [],
             'FileNotFoundError: ',

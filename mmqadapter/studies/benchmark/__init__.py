@@ -1,1 +1,1 @@
-"""Memory, time and size of ways to tune a backbone, measured on a user's own config and machine."""
+"""Benchmark of tuning methods: memory, time and size on a user's own config and machine."""

@@ -1,4 +1,4 @@
-"""Batches to train on: generated, of the kind that a config wants, or of its own data."""
+"""Training batches: generated ones that suit a config, or those of its own data."""
 
 from __future__ import annotations
 
@@ -18,46 +18,48 @@ from mmqadapter.engine.runner import require_data
 from mmqadapter.studies.benchmark.model import nodes
 from mmqadapter.studies.report.settings import Settings
 
-OBJECTS = 8  # boxes of a generated image
-PATCHES = 8  # patches of one class along each side of a generated label map
-REAL_BATCHES = 4  # loaded once and used in turn, so that loading costs no step anything
+OBJECTS = 8  # boxes in a generated image
+PATCHES = 8  # single-class patches along each side of a generated label map
+REAL_BATCHES = 4  # loaded once and cycled, so that loading is not part of a step
 Batch = dict[str, list]
-BatchSource = Callable[[int], list[Batch]]  # batch size in images, to batches
+BatchSource = Callable[[int], list[Batch]]  # takes the batch size in images
 
 
 def batch_source(cfg: Config, settings: Settings) -> BatchSource:
-    """What gives batches of any size: those of the config's data, or generated ones.
+    """Return a function that makes batches of a given size, from the config's data or generated.
 
     Args:
-        cfg: A config of mmdet or mmseg.
-        settings: Completed ones.
+        cfg: Config of mmdet or mmseg.
+        settings: Result of :meth:`.Settings.completed`.
 
     Raises:
-        FileNotFoundError: Real data are asked for and are not there.
-        ValueError: Nothing is known to generate for the config's ``default_scope``.
+        FileNotFoundError: ``settings.real_data`` is set and the data do not exist.
+        ValueError: Batches cannot be generated for the config's ``default_scope``.
     """
     if settings.real_data:
         require_data(cfg, 'train')
         return lambda batch_size: _real_batches(cfg, batch_size, settings.seed)
     scope = cfg.get('default_scope')
-    if scope not in TRUTHS:
+    if scope not in SAMPLE_MAKERS:
         raise ValueError(
-            f'default_scope={scope!r}: images and ground truth are generated for '
-            f'{" and ".join(TRUTHS)} alone; use --real-data.'
+            f'default_scope={scope!r} is invalid: batches are generated for '
+            f'{" and ".join(SAMPLE_MAKERS)} only; use --real-data.'
         )
     return lambda batch_size: [_generated_batch(cfg, settings, batch_size)]
 
 
 def _real_batches(cfg: Config, batch_size: int, seed: int) -> list[Batch]:
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    for seeded in (random.seed, np.random.seed, torch.manual_seed):
-        seeded(seed)
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+        set_seed(seed)
     loader = {**cfg.train_dataloader, 'batch_size': batch_size}
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
     batches = list(islice(Runner.build_dataloader(loader, seed=seed), REAL_BATCHES))
     if not batches:
-        raise ValueError(f'the training data give no batch of {batch_size}; use --batch-size 1.')
+        raise ValueError(
+            f'batch_size={batch_size} is invalid: expected at most the number of training images.'
+        )
     return batches
 
 
@@ -66,32 +68,32 @@ def _generated_batch(cfg: Config, settings: Settings, batch_size: int) -> Batch:
     counts = [node['num_classes'] for node in nodes(cfg.model) if node.get('num_classes')]
     classes, size = min(counts, default=1), settings.image_size or ()
     batch: Batch = {'inputs': [], 'data_samples': []}
-    for number in range(batch_size):
+    for index in range(batch_size):
         image = generator.integers(0, 256, (3, *size), dtype=np.uint8)
-        sample = TRUTHS[cfg.default_scope](generator, size, classes)
-        sample.set_metainfo(_about(number, size))
+        sample = SAMPLE_MAKERS[cfg.default_scope](generator, size, classes)
+        sample.set_metainfo(_meta_info(index, size))
         batch['inputs'].append(torch.from_numpy(image))
         batch['data_samples'].append(sample)
     return batch
 
 
-def _about(number: int, size: tuple[int, ...]) -> dict[str, Any]:
-    """What a data pipeline tells of an image that it did not change."""
-    same = dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0))
-    return dict(img_id=number, img_path='', flip=False, flip_direction=None, **same)
+def _meta_info(index: int, size: tuple[int, ...]) -> dict[str, Any]:
+    """Return the meta information that a data pipeline adds to an unchanged image."""
+    shapes = dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0))
+    return dict(img_id=index, img_path='', flip=False, flip_direction=None, **shapes)
 
 
-def _instances(generator: np.random.Generator, size: tuple[int, ...], classes: int) -> Any:
-    """Boxes with their masks, an eighth to a half of the image high and wide."""
+def _instance_sample(generator: np.random.Generator, size: tuple[int, ...], classes: int) -> Any:
+    """Return boxes and masks whose sides are an eighth to a half of those of the image."""
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
 
     masks = np.zeros((OBJECTS, *size), np.uint8)
     boxes = np.zeros((OBJECTS, 4), np.float32)
     for mask, box in zip(masks, boxes, strict=True):
-        (top, low), (left, right) = (_span(generator, length) for length in size)
-        mask[top:low, left:right] = 1
-        box[:] = left, top, right, low
+        (top, bottom), (left, right) = (_span(generator, length) for length in size)
+        mask[top:bottom, left:right] = 1
+        box[:] = left, top, right, bottom
     truth, ignored = InstanceData(), InstanceData()
     truth.bboxes, truth.masks = torch.from_numpy(boxes), BitmapMasks(masks, *size)
     truth.labels = torch.from_numpy(generator.integers(0, classes, OBJECTS))
@@ -108,8 +110,8 @@ def _span(generator: np.random.Generator, length: int) -> tuple[int, int]:
     return start, start + extent
 
 
-def _label_map(generator: np.random.Generator, size: tuple[int, ...], classes: int) -> Any:
-    """Patches of one class each."""
+def _label_map_sample(generator: np.random.Generator, size: tuple[int, ...], classes: int) -> Any:
+    """Return a label map of single-class patches."""
     from mmseg.structures import SegDataSample
 
     patches = generator.integers(0, classes, (PATCHES, PATCHES))
@@ -119,4 +121,7 @@ def _label_map(generator: np.random.Generator, size: tuple[int, ...], classes: i
     return sample
 
 
-TRUTHS: dict[str, Callable[..., Any]] = {'mmdet': _instances, 'mmseg': _label_map}
+SAMPLE_MAKERS: dict[str, Callable[..., Any]] = {
+    'mmdet': _instance_sample,
+    'mmseg': _label_map_sample,
+}

@@ -1,4 +1,4 @@
-"""A method under measurement: its model, its turns on the device, and what they cost."""
+"""Method under measurement: its model, and what its rounds on the device cost."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ OUT_OF_MEMORY = 'out of memory'
 
 @dataclass(frozen=True)
 class Round:
-    """One turn of a method on the device.
+    """Consecutive steps of one method.
 
     Attributes:
-        warm_up: Steps that do not count.
-        steps: Steps that do.
-        leaves: Whether the method leaves the device afterwards.
+        warm_up: Steps before the measured ones.
+        steps: Measured steps.
+        frees_device: Whether the model moves to the CPU after the round.
     """
 
     warm_up: int
     steps: int
-    leaves: bool
+    frees_device: bool
 
 
 class Candidate:
-    """A method with its model, which is on the CPU between turns that it leaves after.
+    """Method with its model and measurements.
 
     Args:
-        method: The method.
-        model: Its model.
-        sizes: Of that model.
+        method: Method to measure.
+        model: Model of the method; it is on the CPU before the first round and after a round that
+            frees the device.
+        sizes: Sizes of the model.
 
     Attributes:
-        seconds: Of each measured step so far.
-        saved_bytes: Kept for backward; None until it is measured.
-        peak_bytes: Allocated and reserved at most over all turns; None on a CPU.
-        note: Why there are no measurements, where there are none.
-        max_batch: Images that train within a stated memory; None unless it was searched.
+        seconds: Times of each measured step so far.
+        saved_bytes: Activation memory (saved for backward); None until it is measured.
+        peak_bytes: Peaks of allocated and reserved bytes over all rounds; None on a CPU.
+        note: Reason why there are no measurements; None if there are.
+        max_batch: Largest batch, in images, within a memory limit; None unless it was searched.
     """
 
     def __init__(self, method: Method, model: nn.Module, sizes: Sizes) -> None:
@@ -58,47 +59,47 @@ class Candidate:
         self.max_batch: int | None = None
         self._training: Training | None = None
 
-    def measure(self, round_: Round, start: Callable[[nn.Module], Training]) -> None:
-        """Measure some steps; a method that ran out of memory takes no further turn.
+    def measure(self, current_round: Round, start: Callable[[nn.Module], Training]) -> None:
+        """Measure the steps of a round; a method that ran out of memory before is skipped.
 
         Args:
-            round_: How many steps.
-            start: Brings the model to the device.
+            current_round: Round to measure.
+            start: Function that moves the model to the device and returns its training.
         """
         if self.note is not None:
             return
         try:
             self._training = self._training or start(self.model)
-            self._measure(round_, self._training)
+            self._measure(current_round, self._training)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self.note = OUT_OF_MEMORY
-        # Out of the handler: the error no longer holds the tensors of the step that failed.
-        if round_.leaves or self.note is not None:
-            self.leave()
+        # Outside the handler, where the error no longer references tensors of the failed step.
+        if current_round.frees_device or self.note is not None:
+            self.free_device()
 
-    def leave(self) -> None:
-        """Go back to the CPU and leave nothing on the device."""
+    def free_device(self) -> None:
+        """Move the model to the CPU and release all its memory on the device."""
         devices = {p.device for p in self.model.parameters()}
         self._training = None
         self.model.zero_grad(set_to_none=True)
         for _, quantizer, _ in quantized_weights(self.model):
-            quantizer.cached.clear()  # which no module's `to` sees
+            quantizer.cached.clear()  # module.to does not move these tensors
         self.model.to('cpu')
         for device in devices:
             restore(device)
 
-    def _measure(self, round_: Round, training: Training) -> None:
+    def _measure(self, current_round: Round, training: Training) -> None:
         if self.saved_bytes is None:
             self.saved_bytes = training.saved_bytes()
-        for _ in range(round_.warm_up):
+        for _ in range(current_round.warm_up):
             training.step()
         reset_peak(training.device)
-        self.seconds += [training.step() for _ in range(round_.steps)]
-        self._note_peaks(training.device)
+        self.seconds += [training.step() for _ in range(current_round.steps)]
+        self._update_peaks(training.device)
 
-    def _note_peaks(self, device: torch.device) -> None:
-        reached, before = peaks(device), self.peak_bytes or (0, 0)
-        if reached is not None:
-            self.peak_bytes = max(reached[0], before[0]), max(reached[1], before[1])
+    def _update_peaks(self, device: torch.device) -> None:
+        new, old = peaks(device), self.peak_bytes or (0, 0)
+        if new is not None:
+            self.peak_bytes = max(new[0], old[0]), max(new[1], old[1])

@@ -1,4 +1,4 @@
-"""The largest batch that trains within a stated memory."""
+"""Search of the largest batch that trains within a memory limit."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mmqadapter.studies.benchmark.memory import is_out_of_memory, limited, peaks
 from mmqadapter.studies.benchmark.training import Training
 from mmqadapter.studies.report.settings import Settings
 
-CEILING = 1024  # images; no search goes on beyond
-ONE_VALUE = 'more than 1 value per channel'  # torch's words
-STEPS = 2  # the second has the optimiser's state from its start
+CEILING = 1024  # images at which the search stops
+ONE_VALUE = 'more than 1 value per channel'  # in the error of torch's batch norm
+STEPS = 2  # the optimizer allocates its state in the first
 Start = Callable[[nn.Module, list[Batch]], Training]
 
 
 def largest_batch(
     needed: Callable[[int], int], limit: int, ceiling: int = CEILING, least: int = 1
 ) -> int:
-    """Largest batch whose memory is within a limit; 0 where not even the least is.
+    """Return the largest batch within a memory limit; 0 if the smallest batch exceeds it.
 
     Args:
-        needed: Bytes that a batch of so many images needs, growing with it; an error that says
-            "out of memory" means too many.
-        limit: Bytes.
-        ceiling: Images that are enough.
-        least: Images of the smallest batch that trains.
+        needed: Function from the number of images to the bytes that they need, which must not
+            decrease; it may run out of memory.
+        limit: Memory limit in bytes.
+        ceiling: Number of images at which the search stops.
+        least: Number of images of the smallest batch that trains.
     """
     fits, too_many = 0, least
     while too_many <= ceiling and _fits(needed, too_many, limit):
@@ -53,10 +53,12 @@ def _fits(needed: Callable[[int], int], batch: int, limit: int) -> bool:
 
 
 def least_batch(needed: Callable[[int], int]) -> int:
-    """1 image, or 2 where a batch norm behind a pooling to one place refuses one value a channel.
+    """Return the smallest batch that trains: 1 image, or 2 if a batch norm refuses one value.
+
+    A batch norm after global pooling gets one value per channel and image, and training needs two.
 
     Args:
-        needed: See :func:`largest_batch`.
+        needed: Function as in :func:`largest_batch`.
     """
     try:
         needed(1)
@@ -71,24 +73,24 @@ def least_batch(needed: Callable[[int], int]) -> int:
 
 
 def find_max_batch(model: nn.Module, start: Start, source: BatchSource, settings: Settings) -> int:
-    """Largest batch that ``model`` trains on within ``settings.memory_limit`` bytes.
+    """Return the largest batch that ``model`` trains on within ``settings.memory_limit`` bytes.
 
-    On a GPU these are the bytes that torch reserves (the CUDA context, some hundred MB, comes on
-    top), and the search runs under that limit. On a CPU they are parameters, buffers, gradients,
-    optimiser state and what is kept for backward: an estimate without temporary tensors.
+    On a GPU the limit is on the bytes that torch reserves (the CUDA context needs a few hundred MB
+    more) and is enforced during the search. On a CPU it is on parameters, buffers, gradients,
+    optimizer state and activation memory (saved for backward): an estimate without temporaries.
 
     Args:
-        model: Of one method, on the CPU; it is there again afterwards.
-        start: Brings the model to the device, to train on some batches.
-        source: Gives batches of any size.
-        settings: With a memory limit.
+        model: Model of one method, on the CPU before and after the search.
+        start: Function that moves the model to the device and returns its training on some batches.
+        source: Function that makes batches of a given size.
+        settings: Settings with a memory limit.
     """
     device, limit = settings.device, settings.memory_limit or 0
     count = reserved_bytes if device.type == 'cuda' else estimated_bytes
 
     @cache
     def needed(batch_size: int) -> int:
-        model.zero_grad(set_to_none=True)  # a step that ran out of memory left some
+        model.zero_grad(set_to_none=True)  # left from a step that ran out of memory
         restore(device)
         return count(start(model, source(batch_size)))
 
@@ -102,14 +104,14 @@ def find_max_batch(model: nn.Module, start: Start, source: BatchSource, settings
 
 
 def reserved_bytes(training: Training) -> int:
-    """Bytes of a GPU that torch reserves for training, at most."""
+    """Return the peak of the bytes that torch reserves on a GPU during training."""
     for _ in range(STEPS):
         training.step()
-    reached = peaks(training.device)
-    assert reached is not None
-    return reached[1]
+    allocated_and_reserved = peaks(training.device)
+    assert allocated_and_reserved is not None
+    return allocated_and_reserved[1]
 
 
 def estimated_bytes(training: Training) -> int:
-    """Bytes that training keeps from step to step, and from forward to backward."""
+    """Return the bytes that training holds between steps and between forward and backward."""
     return training.resident_bytes() + training.saved_bytes()

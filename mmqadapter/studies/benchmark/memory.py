@@ -1,4 +1,4 @@
-"""The device's memory: what is left behind, what was used at most, when it is not enough."""
+"""Memory of the device: release, peaks, limits, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from contextlib import contextmanager
 
 import torch
 
-# What allocators and the libraries below torch say where they do not raise OutOfMemoryError.
-SIGNS = (
+# Messages of allocators and libraries below torch that do not raise OutOfMemoryError.
+MESSAGES = (
     "can't allocate memory",
     'out of memory',
     'ALLOC_FAILED',
     'ALLOCATION_FAILED',
-    # cuDNN, when no way to compute a convolution is left for which there is room.
+    # cuDNN, if no algorithm of a convolution fits into the memory.
     'unable to find an engine',
     'Unable to find a valid cuDNN algorithm',
 )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory, of a GPU or of the machine, was not enough."""
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or any(sign in str(error) for sign in SIGNS)
+    """Return whether an error means that the memory of a GPU or of the machine was exhausted."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(message in str(error) for message in MESSAGES)
 
 
 def restore(device: torch.device) -> None:
-    """Give back what nothing on a GPU refers to any more, and start counting its peak anew."""
+    """Release unreferenced memory of a GPU and reset its peaks; no effect on a CPU."""
     if device.type == 'cuda':
         gc.collect()
         torch.cuda.empty_cache()
@@ -35,43 +36,44 @@ def restore(device: torch.device) -> None:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start counting the peak of a GPU anew, from what is in use now."""
+    """Reset the peaks of a GPU to what is in use now; no effect on a CPU."""
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peaks(device: torch.device) -> tuple[int, int] | None:
-    """Bytes allocated and reserved at most since the last reset; None on a CPU."""
+    """Return the peaks of allocated and reserved bytes since the last reset; None on a CPU."""
     if device.type != 'cuda':
         return None
     return torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done all that it was given."""
+    """Wait until a GPU has finished all queued work."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
 def require_memory(device: torch.device, limit: int) -> None:
-    """Check that a GPU has ``limit`` bytes; of a CPU nothing is asked.
+    """Check that a GPU has ``limit`` bytes; a CPU is not checked.
 
     Raises:
-        ValueError: It has not.
+        ValueError: The GPU has less.
     """
     if device.type != 'cuda':
         return
     total = torch.cuda.get_device_properties(device).total_memory
     if limit > total:
-        raise ValueError(f'memory_limit={limit}: the GPU has {total} bytes; ask for less.')
+        raise ValueError(
+            f'memory_limit={limit} is invalid: expected at most the {total} bytes of the GPU.'
+        )
 
 
 @contextmanager
 def limited(device: torch.device, limit: int) -> Iterator[None]:
-    """Let this process reserve at most ``limit`` bytes of a GPU; nothing happens on a CPU.
+    """Limit the bytes that this process may reserve on a GPU; no effect on a CPU.
 
-    Near the limit torch then gives cached blocks back before it reserves more, as on a card of
-    that size.
+    Near the limit torch releases cached blocks before it reserves more, as on a GPU of that size.
     """
     if device.type != 'cuda':
         yield

@@ -1,4 +1,4 @@
-"""The methods that a benchmark compares, each a change to the config of a plain backbone."""
+"""Methods that a benchmark compares: each maps the config of a plain backbone to a tuned one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmqadapter.adapters import is_float
 
 BITS = (1, 2, 4, 8, 32)
 RECOMPUTED = 'full+checkpointing'
-PendingUpdate = Callable[[dict], dict]
+ConfigChange = Callable[[dict], dict]
 
 TRAINED: dict[str, str | tuple[str, ...]] = {
     'frozen': (),
@@ -18,7 +18,7 @@ TRAINED: dict[str, str | tuple[str, ...]] = {
     'bitfit': 'bitfit',
     'norm': 'norm',
 }
-# Widths of the published comparisons: 64, with biases where those count them.
+# Width 64 as in the published comparisons, with biases where those count them.
 IN_PATH: dict[str, dict[str, Any]] = {
     'adapter': dict(type='SequentialAdapter', width=64, bias=True),
     'adaptformer': dict(type='AdaptFormer', width=64, bias=True),
@@ -41,28 +41,28 @@ KNOWN = ('full', RECOMPUTED, *TRAINED, *WITH_ADAPTERS)
 
 @dataclass(frozen=True)
 class Method:
-    """A way to tune a backbone.
+    """Method that tunes a backbone.
 
     Attributes:
-        name: As it was asked for, such as ``'highway@1'``.
-        bits: Width of an adapter's stored weight; None for a method without adapters.
-        change: Config of a plain backbone to that of the tuned one.
+        name: Name in the list of methods, such as ``'highway@1'``.
+        bits: Bits of a stored adapter weight; None for a method without adapters.
+        change: Function from the config of a plain backbone to that of the tuned one.
     """
 
     name: str
     bits: int | None
-    change: PendingUpdate
+    change: ConfigChange
 
 
 def parse_methods(text: str) -> list[Method]:
-    """Methods of a list such as ``'full,frozen,highway@1'``, without repetitions.
+    """Return the methods of a list such as ``'full,frozen,highway@1'``, without repetitions.
 
     Raises:
-        ValueError: No method, an unknown one, or bits that it cannot have.
+        ValueError: The list is empty, or a method or its bits are unknown.
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(',') if name.strip()))
     if not names:
-        raise ValueError(f'methods={text!r} names none; use some of {", ".join(KNOWN)}.')
+        raise ValueError(f'methods={text!r} is invalid: expected some of {", ".join(KNOWN)}.')
     return [_parse(name) for name in names]
 
 
@@ -70,12 +70,12 @@ def _parse(name: str) -> Method:
     kind, at, suffix = name.partition('@')
     if kind not in KNOWN:
         raise ValueError(
-            f'{name!r} is no method; known are {", ".join(KNOWN)}, those with adapters also with '
-            '@1, @2, @4 or @8 behind them for their bits.'
+            f'method={name!r} is invalid: expected one of {", ".join(KNOWN)}; append @1, @2, @4 or '
+            '@8 to a method with adapters to set their bits.'
         )
     if kind not in WITH_ADAPTERS:
         if at:
-            raise ValueError(f'{name!r}: {kind} has no adapters whose bits to set; use {kind!r}.')
+            raise ValueError(f'method={name!r} is invalid: {kind} has no adapters; use {kind!r}.')
         return Method(name, None, _without_adapters(kind))
     bits = _bits(name, suffix) if at else 32
     return Method(name, bits, _with_adapters(kind, bits))
@@ -84,17 +84,17 @@ def _parse(name: str) -> Method:
 def _bits(name: str, suffix: str) -> int:
     if suffix not in map(str, BITS):
         known = ', '.join(map(str, BITS))
-        raise ValueError(f'{name!r}: {suffix!r} is no width in bits; use one of {known}.')
+        raise ValueError(f'method={name!r} is invalid: expected one of {known} bits after the @.')
     return int(suffix)
 
 
-def _without_adapters(kind: str) -> PendingUpdate:
+def _without_adapters(kind: str) -> ConfigChange:
     if kind in TRAINED:
         return _wrapping('FrozenBackbone', train=TRAINED[kind])
     return lambda net: {**net, 'with_cp': True} if kind == RECOMPUTED else net
 
 
-def _with_adapters(kind: str, bits: int) -> PendingUpdate:
+def _with_adapters(kind: str, bits: int) -> ConfigChange:
     quantizer = dict(type='GaussianQuantizer', bits=bits)
     quantized: dict[str, Any] = {} if is_float(quantizer) else {'quantizer': quantizer}
     if kind in HIGHWAYS:
@@ -102,5 +102,5 @@ def _with_adapters(kind: str, bits: int) -> PendingUpdate:
     return _wrapping('AdaptedBackbone', adapter=IN_PATH[kind], **quantized)
 
 
-def _wrapping(wrapper: str, **options: Any) -> PendingUpdate:
+def _wrapping(wrapper: str, **options: Any) -> ConfigChange:
     return lambda net: {'type': f'mmqadapter.{wrapper}', 'backbone': net, **options}

@@ -1,4 +1,4 @@
-"""Models of the methods: one config, several backbones, the same random weights."""
+"""Models of the methods: one config, different backbones, equal random weights."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from mmqadapter.studies.benchmark.methods import Method
 from mmqadapter.studies.report.settings import Settings
 
-WRAPPED, PLAIN = 'backbone.trunk.', 'backbone.'  # the trunk in checkpoints
-# What a plain backbone's config may ask for and a method decides: all of it trains in `full`.
+WRAPPED, PLAIN = 'backbone.trunk.', 'backbone.'  # prefixes of the trunk in state dicts
+# Settings of a plain backbone that the method decides: `full` trains the whole backbone.
 NEUTRAL = {'with_cp': False, 'frozen_stages': -1}
 
 
 def plain_config(cfg: Config, settings: Settings) -> Config:
-    """Copy of a config with its plain backbone, all of it trainable, and no weights to load.
+    """Return a copy of a config with a plain, fully trainable backbone and no weights to load.
 
     Args:
-        cfg: A config of mmdet or mmseg, its backbone wrapped by one of ours or not.
-        settings: Completed ones; their image size becomes that of the preprocessor.
+        cfg: Config of mmdet or mmseg; its backbone may be in one of our wrappers.
+        settings: Result of :meth:`.Settings.completed`; its image size is set in the preprocessor.
 
     Raises:
         ValueError: The model has no backbone.
@@ -36,8 +36,8 @@ def plain_config(cfg: Config, settings: Settings) -> Config:
     cfg = copy.deepcopy(cfg)
     if not cfg.model.get('backbone'):
         raise ValueError(
-            f'model.type={cfg.model.get("type")!r} has no model.backbone to tune; give the config '
-            'of a detector or segmentor that has one.'
+            f'model.type={cfg.model.get("type")!r} is invalid: expected a detector or segmentor '
+            'with a model.backbone to tune.'
         )
     net = cfg.model.backbone
     while 'backbone' in net:
@@ -46,7 +46,7 @@ def plain_config(cfg: Config, settings: Settings) -> Config:
         net[name] = NEUTRAL[name]
     cfg.model.backbone = net
     for node in nodes(cfg.model):
-        _forget_weights(node)
+        _remove_weights(node)
     preprocessor = cfg.model.get('data_preprocessor') or {}
     if preprocessor.get('size') and not settings.real_data:
         preprocessor['size'] = settings.image_size
@@ -54,7 +54,7 @@ def plain_config(cfg: Config, settings: Settings) -> Config:
 
 
 def nodes(config: Any) -> Iterator[dict]:
-    """Each dict in a config, however deep."""
+    """Yield each dict in a config, at any depth."""
     if isinstance(config, dict):
         yield config
     children = list(config.values()) if isinstance(config, dict) else config
@@ -63,8 +63,8 @@ def nodes(config: Any) -> Iterator[dict]:
             yield from nodes(child)
 
 
-def _forget_weights(node: dict) -> None:
-    """Leave weights random: neither memory nor time depends on them."""
+def _remove_weights(node: dict) -> None:
+    """Keep weights random: neither memory nor time depends on them."""
     init_cfg = node.get('init_cfg')
     if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
         node['init_cfg'] = None
@@ -74,15 +74,14 @@ def _forget_weights(node: dict) -> None:
 
 
 class ModelBuilder:
-    """Builds a model for each method; all start from the weights of the plain one.
+    """Builder of one model for each method, all with the weights of the plain model.
 
-    Equal weights of trunk, neck and head make the work equal where it depends on data, such as
-    the number of proposals. Until a model moves to a GPU, what it freezes
-    is in memory once for all methods.
+    Equal weights of trunk, neck and head make data-dependent work equal, such as the number of
+    proposals. On the CPU the models share their frozen weights in memory.
 
     Args:
         cfg: Result of :func:`plain_config`.
-        seed: Of the weights.
+        seed: Seed of the weights.
     """
 
     def __init__(self, cfg: Config, seed: int) -> None:
@@ -95,11 +94,11 @@ class ModelBuilder:
 
     @property
     def plain_bytes(self) -> int:
-        """Bytes of the plain model's weights, buffers included."""
+        """Bytes of the weights and buffers of the plain model."""
         return sum(tensor.nbytes for tensor in self._weights.values())
 
     def build(self, method: Method) -> nn.Module:
-        """Model of a method, on the CPU.
+        """Return the model of a method, on the CPU.
 
         Raises:
             ValueError: The method does not fit this backbone.
@@ -114,9 +113,9 @@ class ModelBuilder:
     def _share_frozen(self, model: nn.Module) -> None:
         frozen = ((name, p) for name, p in model.named_parameters() if not p.requires_grad)
         for name, parameter in frozen:
-            given = self._weights.get(name.replace(WRAPPED, PLAIN, 1), parameter.data)
-            if (given.shape, given.dtype) == (parameter.shape, parameter.dtype):
-                parameter.data = given
+            weight = self._weights.get(name.replace(WRAPPED, PLAIN, 1), parameter.data)
+            if (weight.shape, weight.dtype) == (parameter.shape, parameter.dtype):
+                parameter.data = weight
 
     def _build(self, config: Any) -> nn.Module:
         torch.manual_seed(self._seed)
@@ -125,7 +124,7 @@ class ModelBuilder:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what mmengine tells of each tensor that it initialises."""
+    """Suppress the log line that mmengine writes for each initialized tensor."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Plots of a benchmark, as PNG and as SVG."""
+"""Plots of a benchmark."""
 
 from __future__ import annotations
 
@@ -10,35 +10,32 @@ from matplotlib.figure import Figure
 
 from mmqadapter.studies.report.drawing import Draw, Series, draw_files, new_figure
 from mmqadapter.studies.report.pareto import draw_pareto
-from mmqadapter.studies.report.rows import Row, memory
+from mmqadapter.studies.report.rows import Row, memory_bytes
 from mmqadapter.studies.report.table import MEGA
 
-PARTS = {'forward': '#2f7fd1', 'backward': '#d9662b', 'optimizer': '#7c858f'}
-Look = Mapping[str, Series]
+PART_COLORS = {'forward': '#2f7fd1', 'backward': '#d9662b', 'optimizer': '#7c858f'}
+SeriesByMethod = Mapping[str, Series]
 TITLES = {
-    'memory_time': 'Time against memory; the line is the front of all that adapt the backbone',
+    'memory_time': 'Time against memory, with the Pareto front of all but the frozen backbone',
     'memory': 'Memory',
     'time': 'Time of a step',
-    'task': 'File of a task',
+    'task': 'Size of a task file',
 }
 
 
-def draw_plots(rows: Sequence[Row], series: Look, memory_name: str) -> dict[str, bytes]:
-    """Content of each picture by its file name; methods without measurements are left out.
+def draw_plots(rows: Sequence[Row], series: SeriesByMethod, memory_name: str) -> dict[str, bytes]:
+    """Return the plots of all measured methods by file name; empty if none is measured.
 
     Args:
-        rows: Of the report.
-        series: How each method looks.
-        memory_name: What the memory figure is, for the axes.
-
-    Returns:
-        Nothing as long as nothing is measured.
+        rows: Rows of the report.
+        series: Look of each method.
+        memory_name: Name of the measured memory, for the axes.
     """
     measured = [row for row in rows if row['step_seconds'] is not None]
-    words = f'{memory_name}, MB'
+    label = f'{memory_name}, MB'
     plots: dict[str, Draw] = {
-        'memory_time': partial(_draw_memory_and_time, measured, series, words),
-        'memory': partial(_draw_bars, measured, series, _memory, words),
+        'memory_time': partial(_draw_memory_and_time, measured, series, label),
+        'memory': partial(_draw_bars, measured, series, _memory, label),
         'time': partial(_draw_seconds, measured),
         'task': partial(_draw_bars, measured, series, _task, 'MB'),
     }
@@ -46,42 +43,42 @@ def draw_plots(rows: Sequence[Row], series: Look, memory_name: str) -> dict[str,
 
 
 def _memory(row: Row) -> float:
-    return (memory(row) or 0) / MEGA
+    return (memory_bytes(row) or 0) / MEGA
 
 
 def _task(row: Row) -> float:
     return row['task_bytes'] / MEGA
 
 
-def _draw_memory_and_time(rows: Sequence[Row], series: Look, words: str) -> Figure:
+def _draw_memory_and_time(rows: Sequence[Row], series: SeriesByMethod, memory_label: str) -> Figure:
     points = {row['method']: (_memory(row), row['step_seconds']) for row in rows}
-    # What is frozen costs least and learns nothing: no method could be on a front with it.
-    return draw_pareto(points, series, (words, 'step, s'), highest=False, apart=('frozen',))
+    # A frozen backbone costs least and learns nothing: it would be the whole front.
+    labels = (memory_label, 'time of a step, s')
+    return draw_pareto(points, series, labels, highest=False, exclude=('frozen',))
 
 
 def _draw_bars(
-    rows: Sequence[Row], series: Look, value: Callable[[Row], float], words: str
+    rows: Sequence[Row], series: SeriesByMethod, value: Callable[[Row], float], label: str
 ) -> Figure:
-    """A bar a method."""
     figure, axis = _bar_axis(rows)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         look = series[row['method']]
-        (bar,) = axis.barh(place, value(row), color=look.colour)
+        (bar,) = axis.barh(index, value(row), color=look.color)
         bar.set_gid(look.gid)
-    axis.set_xlabel(words)
+    axis.set_xlabel(label)
     return figure
 
 
 def _draw_seconds(rows: Sequence[Row]) -> Figure:
-    """A bar a method, of forward, backward and optimiser."""
+    """Draw a bar of forward, backward and optimizer for each method."""
     figure, axis = _bar_axis(rows)
-    done = [0.0] * len(rows)
-    for part, colour in PARTS.items():
+    starts = [0.0] * len(rows)
+    for part, color in PART_COLORS.items():
         seconds = [row[f'{part}_seconds'] for row in rows]
-        axis.barh(range(len(rows)), seconds, left=done, color=colour, label=part)
-        done = [before + own for before, own in zip(done, seconds, strict=True)]
-    axis.set_xlabel('step, s')
-    figure.legend(loc='outside upper center', ncols=len(PARTS))
+        axis.barh(range(len(rows)), seconds, left=starts, color=color, label=part)
+        starts = [start + length for start, length in zip(starts, seconds, strict=True)]
+    axis.set_xlabel('time of a step, s')
+    figure.legend(loc='outside upper center', ncols=len(PART_COLORS))
     return figure
 
 

@@ -1,8 +1,7 @@
-"""Files of a report, and its table while the benchmark runs."""
+"""Report of a benchmark: its files, and its table in the terminal during the run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,82 +13,94 @@ from rich.live import Live
 from mmqadapter.studies.benchmark.plots import TITLES, draw_plots
 from mmqadapter.studies.benchmark.table import cells
 from mmqadapter.studies.report.drawing import Series, series_of
-from mmqadapter.studies.report.page import Page, chosen_plots, facts, render_page
-from mmqadapter.studies.report.rows import Row
+from mmqadapter.studies.report.files import Report, load_report, write_files, write_json
+from mmqadapter.studies.report.page import Page, header_texts, render_page, svg_by_title
+from mmqadapter.studies.report.rows import Row, memory_label
 from mmqadapter.studies.report.table import markdown_table, terminal_table
-from mmqadapter.utils.atomic import atomic_write
 
 LEGEND = (
-    'Memory: {memory}. Saved and time saved are shares of full fine-tuning. Memory left and '
-    'time left are what a method still costs in the backbone: (method - frozen) / (full - frozen), '
-    '0 is the limit, 1 is full fine-tuning. Seconds are medians, loading left out.'
+    'Memory: {memory}. Memory saved and time saved are fractions of full fine-tuning. Memory cost '
+    'left and time cost left are what a method costs in the backbone: (method - frozen) / '
+    '(full - frozen); 0 is a frozen backbone, 1 is full fine-tuning. Times are medians without '
+    'data loading.'
 )
-WIDTH = 200  # columns of text that no number is cut short in
+WIDTH = 200  # columns of text in which no number is cut off
 
 
-def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
-    """Write report.json, report.md, report.html and the plots; returns their paths.
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write report.json, report.md, report.html and the plots; return their paths.
 
     Args:
-        report: ``header`` and ``rows``.
-        folder: Where to; made where it is missing.
+        report: Report with ``header`` and ``rows``.
+        folder: Folder to write to, created if missing.
     """
+    return [write_json(report, folder), *write_files(_render(report), folder)]
+
+
+def rebuild_report(folder: Path) -> list[Path]:
+    """Write report.md, report.html and the plots from the report.json of a folder.
+
+    Returns:
+        Paths of the written files.
+
+    Raises:
+        FileNotFoundError: The folder has no report.json.
+        ValueError: The file is not a report of a benchmark.
+    """
+    return write_files(_render(load_report(folder, 'tools/benchmark.py', 'batch')), folder)
+
+
+def _render(report: Report) -> dict[str, bytes]:
     header, rows = report['header'], report['rows']
     series = series_of([row['method'] for row in rows])
-    pictures = draw_plots(rows, series, header['memory'])
-    files = {
+    plots = draw_plots(rows, series, memory_label(header))
+    return {
         'report.md': _markdown(header, rows).encode(),
-        'report.html': render_page(_page(header, rows, series, pictures)).encode(),
-        **pictures,
+        'report.html': render_page(_page(header, rows, series, plots)).encode(),
+        **plots,
     }
-    for name, content in files.items():
-        atomic_write(folder / name, content)
-    return [write_json(report, folder), *(folder / name for name in files)]
+
+
+def _legend(header: Mapping[str, Any]) -> str:
+    return LEGEND.format(memory=memory_label(header))
 
 
 def _markdown(header: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    told = ''.join(f'- {name}: {value}\n' for name, value in facts(header).items())
-    legend = LEGEND.format(memory=header['memory'])
-    return f'# Cost of tuning methods\n\n{markdown_table(cells(rows))}\n{legend}\n\n{told}'
+    details = ''.join(f'- {name}: {value}\n' for name, value in header_texts(header).items())
+    table = markdown_table(cells(rows))
+    return f'# Cost of tuning methods\n\n{table}\n{_legend(header)}\n\n{details}'
 
 
 def _page(
     header: Mapping[str, Any],
     rows: Sequence[Row],
     series: Mapping[str, Series],
-    pictures: Mapping[str, bytes],
+    plots: Mapping[str, bytes],
 ) -> Page:
     return Page(
         title=f'Cost of tuning methods: {header["config"]}',
-        facts=facts(header, left_out=('command',)),
+        details=header_texts(header, exclude=('command',)),
         command=header['command'],
         table=cells(rows),
-        legend=LEGEND.format(memory=header['memory']),
+        legend=_legend(header),
         series=series,
-        plots=chosen_plots(TITLES, pictures),
+        plots=svg_by_title(TITLES, plots),
     )
 
 
-def write_json(report: dict[str, Any], folder: Path) -> Path:
-    """Write report.json alone; returns its path."""
-    path = folder / 'report.json'
-    atomic_write(path, json.dumps(report, indent=1).encode())
-    return path
-
-
 class LiveReport:
-    """Shows the table of an unfinished report and keeps its report.json up to date.
+    """Observer of a benchmark that updates a table in the terminal and a report.json.
 
     Args:
-        live: Where the table is shown.
-        folder: Where report.json is.
+        live: Display of the table.
+        folder: Folder of report.json.
     """
 
     def __init__(self, live: Live, folder: Path) -> None:
         self._live, self._folder = live, folder
 
-    def __call__(self, report: dict[str, Any]) -> None:
-        """Take note of the report as far as it is known."""
+    def __call__(self, report: Report) -> None:
+        """Show and write the unfinished report."""
         header = report['header']
         title = f'{header["config"]}, batch {header["batch"]}, {header["precision"]}'
         self._live.update(terminal_table(cells(report['rows']), title), refresh=True)
@@ -98,10 +109,11 @@ class LiveReport:
 
 @contextmanager
 def live_report(folder: Path) -> Iterator[LiveReport]:
-    """A table that grows in the terminal; into a file or a pipe only its last state is written."""
-    narrow = Console()
-    console = narrow if narrow.is_terminal else Console(width=max(narrow.width, WIDTH))
+    """Show a growing table in the terminal; a file or a pipe gets only its last state."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, WIDTH))
     with Live(console=console, auto_refresh=False, vertical_overflow='visible') as live:
         yield LiveReport(live, folder)
     if not console.is_terminal:
-        console.print()  # the line that the table leaves open there
+        console.print()  # ends the line that Live leaves open

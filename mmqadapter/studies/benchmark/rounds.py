@@ -1,4 +1,4 @@
-"""Who takes how many steps when: methods interleave, so that a drifting machine hurts all alike."""
+"""Schedule of the measurement: methods alternate, so that a drifting machine affects all alike."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ T = TypeVar('T')
 
 
 def schedule_rounds(device: torch.device, steps: int, warm_up: int) -> list[Round]:
-    """Turns that each method takes.
+    """Return the rounds of each method.
 
-    On a CPU all methods stay in memory and a turn is one step, as close together as they can be:
-    nothing moves, so one warm-up is enough, and memory is counted, not observed.
+    On a CPU all models stay in memory and a round is one step, so that the steps of the methods are
+    close together in time. No model moves, so one warm-up is enough, and memory is counted instead
+    of observed.
 
-    On a GPU the peak of one method is only its own when no other is there. So a method has the
-    device to itself for a turn of many steps and then leaves it, with its optimiser and all cached
-    blocks; each turn warms up anew. Moving a model in between steps would put cold caches and
-    a fresh allocator into every step that is timed. Two turns in opposite order (A B C, C B A)
-    give all methods the same mean moment, which cancels a steady drift.
+    On a GPU the memory peak belongs to one method only if no other model is on the device. A round
+    therefore has many steps, after which the model, its optimizer and all cached blocks leave the
+    device, and each round warms up again. (Moving models after every step would time cold caches
+    and a fresh allocator.) Two rounds in opposite order (A B C, C B A) give all methods the same
+    mean time of measurement, which cancels a steady drift.
 
     Args:
-        device: Where to train.
-        steps: Measured steps in all.
-        warm_up: Steps before the first one of a turn that follows an empty device.
+        device: Device to train on.
+        steps: Measured steps of each method in total.
+        warm_up: Steps before the first measured one of a model that has moved to the device.
     """
     if device.type == 'cpu':
         return [Round(warm_up, 1, False), *[Round(0, 1, False)] * (steps - 1)]
     rounds = min(GPU_ROUNDS, steps)
-    shares = [steps // rounds + (number < steps % rounds) for number in range(rounds)]
-    return [Round(warm_up, share, True) for share in shares]
+    counts = [steps // rounds + (index < steps % rounds) for index in range(rounds)]
+    return [Round(warm_up, count, True) for count in counts]
 
 
-def in_order(candidates: Sequence[T], number: int) -> list[T]:
-    """The candidates in the order of round ``number``: each second round runs backwards."""
-    return list(candidates) if number % 2 == 0 else list(reversed(candidates))
+def in_order(candidates: Sequence[T], index: int) -> list[T]:
+    """Return the candidates in the order of round ``index``, which is reversed for odd ones."""
+    return list(candidates) if index % 2 == 0 else list(reversed(candidates))

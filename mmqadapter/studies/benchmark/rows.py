@@ -1,4 +1,4 @@
-"""Rows of the report: what was measured, and what follows from it."""
+"""Rows of a benchmark's report: measured values and ratios of them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from mmqadapter.studies.benchmark.candidate import Candidate
-from mmqadapter.studies.report.rows import Row, memory
+from mmqadapter.studies.report.rows import Row, memory_bytes
 
 
 def make_rows(candidates: Sequence[Candidate]) -> list[Row]:
-    """One row a method with what is known so far; what is not is None.
+    """Return a row for each method; values that are not known yet are None.
 
-    ``memory_saving`` and ``time_saving`` are shares of full fine-tuning. ``backbone_cost_left_*``
-    is (method - frozen) / (full - frozen): neck and head cost the same in all methods and hide
-    what differs. Both need ``full``, the latter ``frozen`` too, among the methods.
+    ``memory_saving`` and ``time_saving`` are fractions of full fine-tuning.
+    ``backbone_cost_left_memory`` and ``..._time`` are (method - frozen) / (full - frozen), which
+    leaves out the cost of neck and head that all methods share. All need ``full`` among the
+    methods, the latter two ``frozen`` as well.
     """
     rows = [_measured(candidate) for candidate in candidates]
     by_method = {row['method']: row for row in rows}
     full, frozen = by_method.get('full'), by_method.get('frozen')
     for row in rows:
-        for kind, value in (('memory', memory), ('time', _seconds)):
-            whole, base, own = (value(one) if one else None for one in (full, frozen, row))
-            row[f'{kind}_saving'] = _saving(own, whole)
-            row[f'backbone_cost_left_{kind}'] = _cost_left(own, base, whole)
+        for kind, cost in (('memory', memory_bytes), ('time', _seconds)):
+            costs = [cost(source) if source else None for source in (row, frozen, full)]
+            row[f'{kind}_saving'] = _saving(costs[0], costs[2])
+            row[f'backbone_cost_left_{kind}'] = _cost_left(*costs)
     return rows
 
 
@@ -52,11 +53,11 @@ def _measured(candidate: Candidate) -> Row:
     return row
 
 
-def _saving(own: float | None, full: float | None) -> float | None:
-    return None if own is None or not full else 1 - own / full
+def _saving(cost: float | None, full: float | None) -> float | None:
+    return None if cost is None or not full else 1 - cost / full
 
 
-def _cost_left(own: float | None, frozen: float | None, full: float | None) -> float | None:
-    if own is None or frozen is None or full is None or full == frozen:
+def _cost_left(cost: float | None, frozen: float | None, full: float | None) -> float | None:
+    if cost is None or frozen is None or full is None or full == frozen:
         return None
-    return (own - frozen) / (full - frozen)
+    return (cost - frozen) / (full - frozen)

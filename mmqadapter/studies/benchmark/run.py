@@ -1,4 +1,4 @@
-"""The benchmark: build the methods, let them take turns, put together what they cost."""
+"""Run of a benchmark: build the models of all methods and measure them in rounds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from mmqadapter.studies.benchmark.rounds import in_order, schedule_rounds
 from mmqadapter.studies.benchmark.rows import make_rows
 from mmqadapter.studies.benchmark.sizes import count_sizes
 from mmqadapter.studies.benchmark.training import Training
+from mmqadapter.studies.report.files import Report
 from mmqadapter.studies.report.header import make_header
 from mmqadapter.studies.report.settings import Settings
-
-Report = dict[str, Any]
 
 
 def run_benchmark(
@@ -30,23 +29,23 @@ def run_benchmark(
 ) -> Report:
     """Measure each method on the model of a config.
 
-    The machine's memory has to hold the models of all methods: on a GPU they wait there for their
-    turn (see :func:`.rounds.schedule_rounds`). All are built before the first one is
-    measured, so that a method that does not fit the backbone is told at once. A method that runs
-    out of memory is a row with a ``note`` that says so.
+    All models are built first, so that a method that does not fit the backbone is reported at once.
+    The machine's memory has to hold all of them: if a GPU is measured, models wait in the machine's
+    memory for their round (see :func:`.rounds.schedule_rounds`). A method that runs out of memory
+    has a ``note`` in its row.
 
     Args:
-        cfg: A config of mmdet or mmseg, its backbone wrapped by one of ours or not.
-        methods: What to compare.
-        settings: How to measure.
-        observe: Is given the report after each turn, as far as it is known.
+        cfg: Config of mmdet or mmseg; its backbone may be in one of our wrappers.
+        methods: Methods to compare.
+        settings: Settings of the measurement.
+        observe: Function that gets the unfinished report after each round of a method.
 
     Returns:
-        ``header`` and ``rows``.
+        Report with ``header`` and ``rows``.
 
     Raises:
-        FileNotFoundError: Real data are asked for and are not there.
-        ValueError: A method or a config that cannot be measured.
+        FileNotFoundError: ``settings.real_data`` is set and the data do not exist.
+        ValueError: A method or the config cannot be measured.
     """
     settings = settings.completed(cfg)
     require_memory(settings.device, settings.memory_limit or 0)
@@ -59,32 +58,32 @@ def run_benchmark(
     def start(model: Any, batches: list[Batch]) -> Training:
         return Training(model, batches, plain, settings.device, settings.amp)
 
-    def tell() -> Report:
+    def update() -> Report:
         report = {'header': header, 'rows': make_rows(candidates)}
         observe(report)
         return report
 
-    tell()
+    update()
     rounds = schedule_rounds(settings.device, settings.steps, settings.warm_up)
-    for number, round_ in enumerate(rounds):
-        for candidate in in_order(candidates, number):
-            candidate.measure(round_, partial(start, batches=batches))
-            tell()
+    for index, current_round in enumerate(rounds):
+        for candidate in in_order(candidates, index):
+            candidate.measure(current_round, partial(start, batches=batches))
+            update()
     if settings.memory_limit is not None:
         for candidate in candidates:
-            candidate.leave()
+            candidate.free_device()
             candidate.max_batch = find_max_batch(candidate.model, start, source, settings)
-            tell()
-    return tell()
+            update()
+    return update()
 
 
 def build_candidates(cfg: Config, methods: Sequence[Method], seed: int) -> list[Candidate]:
-    """Models of the methods, all with the same weights of trunk, neck and head.
+    """Build the models of the methods, all with equal weights of trunk, neck and head.
 
     Args:
         cfg: Result of :func:`mmqadapter.studies.benchmark.model.plain_config`.
-        methods: What to build.
-        seed: Of the weights.
+        methods: Methods to build.
+        seed: Seed of the weights.
 
     Raises:
         ValueError: A method does not fit the backbone.
@@ -92,7 +91,7 @@ def build_candidates(cfg: Config, methods: Sequence[Method], seed: int) -> list[
     builder = ModelBuilder(cfg, seed)
     candidates = []
     for method in methods:
-        print_log(f'{method.name} is being built.', logger='current')
+        print_log(f'Building {method.name}.', logger='current')
         model = builder.build(method)
         candidates.append(Candidate(method, model, count_sizes(model, builder.plain_bytes)))
     return candidates

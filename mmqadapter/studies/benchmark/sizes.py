@@ -1,4 +1,4 @@
-"""Counts of a model that no measurement is needed for."""
+"""Parameters and bytes of a method, counted without a measurement."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 @dataclass(frozen=True)
 class Sizes:
-    """What trains and what has to be kept for each task.
+    """Parameters that train and bytes that are stored for each task.
 
     Attributes:
-        trainable_backbone_params: Trainable parameters in the backbone.
-        trainable_params: Trainable parameters in all.
-        adapter_bytes: Adapters in the task file, as stored; None where there is no task file.
-        task_bytes: The task file; without one, as in full fine-tuning, the whole model.
-        full_model_bytes: The plain model, as float32.
+        trainable_backbone_params: Trainable parameters of the backbone.
+        trainable_params: Trainable parameters of the model.
+        adapter_bytes: Bytes of the adapters in the task file; None if there is no task file.
+        task_bytes: Bytes of the task file; without one, as in full fine-tuning, of the model.
+        full_model_bytes: Bytes of the plain model in float32.
     """
 
     trainable_backbone_params: int
@@ -32,11 +32,11 @@ class Sizes:
 
 
 def count_sizes(model: nn.Module, plain_bytes: int) -> Sizes:
-    """Sizes of a method's model.
+    """Return the sizes of a method's model.
 
     Args:
-        model: A detector or segmentor with a ``backbone``.
-        plain_bytes: Bytes of the plain model's weights.
+        model: Detector or segmentor with a ``backbone``.
+        plain_bytes: Bytes of the weights of the plain model.
     """
     backbone = model.get_submodule('backbone')
     adapters, task = None, plain_bytes

@@ -1,4 +1,4 @@
-"""Training steps of one model on one device, taken apart into forward, backward and optimiser."""
+"""Training steps of a model on a device, timed as forward, backward and optimizer."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from mmqadapter.utils.step_meter import StepSeconds
 
 ADAMW = dict(type='AdamW', weight_decay=0.05)
 MOMENTS = 2  # of AdamW
-FIRST_LOSS_SCALE = 1024.0  # low enough that no step is left out because its gradients overflow
+FIRST_LOSS_SCALE = 1024.0  # low enough that gradients do not overflow, which would skip a step
 
 
 class Training:
-    """A model on a device with its optimiser, which steps at a rate of zero: all steps are alike.
+    """Training of a model at a learning rate of zero, so that all steps are alike.
 
-    The optimiser (over what trains, in one group) and the clipping of gradients are those of the
-    config. Mixed precision is mmengine's on a GPU (float16 unless the config says otherwise) and
-    bfloat16 on a CPU.
+    The optimizer (all trainable parameters in one group) and the clipping of gradients are those of
+    the config. Mixed precision is mmengine's on a GPU (float16 unless the config sets another
+    dtype) and bfloat16 on a CPU.
 
     Args:
-        model: A detector or segmentor; it is moved to ``device``.
-        batches: What to train on, in turn; they stay where they are.
-        cfg: The config that the model came from.
-        device: Where to train.
+        model: Detector or segmentor; it is moved to ``device``.
+        batches: Batches to cycle through; they are not moved.
+        cfg: Config of the model.
+        device: Device to train on.
         amp: Mixed precision.
     """
 
@@ -56,7 +56,7 @@ class Training:
         self._batches: Iterator[Batch] = cycle(batches)
 
     def step(self) -> StepSeconds:
-        """Take one step."""
+        """Take one step and return its times."""
         batch = self._next_batch()
         marks = [self._now()]
         loss = self._loss(batch)
@@ -71,20 +71,20 @@ class Training:
         )
 
     def saved_bytes(self) -> int:
-        """Bytes that autograd keeps for backward of one step, parameters excluded."""
+        """Return the activation memory of one step: bytes saved for backward without parameters."""
         batch = self._next_batch()
         with saved_for_backward(self.model) as saved:
             self._loss(batch)
         return saved.total
 
     def resident_bytes(self) -> int:
-        """Bytes of parameters and buffers, of gradients, and of an optimiser with two moments."""
+        """Return the bytes of parameters, buffers, gradients, and an optimizer with two moments."""
         weights = [*self.model.parameters(), *self.model.buffers()]
         trained = [p for p in self.model.parameters() if p.requires_grad]
         return sum(t.nbytes for t in weights) + (1 + MOMENTS) * sum(p.nbytes for p in trained)
 
     def _next_batch(self) -> Batch:
-        # A copy: preprocessing pads the ground truth in place.
+        # Copied because preprocessing pads the ground truth in place.
         return self.model.data_preprocessor(copy.deepcopy(next(self._batches)), True)
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -93,7 +93,7 @@ class Training:
         return self.model.parse_losses(losses)[0]
 
     def _precision(self) -> AbstractContextManager:
-        if self._cpu_amp:  # mmengine's wrapper for mixed precision refuses a CPU
+        if self._cpu_amp:  # mmengine's AmpOptimWrapper refuses a CPU
             return torch.autocast('cpu', torch.bfloat16)
         return self.optimizer.optim_context(self.model)
 
@@ -105,12 +105,12 @@ class Training:
 def _build_optimizer(
     model: nn.Module, cfg: Config, device: torch.device, amp: bool
 ) -> OptimWrapper:
-    own = cfg.get('optim_wrapper') or {}
+    wrapper = cfg.get('optim_wrapper') or {}
     trained = [p for p in model.parameters() if p.requires_grad]
-    config = {**(own.get('optimizer') or ADAMW), 'params': trained, 'lr': 0.0}
-    optimizer, clip_grad = OPTIMIZERS.build(config), own.get('clip_grad')
+    config = {**(wrapper.get('optimizer') or ADAMW), 'params': trained, 'lr': 0.0}
+    optimizer, clip_grad = OPTIMIZERS.build(config), wrapper.get('clip_grad')
     if not amp or device.type == 'cpu':
         return OptimWrapper(optimizer, clip_grad=clip_grad)
     scale = dict(init_scale=FIRST_LOSS_SCALE)
-    dtype = own.get('dtype')
+    dtype = wrapper.get('dtype')
     return AmpOptimWrapper(loss_scale=scale, dtype=dtype, optimizer=optimizer, clip_grad=clip_grad)

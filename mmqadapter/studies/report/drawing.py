@@ -1,4 +1,4 @@
-"""What our plots share: colours, sizes, files, labels that keep clear of each other."""
+"""Colors, sizes, file formats and label placement that all plots share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from matplotlib.transforms import Bbox
 FORMATS = ('png', 'svg')
 SIZE = (3.9, 3.2)  # inches: about as wide as a phone, so that a page need not shrink the text
 DPI = 160
-INK, PAPER = '#1c2024', '#ffffff'  # the page puts its own in the place of these two
+INK, PAPER = '#1c2024', '#ffffff'  # the page replaces these two by its own colors
 # Each has a contrast of 3.4 or more on white and on near black.
-COLOURS = (
+COLORS = (
     '#2f7fd1', '#d9662b', '#2e9e5b', '#b455c8', '#d04a52', '#94802a', '#1793a4', '#7c858f',
 )  # fmt: skip
-# As matplotlib calls them, and as text.
-MARKERS = {'o': '●', 's': '■', '^': '▲', 'D': '◆', 'v': '▼'}
-LOOK: dict[Any, Any] = {
+MARKERS = {'o': '●', 's': '■', '^': '▲', 'D': '◆', 'v': '▼'}  # matplotlib's marker: character
+STYLE: dict[Any, Any] = {
     'font.family': 'sans-serif',
     'font.sans-serif': ['DejaVu Sans', 'Verdana', 'sans-serif'],  # equally wide
     'font.size': 9,
@@ -41,76 +40,77 @@ LOOK: dict[Any, Any] = {
     **dict.fromkeys(('text.color', 'axes.labelcolor', 'axes.edgecolor'), INK),
     **dict.fromkeys(('xtick.color', 'ytick.color'), INK),
 }
-# Where a label may stand: points right and up of its own, horizontal and vertical alignment.
-PLACES = (
+# Label positions to try: offset from the point to the right and up (pt), alignment of the text.
+LABEL_POSITIONS = (
     (6, 3, 'left', 'bottom'), (-6, 3, 'right', 'bottom'), (6, -3, 'left', 'top'),
     (-6, -3, 'right', 'top'), (0, 7, 'center', 'bottom'), (0, -7, 'center', 'top'),
 )  # fmt: skip
-STRIP_LINE, STRIP_COLUMNS = 0.17, 3  # of names below the axes: inches, and at most
+LEGEND_LINE, LEGEND_COLUMNS = 0.17, 3  # legend below the axes: inches per line, maximum
 Draw = Callable[[], Figure]
 
 
 @dataclass(frozen=True)
 class Series:
-    """How a method looks in every plot of a report.
+    """Look of a method in all plots of a report.
 
     Attributes:
-        number: Its place among the methods; what is drawn of it has the id ``series-number``.
-        colour: As ``'#rrggbb'``.
-        marker: Of matplotlib.
+        number: Index of the method; its parts of a plot have the id ``series-number``.
+        color: Color as ``'#rrggbb'``.
+        marker: Marker of matplotlib.
     """
 
     number: int
-    colour: str
+    color: str
     marker: str
 
     @property
     def gid(self) -> str:
-        """Id of what is drawn of it, for matplotlib."""
+        """Id of the method's parts of a plot, for matplotlib."""
         return f'series-{self.number}'
 
     @property
     def symbol(self) -> str:
-        """The marker as text."""
+        """Marker as a character."""
         return MARKERS[self.marker]
 
 
 def series_of(methods: Sequence[str]) -> dict[str, Series]:
-    """A colour and a marker for each method; 40 of them differ."""
+    """Return a color and a marker for each method; the first 40 methods differ."""
     markers = list(MARKERS)
     return {
-        name: Series(number, COLOURS[number % len(COLOURS)], markers[number % len(markers)])
+        name: Series(number, COLORS[number % len(COLORS)], markers[number % len(markers)])
         for number, name in enumerate(methods)
     }
 
 
 def draw_files(plots: Mapping[str, Draw]) -> dict[str, bytes]:
-    """Content of each picture by its file name, in each of ``FORMATS``.
+    """Return the content of each plot in each of ``FORMATS``, by file name.
 
     Args:
-        plots: What draws the figure of each name.
+        plots: Functions that draw a figure, by file name without suffix.
     """
     files = {}
     for name, draw in plots.items():
         # The salt makes ids differ between the plots of a page, and files equal between two runs.
-        with mpl.rc_context({**LOOK, 'svg.hashsalt': name}):
+        with mpl.rc_context({**STYLE, 'svg.hashsalt': name}):
             figure = draw()
-            for kind in FORMATS:
-                files[f'{name}.{kind}'] = _rendered(figure, kind)
+            for suffix in FORMATS:
+                files[f'{name}.{suffix}'] = _render(figure, suffix)
     return files
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def _render(figure: Figure, suffix: str) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=DPI, metadata={'Date': None} if kind == 'svg' else None)
+    metadata = {'Date': None} if suffix == 'svg' else None
+    figure.savefig(file, format=suffix, dpi=DPI, metadata=metadata)
     return file.getvalue()
 
 
 def new_figure(height: float = SIZE[1]) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes and a faint grid.
+    """Return a figure with one pair of axes and a faint grid.
 
     Args:
-        height: In inches.
+        height: Height in inches.
     """
     figure = Figure(figsize=(SIZE[0], height), layout='constrained')
     axis = figure.subplots()
@@ -119,86 +119,89 @@ def new_figure(height: float = SIZE[1]) -> tuple[Figure, Axes]:
     return figure, axis
 
 
+# adjustText was tried: in clusters its labels overlap, leave the axes or end up far from the point.
 def put_labels(
     axis: Axes, points: Mapping[str, tuple[float, float]], series: Mapping[str, Series]
 ) -> None:
-    """Write names beside points; those that would touch another label or point, below the axes.
+    """Write names beside points; those that do not fit go into a legend below the axes.
+
+    A label fits if it is inside the axes and touches no other label or point.
 
     Args:
-        axis: With all that it will show.
-        points: In data coordinates, by name; the first ones are placed first.
-        series: How each looks.
+        axis: Axes with everything else already drawn.
+        points: Points in data coordinates, by name, in order of priority.
+        series: Look of each name.
     """
     figure = axis.get_figure(root=True)
     assert isinstance(figure, Figure)
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
-    figure.set_layout_engine('none')  # nothing moves any more
-    taken = [_around(axis, point) for point in points.values()]
-    crowded = []
+    figure.set_layout_engine('none')  # positions are final from here on
+    occupied = [_point_box(axis, point) for point in points.values()]
+    unplaced = []
     for name, point in points.items():
-        box = _put_label(axis, name, point, series[name], taken)
+        box = _place_label(axis, name, point, series[name], occupied)
         if box is None:
-            crowded.append(name)
+            unplaced.append(name)
         else:
-            taken.append(box)
-    if crowded:
-        _write_below(figure, axis, {name: series[name] for name in crowded})
+            occupied.append(box)
+    if unplaced:
+        _add_legend_below(figure, axis, {name: series[name] for name in unplaced})
 
 
-def _put_label(
-    axis: Axes, name: str, point: tuple[float, float], look: Series, taken: Sequence[Bbox]
+def _place_label(
+    axis: Axes, name: str, point: tuple[float, float], look: Series, occupied: Sequence[Bbox]
 ) -> Bbox | None:
-    """Where the label stands now, if it found a place."""
-    for place in PLACES:
-        label = _write(axis, name, point, place)
-        label.set(color=look.colour, gid=look.gid)
+    """Write a label at the first position that fits; return its box, or None if none fits."""
+    for position in LABEL_POSITIONS:
+        label = _annotate(axis, name, point, position)
+        label.set(color=look.color, gid=look.gid)
         box = label.get_window_extent()
         inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
-        if inside and not box.count_overlaps(taken):
+        if inside and not box.count_overlaps(occupied):
             return box
         label.remove()
     return None
 
 
-def _write_below(figure: Figure, axis: Axes, series: Mapping[str, Series]) -> None:
-    """Marker and name of each in a strip of its own; the axes keep their size in inches."""
-    columns = _strip(figure, series)
+def _add_legend_below(figure: Figure, axis: Axes, series: Mapping[str, Series]) -> None:
+    """Add a legend and make the figure higher for it; the axes keep their size in inches."""
+    columns = _draw_legend(figure, series)
     width, height = figure.get_size_inches()
-    strip = STRIP_LINE * (ceil(len(series) / columns) + 0.5)
-    left, bottom, wide, high = axis.get_position().bounds
-    figure.set_size_inches(width, height + strip)
-    share = height / (height + strip)
-    axis.set_position((left, 1 - (1 - bottom) * share, wide, high * share))
+    legend_height = LEGEND_LINE * (ceil(len(series) / columns) + 0.5)
+    left, bottom, axis_width, axis_height = axis.get_position().bounds
+    figure.set_size_inches(width, height + legend_height)
+    scale = height / (height + legend_height)
+    axis.set_position((left, 1 - (1 - bottom) * scale, axis_width, axis_height * scale))
 
 
-def _strip(figure: Figure, series: Mapping[str, Series]) -> int:
-    """Write the strip, in as many columns as the names leave room for; how many these are."""
+def _draw_legend(figure: Figure, series: Mapping[str, Series]) -> int:
+    """Draw the legend in as many columns as fit into the figure; return their number."""
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, ls='', gid=look.gid)
+        Line2D([], [], color=look.color, marker=look.marker, ls='', gid=look.gid)
         for look in series.values()
     ]
-    for columns in range(min(STRIP_COLUMNS, len(series)), 0, -1):
-        strip = figure.legend(
+    for columns in range(min(LEGEND_COLUMNS, len(series)), 0, -1):
+        legend = figure.legend(
             handles, list(series), loc='lower center', ncols=columns, fontsize=8, borderpad=0
         )
         figure.draw_without_rendering()
-        if strip.get_window_extent().width <= figure.bbox.width or columns == 1:
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
             break
-        strip.remove()
+        legend.remove()
     return columns
 
 
-def _write(
-    axis: Axes, name: str, point: tuple[float, float], place: tuple[float, float, str, str]
+def _annotate(
+    axis: Axes, name: str, point: tuple[float, float], position: tuple[float, float, str, str]
 ) -> Annotation:
-    right, up, horizontal, vertical = place
+    right, up, horizontal, vertical = position
     return axis.annotate(
         name, point, xytext=(right, up), textcoords='offset points', ha=horizontal, va=vertical,
         fontsize=8,
     )  # fmt: skip
 
 
-def _around(axis: Axes, point: tuple[float, float]) -> Bbox:
+def _point_box(axis: Axes, point: tuple[float, float]) -> Bbox:
     x, y = axis.transData.transform(point)
     return Bbox.from_extents(x - 4, y - 4, x + 4, y + 4)

@@ -1,4 +1,4 @@
-"""What has to be known beside the numbers: machine, versions, settings."""
+"""Header of a report: machine, versions and settings of the measurement."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'timm', 'mmqadapter')
 
 
 def make_header(cfg: Config, settings: Settings) -> dict[str, Any]:
-    """Header of a report.
+    """Return the header of a report.
 
     Args:
-        cfg: The config that is measured.
-        settings: Completed ones.
+        cfg: Config that is measured.
+        settings: Result of :meth:`.Settings.completed`.
     """
     script = Path(sys.argv[0]).resolve()
     return {
@@ -49,22 +49,22 @@ def make_header(cfg: Config, settings: Settings) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """A device in words."""
+    """Return a readable name of a device, such as ``'NVIDIA H200, 139 GiB'``."""
     if device.type != 'cuda':
         return f'{platform.machine()} CPU'
-    found = torch.cuda.get_device_properties(device)
-    return f'{found.name}, {found.total_memory / 2**30:.0f} GiB'
+    properties = torch.cuda.get_device_properties(device)
+    return f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB'
 
 
 def _versions() -> dict[str, str | None]:
-    """Versions of the packages; None for one that is not installed."""
-    found: dict[str, str | None] = {}
+    """Return the versions of the packages; None for a package that is not installed."""
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.import_module(name).__version__
+            versions[name] = importlib.import_module(name).__version__
         except ImportError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 def _precision(cfg: Config, settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""What a benchmark measures, apart from the methods."""
+"""Settings of a measurement: batch, precision, number of steps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ DEFAULT_SIZE = (512, 512)
 
 @dataclass(frozen=True)
 class Settings:
-    """Batch, precision and length of the measurement.
+    """Settings of a measurement.
 
     Attributes:
-        device: Where to train, a CPU or a CUDA device.
-        batch_size: Images in a batch; 0 for the config's.
-        image_size: Height and width of generated images in pixels; None for the config's.
+        device: Device to train on, a CPU or a CUDA device.
+        batch_size: Images in a batch; 0 for that of the config.
+        image_size: Height and width of generated images in pixels; None for that of the config.
         steps: Measured steps of each method.
-        warm_up: Steps before them that do not count.
+        warm_up: Steps before them that are not measured.
         amp: Mixed precision.
-        seed: Of weights and images.
-        real_data: Batches of the config's training data instead of generated ones.
-        memory_limit: Find the largest batch that trains within so many bytes; None to leave out.
+        seed: Seed of weights and images.
+        real_data: Train on the config's training data instead of generated batches.
+        memory_limit: Memory in bytes for the search of the largest batch; None for no search.
 
     Raises:
-        ValueError: A number outside its range, or another kind of device.
+        ValueError: A number is out of its range, or the device is of another kind.
     """
 
     device: torch.device
@@ -45,48 +45,48 @@ class Settings:
     memory_limit: int | None = None
 
     def __post_init__(self) -> None:
-        least = {'batch_size': 0, 'steps': 1, 'warm_up': 0, 'seed': 0}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f'{name}={getattr(self, name)} is too small; use {low} or more.')
+        minimums = {'batch_size': 0, 'steps': 1, 'warm_up': 0, 'seed': 0}
+        for name, minimum in minimums.items():
+            if (value := getattr(self, name)) < minimum:
+                raise ValueError(f'{name}={value} is invalid: expected {minimum} or more.')
         if self.image_size is not None and min(self.image_size) < 1:
-            raise ValueError(f'image_size={self.image_size} is no size; give pixels, such as 512.')
+            raise ValueError(f'image_size={self.image_size} is invalid: expected pixels above 0.')
         if self.device.type not in ('cpu', 'cuda'):
-            raise ValueError(f'device={str(self.device)!r} is not supported; use cpu or cuda.')
+            raise ValueError(f'device={str(self.device)!r} is invalid: expected cpu or cuda.')
 
     def completed(self, cfg: Config) -> Settings:
-        """These settings with what the config says where they say nothing.
+        """Return these settings with unset values taken from the config.
 
         Raises:
-            ValueError: No model, or mixed precision of a detector on a CPU.
+            ValueError: The config has no model, or asks for mixed precision of a detector on a CPU.
         """
         require_model(cfg)
         loader = cfg.get('train_dataloader') or {}
         batch_size = self.batch_size or loader.get('batch_size') or DEFAULT_BATCH
         configured = (cfg.model.get('data_preprocessor') or {}).get('size') or DEFAULT_SIZE
         height, width = self.image_size or configured
-        # mmengine's own way to ask for mixed precision in a config.
+        # In mmengine a config asks for mixed precision by the type of its optim_wrapper.
         amp = self.amp or 'Amp' in str((cfg.get('optim_wrapper') or {}).get('type'))
         if amp and self.device.type == 'cpu' and cfg.get('default_scope') == 'mmdet':
             raise ValueError(
-                "amp=True: on a CPU mmcv's operators for detectors take float32 alone; leave --amp "
-                'out (in a config: optim_wrapper.type=OptimWrapper), or use a GPU.'
+                "amp=True is invalid on a CPU: mmcv's operators for detectors need float32 there; "
+                'omit --amp (in a config: optim_wrapper.type=OptimWrapper) or use a GPU.'
             )
         return replace(self, batch_size=batch_size, image_size=(height, width), amp=amp)
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of a size such as ``'11GB'``, ``'24GiB'`` or ``'8000000000'``.
+    """Return the bytes of a size such as ``'11GB'``, ``'24GiB'`` or ``'8000000000'``.
 
     Raises:
-        ValueError: Not a positive number with one of these units.
+        ValueError: The text is not a positive number with one of these units.
     """
-    found = re.fullmatch(r'([\d.]+)\s*([A-Za-z]*)', text.strip())
-    unit = UNITS.get(found[2].upper()) if found else None
+    match = re.fullmatch(r'([\d.]+)\s*([A-Za-z]*)', text.strip())
+    unit = UNITS.get(match[2].upper()) if match else None
     try:
-        size = int(float(found[1]) * unit) if found and unit else 0
+        size = int(float(match[1]) * unit) if match and unit else 0
     except ValueError:
         size = 0
     if size < 1:
-        raise ValueError(f'{text!r} is no amount of memory; write it as 11GB, 24GiB or in bytes.')
+        raise ValueError(f'memory={text!r} is invalid: expected a size such as 11GB or 24GiB.')
     return size

@@ -1,4 +1,4 @@
-"""Cells, and tables of them for the terminal and for Markdown."""
+"""Cells, and tables of cells for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MISSING = '-'
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
+    """Cell of a table.
 
     Attributes:
-        text: What is shown.
-        value: What it is sorted by; None comes last.
+        text: Text that is shown.
+        value: Value to sort by; None is sorted last.
     """
 
     text: str
@@ -29,11 +29,11 @@ class Cell:
         return self.text
 
 
-Lines = Sequence[Mapping[str, Cell]]  # a dict a row, by the words above the columns
+TableRows = Sequence[Mapping[str, Cell]]  # cells by column heading
 
 
 def cell(value: Any) -> Cell:
-    """A value with its text: whole numbers in groups of three, others with three digits or more."""
+    """Return a cell of a value: integers with thousands separators, floats with three digits."""
     if value is None:
         return Cell(MISSING, None)
     if isinstance(value, float):
@@ -41,24 +41,24 @@ def cell(value: Any) -> Cell:
     return Cell(f'{value:,}' if isinstance(value, int) else str(value), value)
 
 
-def mega(count: int | None) -> float | None:
-    """Bytes in MB."""
+def megabytes(count: int | None) -> float | None:
+    """Convert bytes to MB."""
     return None if count is None else count / MEGA
 
 
-def terminal_table(lines: Lines, title: str) -> Table:
-    """Table for rich; numbers are never cut short."""
+def terminal_table(rows: TableRows, title: str) -> Table:
+    """Return a table for rich that wraps long values instead of cutting them off."""
     table = Table(title=title)
-    for name in lines[0]:
+    for name in rows[0]:
         side: JustifyMethod = 'left' if name in ('method', 'note') else 'right'
         table.add_column(name, justify=side, overflow='fold')
-    for line in lines:
-        table.add_row(*map(str, line.values()))
+    for row in rows:
+        table.add_row(*map(str, row.values()))
     return table
 
 
-def markdown_table(lines: Sequence[Mapping[str, Cell | str]]) -> str:
-    """Table in Markdown, of cells or of plain texts."""
-    names = list(lines[0])
-    texts = [names, ['---'] * len(names), *([str(one) for one in ln.values()] for ln in lines)]
-    return ''.join(f'| {" | ".join(text)} |\n' for text in texts)
+def markdown_table(rows: Sequence[Mapping[str, Cell | str]]) -> str:
+    """Return a table in Markdown."""
+    names = list(rows[0])
+    lines = [names, ['---'] * len(names), *([str(value) for value in row.values()] for row in rows)]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)

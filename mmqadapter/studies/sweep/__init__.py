@@ -1,1 +1,1 @@
-"""Methods x seeds x learning rates trained on a user's own data, and the report of their scores."""
+"""Sweeps: trainings of methods x seeds x learning rates on a user's own data, and their report."""

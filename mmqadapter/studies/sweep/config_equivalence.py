@@ -1,4 +1,4 @@
-"""Whether two configs train the same, so that the result of one may stand for the other's."""
+"""Comparison of configs: whether a training with one would give the result of the other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from mmqadapter.checkpoints.stored_config import parse_config
 from mmqadapter.studies.sweep.cost_hook import COST_HOOK, FORMER_NAME, with_one_cost_hook
 
-# What only watches a training is left out of the comparison; all that is not named here counts.
-# Checks count as well (FiniteLossHook, PretrainedTrunkHook): one may refuse what has trained.
-WATCHING_SETTINGS = {'log_level', 'log_processor', 'vis_backends', 'visualizer'}
-WATCHING_HOOKS = {
+# Settings and hooks that only observe a training; all others are compared. Checks such as
+# FiniteLossHook are compared as well: they may refuse a training that ran without them.
+OBSERVING_SETTINGS = {'log_level', 'log_processor', 'vis_backends', 'visualizer'}
+OBSERVING_HOOKS = {
     'DetVisualizationHook',
     'IterTimerHook',
     'LoggerHook',
@@ -25,15 +25,17 @@ WATCHING_HOOKS = {
 }
 
 
-def equivalent_training(one: str, other: str) -> bool:
-    """Whether two configs, as texts of plain values, lead to the same weights and scores.
+def equivalent_training(config: str, other: str) -> bool:
+    """Return whether two configs lead to the same weights and scores.
 
-    Texts that are more than plain values have to be equal.
+    Args:
+        config: Text of a config with plain values only; any other text has to equal ``other``.
+        other: Text of the config to compare with.
     """
-    if one == other:
+    if config == other:
         return True
     try:
-        return _decisive(parse_config(one)) == _decisive(parse_config(other))
+        return _decisive(parse_config(config)) == _decisive(parse_config(other))
     except ValueError:
         return False
 
@@ -57,13 +59,15 @@ def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config that a training's weights and scores follow from."""
-    kept = {name: value for name, value in config.items() if name not in WATCHING_SETTINGS}
-    custom, default = kept.get('custom_hooks') or [], kept.get('default_hooks') or {}
-    kept['custom_hooks'] = [hook for hook in custom if not _watches(hook)]
-    kept['default_hooks'] = {name: hook for name, hook in default.items() if not _watches(hook)}
-    return kept
+    """Return the part of a config that weights and scores depend on."""
+    decisive = {name: value for name, value in config.items() if name not in OBSERVING_SETTINGS}
+    custom, default = decisive.get('custom_hooks') or [], decisive.get('default_hooks') or {}
+    decisive['custom_hooks'] = [hook for hook in custom if not _observes(hook)]
+    decisive['default_hooks'] = {
+        name: hook for name, hook in default.items() if not _observes(hook)
+    }
+    return decisive
 
 
-def _watches(hook: Any) -> bool:
-    return isinstance(hook, Mapping) and str(hook.get('type')) in WATCHING_HOOKS
+def _observes(hook: Any) -> bool:
+    return isinstance(hook, Mapping) and str(hook.get('type')) in OBSERVING_HOOKS

@@ -1,4 +1,4 @@
-"""Values of a sweep file, checked; an error names the key, the value and what was expected."""
+"""Checks of the values of a sweep file; an error names the key, the value and what was expected."""
 
 from __future__ import annotations
 
@@ -8,79 +8,81 @@ from typing import Any
 
 
 def check_keys(
-    where: str, content: Any, required: Collection[str], optional: Collection[str] = ()
+    name: str, content: Any, required: Collection[str], optional: Collection[str] = ()
 ) -> None:
-    """Check that ``content`` is a mapping with all of ``required`` and nothing unknown.
+    """Check that ``content`` is a mapping with all ``required`` keys and no unknown one.
 
     Raises:
         ValueError: It is not.
     """
     known = ', '.join([*required, *optional])
     if not isinstance(content, Mapping):
-        raise ValueError(f'{where}: {content!r} is no mapping; give the keys {known}.')
+        raise ValueError(
+            f'{name}={content!r} is invalid: expected a mapping with the keys {known}.'
+        )
     for key in content:
         if key not in required and key not in optional:
-            raise ValueError(f'{where}: unknown key {key!r}; known are {known}.')
+            raise ValueError(f'{name} has an unknown key {key!r}: expected {known}.')
     for key in required:
         if key not in content:
-            raise ValueError(f'{where}: the key {key!r} is missing; needed are {known}.')
+            raise ValueError(f'{name} lacks the key {key!r}: expected {known}.')
 
 
-def whole(name: str, value: Any, least: int) -> int:
-    """``value`` if it is a whole number of ``least`` or more.
+def integer(name: str, value: Any, minimum: int) -> int:
+    """Return ``value`` if it is an integer of ``minimum`` or more.
 
     Raises:
         ValueError: It is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f'{name}={value!r} is not a whole number of {least} or more.')
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f'{name}={value!r} is invalid: expected an integer of {minimum} or more.')
     return value
 
 
-def yes_or_no(name: str, value: Any) -> bool:
-    """``value`` if it is true or false.
+def boolean(name: str, value: Any) -> bool:
+    """Return ``value`` if it is a bool.
 
     Raises:
         ValueError: It is not.
     """
     if not isinstance(value, bool):
-        raise ValueError(f'{name}={value!r} is neither true nor false.')
+        raise ValueError(f'{name}={value!r} is invalid: expected true or false.')
     return value
 
 
 def text(name: str, value: Any) -> str:
-    """``value`` if it is text that is not empty.
+    """Return ``value`` if it is a string that is not empty.
 
     Raises:
         ValueError: It is not.
     """
     if not isinstance(value, str) or not value:
-        raise ValueError(f'{name}={value!r} is no text.')
+        raise ValueError(f'{name}={value!r} is invalid: expected text.')
     return value
 
 
-def several(name: str, value: Any) -> list:
-    """``value`` if it is a list with different entries, one at least.
+def distinct_list(name: str, value: Any) -> list:
+    """Return ``value`` if it is a list of one or more entries that all differ.
 
     Raises:
         ValueError: It is not.
     """
     if not isinstance(value, list) or not value:
-        raise ValueError(f'{name}={value!r} is not a list with an entry or more, such as [1, 2].')
-    if any(entry in value[:place] for place, entry in enumerate(value)):
-        raise ValueError(f'{name}={value!r} names something twice; leave one of them out.')
+        raise ValueError(f'{name}={value!r} is invalid: expected a list such as [1, 2].')
+    for index, entry in enumerate(value):
+        if entry in value[:index]:
+            raise ValueError(f'{name} lists {entry!r} twice; remove one of them.')
     return value
 
 
 def rate_list(name: str, value: Any) -> tuple[float, ...]:
-    """Learning rates; ``1e-3``, which YAML takes for text, is a number here.
+    """Return learning rates as numbers; YAML 1.1 reads ``1e-3`` as text, which is accepted.
 
     Raises:
-        ValueError: No list, or one with something but finite numbers above zero.
+        ValueError: It is not a list of different finite numbers above zero.
     """
-    rates = tuple(_rate(name, entry) for entry in several(name, value))
-    several(name, list(rates))  # 1e-3 and 0.001 are one
-    return rates
+    rates = [_rate(name, entry) for entry in distinct_list(name, value)]
+    return tuple(distinct_list(name, rates))  # '1e-3' and 0.001 are equal as numbers
 
 
 def _rate(name: str, value: Any) -> float:
@@ -89,5 +91,5 @@ def _rate(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         rate = math.nan
     if not (math.isfinite(rate) and rate > 0):
-        raise ValueError(f'{name}: {value!r} is no learning rate; give numbers above 0.')
+        raise ValueError(f'{name}: {value!r} is invalid: expected numbers above 0.')
     return rate

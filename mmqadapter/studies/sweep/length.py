@@ -1,4 +1,4 @@
-"""How long a training lasts, in the unit that its config counts: iterations or epochs."""
+"""Length of a training in the unit that its config counts: iterations or epochs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmqadapter.studies.sweep.fields import whole
+from mmqadapter.studies.sweep.fields import integer
 
 ITERATIONS, EPOCHS = 'iterations', 'epochs'
-# Where a training loop says when it ends, by unit.
+# Setting of a training loop that holds its length, by unit.
 LIMITS = {ITERATIONS: 'max_iters', EPOCHS: 'max_epochs'}
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training lasts.
+    """Length of a training.
 
     Attributes:
-        count: Of the unit.
+        count: Number of iterations or epochs.
         unit: ``ITERATIONS`` or ``EPOCHS``.
     """
 
@@ -30,7 +30,7 @@ class Length:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether mmengine counts epochs."""
+        """Whether the length is in epochs."""
         return self.unit == EPOCHS
 
     def __str__(self) -> str:
@@ -38,62 +38,63 @@ class Length:
 
 
 def read_length(content: Mapping[str, Any], cfg: Config) -> Length:
-    """The length that a sweep file gives, in the unit of its config.
+    """Return the length that a sweep file sets, which has to be in the unit of its config.
 
     Raises:
-        ValueError: It gives none or two, one in the other unit, or one that the schedule does not
-            fit in.
+        ValueError: The file sets none or both of ``iterations`` and ``epochs`` or the one that the
+            config does not count, or the schedule does not fit into the length.
     """
-    given = [unit for unit in LIMITS if unit in content]
-    if len(given) != 1:
-        raise ValueError(f'give one of {" and ".join(LIMITS)}, in the unit that the config counts.')
-    length = Length(whole(given[0], content[given[0]], 1), given[0])
+    units = [unit for unit in LIMITS if unit in content]
+    if len(units) != 1:
+        raise ValueError('set one of iterations and epochs: the unit that train_cfg counts.')
+    length = Length(integer(units[0], content[units[0]], 1), units[0])
     loop = cfg.get('train_cfg') or {}
     if not loop.get(LIMITS[length.unit]):
         counted = [unit for unit, limit in LIMITS.items() if loop.get(limit)] or ['neither']
         raise ValueError(
-            f'{length.unit}={length.count}, but the config counts {counted[0]} (train_cfg); give '
-            f'its length as {" or ".join(LIMITS)}, whichever its loop has.'
+            f'{length.unit}={length.count} is invalid: the train_cfg of the config counts '
+            f'{counted[0]}; set {" or ".join(LIMITS)}, whichever it counts.'
         )
     _check_schedule(cfg, length)
     return length
 
 
-def set_length(cfg: Config, length: Length, whole: Length, validations: int) -> None:
-    """Let a config train for ``length``, in place.
+def set_length(cfg: Config, length: Length, schedule_length: Length, validations: int) -> None:
+    """Make a config train for ``length``, in place.
 
     Args:
-        cfg: Of a training.
-        length: How long it trains; in iterations it may be a piece of a training of epochs.
-        whole: How long the schedule is: parts of it that end with the config's end now end there.
-        validations: How many at most, evenly spaced; the last one at the end.
+        cfg: Config of a training.
+        length: Length of the training; it may be in iterations where the schedule is in epochs.
+        schedule_length: Length of the schedule: its parts that end with the training in ``cfg``
+            are changed to end there.
+        validations: Maximum number of validations, evenly spaced; the last one is at the end.
     """
-    before = cfg.train_cfg[LIMITS[whole.unit]]
+    old_count = cfg.train_cfg[LIMITS[schedule_length.unit]]
     interval = ceil(length.count / validations)
-    if length.unit == whole.unit:
+    if length.unit == schedule_length.unit:
         cfg.train_cfg.update({LIMITS[length.unit]: length.count, 'val_interval': interval})
         for name in ('val_begin', 'dynamic_intervals'):
             cfg.train_cfg.pop(name, None)
     else:
         cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=length.count)
-    for scheduler in _schedulers(cfg, whole):
+    for scheduler in _schedulers(cfg, schedule_length):
         for key in ('end', 'T_max'):
-            if scheduler.get(key) == before:
-                scheduler[key] = whole.count
+            if scheduler.get(key) == old_count:
+                scheduler[key] = schedule_length.count
 
 
 def _check_schedule(cfg: Config, length: Length) -> None:
     for scheduler in _schedulers(cfg, length):
-        last = max([scheduler.get('begin', 0), *scheduler.get('milestones', ())])
-        if last >= length.count:
+        start = max([scheduler.get('begin', 0), *scheduler.get('milestones', ())])
+        if start >= length.count:
             raise ValueError(
-                f'{length.unit}={length.count}, but a part of param_scheduler begins at '
-                f'{last}; train longer or shorten the schedule (overrides).'
+                f'{length.unit}={length.count} is too short: a part of param_scheduler begins at '
+                f'{start}; train longer or shorten the schedule with overrides.'
             )
 
 
 def _schedulers(cfg: Config, length: Length) -> Iterator[dict]:
-    """Parts of the schedule that count in the unit of ``length``."""
+    """Yield the parts of the schedule that count in the unit of ``length``."""
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         if scheduler.get('by_epoch', True) == length.by_epoch:

@@ -1,4 +1,4 @@
-"""Trainings side by side on one machine."""
+"""Queue of trainings that run side by side on one machine."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ TrainOne = Callable[[Training, ResourceSlot], Outcome]
 
 
 class Observer(Protocol):
-    """Is told how a queue gets on."""
+    """Observer of a queue's progress."""
 
     def begin(self, title: str, count: int) -> None:
-        """``count`` trainings with a purpose in common begin."""
+        """Note that ``count`` trainings of one purpose are queued."""
 
     def ended(self, outcome: Outcome) -> None:
-        """One of them has ended."""
+        """Note that one of them has ended."""
 
 
 class LocalQueue:
-    """Trains as many at a time as there are shares of the machine.
+    """Queue that runs as many trainings at a time as it has slots.
 
     Args:
-        train: Trains one, on a share.
-        shares: One or more.
-        observer: Is told of each.
+        train: Function that runs one training in a slot.
+        slots: Slots of the machine, one or more.
+        observer: Observer of the progress.
     """
 
-    def __init__(self, train: TrainOne, shares: Sequence[ResourceSlot], observer: Observer) -> None:
-        self._train, self._jobs, self._observer = train, len(shares), observer
-        self._free = SimpleQueue[ResourceSlot]()
-        for share in shares:
-            self._free.put(share)
+    def __init__(self, train: TrainOne, slots: Sequence[ResourceSlot], observer: Observer) -> None:
+        self._train, self._jobs, self._observer = train, len(slots), observer
+        self._free_slots = SimpleQueue[ResourceSlot]()
+        for slot in slots:
+            self._free_slots.put(slot)
 
     def __call__(self, title: str, trainings: Sequence[Training]) -> list[Outcome]:
-        """Outcomes in the order of ``trainings``.
+        """Run trainings and return their outcomes in the same order.
 
-        An interruption drops those that have not begun, and waits for the others to stop.
+        An interruption cancels those that have not begun and waits for the others to stop.
         """
         self._observer.begin(title, len(trainings))
         pool = ThreadPoolExecutor(self._jobs)
         try:
-            futures = [pool.submit(self._train_on_free_share, training) for training in trainings]
+            futures = [pool.submit(self._train_in_free_slot, training) for training in trainings]
             for future in as_completed(futures):
                 self._observer.ended(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
         return [future.result() for future in futures]
 
-    def _train_on_free_share(self, training: Training) -> Outcome:
-        share = self._free.get()
+    def _train_in_free_slot(self, training: Training) -> Outcome:
+        slot = self._free_slots.get()
         try:
-            return self._train(training, share)
+            return self._train(training, slot)
         finally:
-            self._free.put(share)
+            self._free_slots.put(slot)

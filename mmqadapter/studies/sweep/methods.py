@@ -1,4 +1,4 @@
-"""The methods of a sweep: the backbone that each trains, and the group whose rate it tunes."""
+"""Methods of a sweep: the backbone that each trains and the group whose learning rate it tunes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from mmqadapter.taskfile.head_bits import check_head_bits
 
 GROUPS = ('adapters', 'backbone')
 RATES = ('head_rates', 'rates')
-OWN = (*RATES, 'head_bits')
 FILE_NAME = re.compile(r'[A-Za-z0-9][\w.@+-]*')
 
 
 @dataclass(frozen=True)
 class SweepMethod:
-    """A way to tune the backbone.
+    """Method that tunes the backbone.
 
     Attributes:
-        name: What rows and folders are called, such as ``'highway-stem@1'``.
+        name: Name in rows and folders, such as ``'highway-stem@1'``.
         backbone: Config of the tuned backbone.
         head_rates: Learning rates to try for neck and head; None for those of the sweep.
-        rates: The same for the method's group.
+        rates: Learning rates to try for the method's group; None for those of the sweep.
         head_bits: Bits that neck and head train with, as ``QuantizeTaskHook`` takes them; None
             for float.
     """
@@ -43,7 +42,7 @@ class SweepMethod:
 
     @property
     def group(self) -> str | None:
-        """What has a rate of its own beside the head: one of ``GROUPS``, or None if frozen."""
+        """Group with a learning rate of its own, one of ``GROUPS``; None for a frozen backbone."""
         if 'adapter' in self.backbone:
             return 'adapters'
         wrapped = 'backbone' in self.backbone
@@ -51,7 +50,7 @@ class SweepMethod:
 
     @property
     def bits(self) -> int | None:
-        """Width of an adapter's stored weight; None without adapters."""
+        """Bits of a stored adapter weight; None without adapters."""
         if 'adapter' not in self.backbone:
             return None
         quantizer = self.backbone.get('quantizer')
@@ -59,7 +58,7 @@ class SweepMethod:
 
 
 def plain_backbone(cfg: Config) -> dict[str, Any]:
-    """Config of the net inside any wrapper of ours, all of it trainable; its weights stay named.
+    """Return the config of the trunk without our wrapper, fully trainable, with its checkpoint.
 
     Raises:
         ValueError: The model has no backbone.
@@ -67,67 +66,66 @@ def plain_backbone(cfg: Config) -> dict[str, Any]:
     model = cfg.get('model')
     net = model.get('backbone') if isinstance(model, dict) else None
     if not net:
-        raise ValueError('the config has no model.backbone to tune; give one of a model with it.')
+        raise ValueError('the config has no model.backbone to tune; use one that has.')
     while 'backbone' in net:
         net = net.backbone
     return {**net.to_dict(), **{name: NEUTRAL[name] for name in NEUTRAL.keys() & net.keys()}}
 
 
 def parse_method(entry: Any, net: dict[str, Any]) -> SweepMethod:
-    """Method of an entry of ``methods``.
+    """Return the method of an entry of ``methods``.
 
     Args:
-        entry: A name such as ``'highway@1'``, or a mapping with a ``name`` and, under
-            ``backbone``, a wrapper's config; with ``like`` only what differs from that method.
-            Without both, ``name`` is a known method. ``head_rates``, ``rates`` and ``head_bits``
-            are its own.
+        entry: Name such as ``'highway@1'``, or a mapping with a ``name`` and optionally
+            ``backbone``, the config of a wrapper. With ``like``, ``backbone`` has only the
+            differences from that method; with neither, ``name`` is a known method.
+            ``head_rates``, ``rates`` and ``head_bits`` hold for this method alone.
         net: Result of :func:`plain_backbone`.
 
     Raises:
-        ValueError: An unknown method or key, a name that is no name of a file, or wrong bits.
+        ValueError: A method or key is unknown, a value is invalid, or the name does not suit files.
     """
-    net = copy.deepcopy(net)
     if isinstance(entry, str):
-        return SweepMethod(entry, _known(entry).change(net))
-    check_keys('methods', entry, ('name',), ('like', 'backbone', *OWN))
+        entry = {'name': entry}
+    check_keys('entry', entry, ('name',), ('like', 'backbone', *RATES, 'head_bits'))
     name = text('name', entry['name'])
-    like = entry.get('like', None if 'backbone' in entry else name)
     if not FILE_NAME.fullmatch(name):
-        raise ValueError(f'name={name!r} has to name files: use letters, digits, . _ @ + and -.')
-    start = {'backbone': net} if like is None else _known(text('like', like)).change(net)
-    backbone = _merged(name, start, entry.get('backbone', {}))
+        raise ValueError(
+            f'name={name!r} is invalid: expected a name for files, of letters, digits, . _ @ + -.'
+        )
+    if 'head_bits' in entry:
+        check_head_bits(entry['head_bits'])
+    rates = {key: rate_list(key, entry[key]) for key in RATES if key in entry}
+    backbone = _backbone(name, entry, copy.deepcopy(net))
+    return SweepMethod(name, backbone, **rates, head_bits=entry.get('head_bits'))
+
+
+def _backbone(name: str, entry: Mapping[str, Any], net: dict[str, Any]) -> dict[str, Any]:
+    like = entry.get('like', None if 'backbone' in entry else name)
+    backbone = {'backbone': net} if like is None else _known_method(text('like', like)).change(net)
+    backbone = _merge(backbone, entry.get('backbone', {}))
     if 'type' not in backbone:
         raise ValueError(
-            f'{name}: backbone has no type; give one, such as mmqadapter.AdaptedBackbone, or say '
-            'what method the entry is like.'
+            'backbone has no type; set one, such as mmqadapter.AdaptedBackbone, or name a known '
+            'method with like.'
         )
-    return SweepMethod(name, backbone, **_own(name, entry))
+    return backbone
 
 
-def _own(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = {
-        key: rate_list(f'{name}: {key}', entry[key]) for key in RATES if key in entry
-    }
-    if 'head_bits' in entry:
-        own['head_bits'] = entry['head_bits']
-        check_head_bits(own['head_bits'])
-    return own
-
-
-def _known(name: str) -> Method:
+def _known_method(name: str) -> Method:
     methods = parse_methods(name)
     if len(methods) != 1 or methods[0].name != name:
-        raise ValueError(f'{name!r} is not one method; give each an entry of its own.')
+        raise ValueError(f'like={name!r} is invalid: expected one method.')
     return methods[0]
 
 
-def _merged(name: str, start: dict[str, Any], overrides: Any) -> dict[str, Any]:
+def _merge(backbone: dict[str, Any], overrides: Any) -> dict[str, Any]:
     if not isinstance(overrides, Mapping):
-        raise ValueError(f'{name}: backbone={overrides!r} is no mapping of overrides.')
-    holder = Config({'backbone': start})
-    # A merge takes text in the place of a mapping, or the other way round, only when told.
+        raise ValueError(f'backbone={overrides!r} is invalid: expected a mapping of settings.')
+    holder = Config({'backbone': backbone})
+    # merge_from_dict replaces text by a mapping, or a mapping by text, only with `_delete_`.
     try:
         holder.merge_from_dict({'backbone': copy.deepcopy(dict(overrides))})
     except TypeError as error:
-        raise ValueError(f'{name}: backbone does not merge ({error}).') from error
+        raise ValueError(f'backbone cannot be merged: {error}.') from error
     return holder.backbone.to_dict()

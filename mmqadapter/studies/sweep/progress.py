@@ -1,4 +1,4 @@
-"""How a sweep gets on, in the terminal."""
+"""Progress of a sweep in the terminal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from mmqadapter.studies.sweep.outcome import Outcome
 
 
 class SweepProgress:
-    """A bar for each group of trainings, and a line for each training that has ended.
-
-    Use it as a context.
+    """Context manager that shows a bar for each group of trainings and a line for each result.
 
     Args:
-        console: Where to.
+        console: Console to print to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -33,19 +31,19 @@ class SweepProgress:
         self._bars.stop()
 
     def begin(self, title: str, count: int) -> None:
-        """Add a bar."""
+        """Add a bar for a group of trainings."""
         self._current = self._bars.add_task(title, total=count)
 
     def ended(self, outcome: Outcome) -> None:
-        """Advance the bar and say what came out."""
+        """Advance the bar and print the result."""
         assert self._current is not None
-        self._bars.console.print(f'{escape(outcome.training.name)}: {_told(outcome)}')
+        self._bars.console.print(f'{escape(outcome.training.name)}: {_result_text(outcome)}')
         self._bars.advance(self._current)
 
 
-def _told(outcome: Outcome) -> str:
+def _result_text(outcome: Outcome) -> str:
     if outcome.result is None:
-        return f'[red]failed[/], {escape(str(outcome.log))}'
+        return f'[red]failed[/], see {escape(str(outcome.log))}'
     if math.isfinite(outcome.score):
         return f'{outcome.score:.2f}'
     return f'{outcome.result["step_seconds"]} s per step'

@@ -1,8 +1,7 @@
-"""Files of a sweep's report."""
+"""Report of a sweep and its files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,16 @@ import torch
 
 from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.report.drawing import series_of
+from mmqadapter.studies.report.files import Report, load_report, write_files, write_json
 from mmqadapter.studies.report.header import make_header
-from mmqadapter.studies.report.page import Page, Samples, chosen_plots, facts, render_page
+from mmqadapter.studies.report.page import (
+    Page,
+    Samples,
+    header_texts,
+    render_page,
+    svg_by_title,
+)
+from mmqadapter.studies.report.rows import memory_label
 from mmqadapter.studies.report.settings import Settings
 from mmqadapter.studies.report.table import markdown_table
 from mmqadapter.studies.sweep.plan import Sweep
@@ -20,35 +27,34 @@ from mmqadapter.studies.sweep.plots import TITLES, draw_plots
 from mmqadapter.studies.sweep.rows import make_rows
 from mmqadapter.studies.sweep.schedule import Results
 from mmqadapter.studies.sweep.table import cells, tuning_cells
-from mmqadapter.utils.atomic import atomic_write
 
-MACHINE = ('config', 'command', 'date', 'machine', 'device', 'versions', 'memory')
+ENVIRONMENT = ('config', 'command', 'date', 'machine', 'device', 'versions', 'memory')
 LEGEND = (
-    'Scores are in points, of the last iteration, mean and deviation over the seeds; above another '
-    'method is the mean of the differences seed by seed. Rates were chosen by the score on the '
-    'tuning seed, which is not among the others. Full fine-tuning has no task file: its size is '
-    'that of the whole model. Memory: {memory}. Seconds are medians of a training that was alone '
+    'Scores are in points, of the last iteration: mean and standard deviation over the seeds. '
+    '"Above" columns are means of the differences between equal seeds. Rates were chosen by the '
+    'score on the tuning seed, which is not reported. Full fine-tuning has no task file: its size '
+    'is that of the whole model. Memory: {memory}. Times are medians of a training that was alone '
     'on the machine.'
 )
 
 
 def make_report(
     sweep: Sweep, names: Sequence[str], results: Results, jobs: int, timing_steps: int
-) -> dict[str, Any]:
-    """``header`` and ``rows`` of a finished sweep.
+) -> Report:
+    """Return the report of a finished sweep, with ``header`` and ``rows``.
 
     Args:
-        sweep: The sweep.
-        names: Of the methods.
-        results: Of the sweep.
-        jobs: How many trained side by side.
-        timing_steps: Length of the timed trainings.
+        sweep: Plan of the sweep.
+        names: Names of the methods.
+        results: Results of the sweep.
+        jobs: Number of parallel trainings.
+        timing_steps: Iterations of the timed trainings.
     """
     settings = Settings(device=torch.device(choose_device(None)))
-    about = make_header(sweep.config, settings)
+    environment = make_header(sweep.config, settings)
     header = {
         'sweep': sweep.name,
-        **{name: about[name] for name in MACHINE},
+        **{name: environment[name] for name in ENVIRONMENT},
         'metric': sweep.metric,
         sweep.length.unit: sweep.length.count,
         'processes': sweep.processes,
@@ -59,60 +65,81 @@ def make_report(
         'jobs': jobs,
         'timing_steps': timing_steps,
         'failed': [
-            {'training': one.training.name, 'reason': one.failure, 'log': str(one.log)}
-            for one in results.failed
+            {
+                'training': outcome.training.name,
+                'reason': outcome.failure,
+                'log': str(outcome.log),
+            }
+            for outcome in results.failed
         ],
     }
     return {'header': header, 'rows': make_rows(sweep, names, results)}
 
 
-def write_report(
-    report: dict[str, Any], folder: Path, samples: Samples | None = None
-) -> list[Path]:
-    """Write report.json, report.md, report.html and the plots; returns their paths.
+def write_report(report: Report, folder: Path, samples: Samples | None = None) -> list[Path]:
+    """Write report.json, report.md, report.html and the plots; return their paths.
 
     Args:
         report: Result of :func:`make_report`.
-        folder: Where to; made where it is missing.
-        samples: Predictions for the page.
+        folder: Folder to write to, created if missing.
+        samples: Predictions to show on the page.
     """
+    return [write_json(report, folder), *write_files(_render(report, samples), folder)]
+
+
+def rebuild_report(folder: Path) -> list[Path]:
+    """Write report.md, report.html and the plots from the report.json of a folder.
+
+    The page has no predictions: they are not in report.json.
+
+    Returns:
+        Paths of the written files.
+
+    Raises:
+        FileNotFoundError: The folder has no report.json.
+        ValueError: The file is not a report of a sweep.
+    """
+    return write_files(_render(load_report(folder, 'tools/sweep.py', 'metric'), None), folder)
+
+
+def _render(report: Report, samples: Samples | None) -> dict[str, bytes]:
     header, rows = report['header'], report['rows']
     series = series_of([row['method'] for row in rows])
-    pictures = draw_plots(rows, series, header)
+    plots = draw_plots(rows, series, header)
     page = Page(
-        title=f'Methods compared: {header["sweep"]}',
-        facts=facts(header, left_out=('command', 'failed')),
+        title=f'Comparison of methods: {header["sweep"]}',
+        details=header_texts(header, exclude=('command', 'failed')),
         command=header['command'],
         table=cells(rows, header['metric']),
-        legend=LEGEND.format(**header),
+        legend=LEGEND.format(memory=memory_label(header)),
         series=series,
-        plots=chosen_plots(TITLES, pictures),
+        plots=svg_by_title(TITLES, plots),
         samples=samples,
         notes={'Failed': _failures(header)} if header['failed'] else None,
     )
-    files = {
-        'report.json': json.dumps(report, indent=1).encode(),
+    return {
         'report.md': _markdown(report).encode(),
         'report.html': render_page(page).encode(),
-        **pictures,
+        **plots,
     }
-    for name, content in files.items():
-        atomic_write(folder / name, content)
-    return [folder / name for name in files]
 
 
 def _failures(header: Mapping[str, Any]) -> list[str]:
-    return [f'{one["training"]}: {one["reason"]}; {one["log"]}' for one in header['failed']]
+    return [
+        f'{failure["training"]}: {failure["reason"]}; {failure["log"]}'
+        for failure in header['failed']
+    ]
 
 
-def _markdown(report: dict[str, Any]) -> str:
+def _markdown(report: Report) -> str:
     header, rows = report['header'], report['rows']
     table = markdown_table(cells(rows, header['metric']))
-    parts = [f'# {header["sweep"]}', table, LEGEND.format(**header)]
+    sections = [f'# {header["sweep"]}', table, LEGEND.format(memory=memory_label(header))]
     if header['failed']:
-        parts += ['## Failed', '\n'.join(f'- {line}' for line in _failures(header))]
-    tuning = tuning_cells(rows)
-    if tuning:
-        parts += ['## Tuning', markdown_table(tuning)]
-    told = [f'- {name}: {text}' for name, text in facts(header, left_out=('failed',)).items()]
-    return '\n\n'.join(part.strip() for part in [*parts, '## Header', '\n'.join(told)]) + '\n'
+        sections += ['## Failed', '\n'.join(f'- {line}' for line in _failures(header))]
+    trials = tuning_cells(rows)
+    if trials:
+        sections += ['## Tuning', markdown_table(trials)]
+    details = header_texts(header, exclude=('failed',))
+    sections += ['## Header', '\n'.join(f'- {name}: {text}' for name, text in details.items())]
+    return '\n\n'.join(section.strip() for section in sections) + '\n'

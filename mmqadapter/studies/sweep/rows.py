@@ -1,4 +1,4 @@
-"""Rows of a sweep's report: scores over seeds, differences, rates, sizes and costs."""
+"""Rows of a sweep's report: scores of the seeds, differences, learning rates, sizes and costs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Scores = Mapping[int, float]
 
 
 def make_rows(sweep: Sweep, names: Sequence[str], results: Results) -> list[Row]:
-    """One row a method; what is not known is None.
+    """Return a row for each method; unknown values are None.
 
-    Differences are in points, seed by seed: equal seeds mean equal data order and an equal start
-    of the head. Sizes are those of the first seed.
+    Differences are in points and pair equal seeds, which have the same data order and the same
+    initial head. Sizes are those of the first seed.
     """
     scores = {name: _scores(name, results) for name in names}
     return [
@@ -39,18 +39,18 @@ def make_rows(sweep: Sweep, names: Sequence[str], results: Results) -> list[Row]
 
 def _by_seed(name: str, curve: str, results: Results) -> dict[str, list]:
     return {
-        str(one.training.seed): one.result.get(curve, [])
-        for one in results.trained
-        if one.training.method == name and one.result is not None
+        str(outcome.training.seed): outcome.result.get(curve, [])
+        for outcome in results.trained
+        if outcome.training.method == name and outcome.result is not None
     }
 
 
 def _scores(name: str, results: Results) -> dict[int, float]:
-    """By seed; one that is no number is no score."""
+    """Return the scores by seed, without those that are not finite."""
     return {
-        one.training.seed: one.score
-        for one in results.trained
-        if one.training.method == name and math.isfinite(one.score)
+        outcome.training.seed: outcome.score
+        for outcome in results.trained
+        if outcome.training.method == name and math.isfinite(outcome.score)
     }
 
 
@@ -71,19 +71,16 @@ def _statistics(scores: Scores) -> Row:
 
 
 def _differences(name: str, scores: Mapping[str, Scores]) -> Row:
-    others = {'frozen': 'frozen', 'full': 'full'}
-    kind, at, _ = name.partition('@')
-    if at:
-        others['32_bits'] = kind
-    known = {word: scores[other] for word, other in others.items() if other in scores}
+    base, at, _ = name.partition('@')
+    references = {'frozen': 'frozen', 'full': 'full', '32_bits': base if at else ''}
     return {
-        f'minus_{word}': _paired(scores[name], known[word]) if word in known else None
-        for word in ('frozen', 'full', '32_bits')
+        f'minus_{key}': _paired(scores[name], scores[method]) if method in scores else None
+        for key, method in references.items()
     }
 
 
-def _paired(scores: Scores, others: Scores) -> dict[str, float]:
-    return {str(seed): scores[seed] - others[seed] for seed in scores if seed in others}
+def _paired(scores: Scores, reference: Scores) -> dict[str, float]:
+    return {str(seed): scores[seed] - reference[seed] for seed in scores if seed in reference}
 
 
 def _rates(sweep: Sweep, name: str, results: Results) -> Row:
@@ -94,28 +91,28 @@ def _rates(sweep: Sweep, name: str, results: Results) -> Row:
         'rate': best.rate if best else None,
         'tuning': [
             {
-                'head_rate': one.training.head_rate,
-                'rate': one.training.rate,
-                'score': one.score if math.isfinite(one.score) else None,
+                'head_rate': outcome.training.head_rate,
+                'rate': outcome.training.rate,
+                'score': outcome.score if math.isfinite(outcome.score) else None,
             }
-            for one in results.tuned.outcomes
-            if one.training.method == name
+            for outcome in results.tuned.outcomes
+            if outcome.training.method == name
         ],
     }
 
 
 def _costs(name: str, results: Results) -> Row:
-    mine = (one for one in results.trained if one.training.method == name)
-    found: Row = next((one.result for one in mine if one.result is not None), {})
+    outcomes = (outcome for outcome in results.trained if outcome.training.method == name)
+    result: Row = next((outcome.result for outcome in outcomes if outcome.result is not None), {})
     timed = results.timed.get(name)
-    # Made on purpose, alone on the machine, and by this version of the package.
-    measured: Row = timed.result if timed and timed.result else found
+    # A timed training was alone on the machine and ran with this version of the package.
+    measured: Row = timed.result if timed and timed.result else result
     return {
-        'trainable_backbone_params': found.get('trainable_backbone_params'),
-        'trainable_params': found.get('trainable_params'),
-        'adapter_bytes': found.get('adapter_bytes'),
-        'task_bytes': found.get('task_bytes'),
+        'trainable_backbone_params': result.get('trainable_backbone_params'),
+        'trainable_params': result.get('trainable_params'),
+        'adapter_bytes': result.get('adapter_bytes'),
+        'task_bytes': result.get('task_bytes'),
         'saved_for_backward_bytes': measured.get('saved_for_backward_bytes'),
         'peak_allocated_bytes': measured.get('peak_allocated_bytes'),
-        'step_seconds': None if measured is found else measured['step_seconds'],
+        'step_seconds': None if measured is result else measured['step_seconds'],
     }

@@ -1,9 +1,9 @@
-"""Predictions of all methods on the same validation images, side by side."""
+"""Pictures of the predictions of all methods on the same validation images."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,127 +18,135 @@ from mmqadapter.studies.sweep.plan import Sweep
 from mmqadapter.studies.sweep.schedule import Results
 from mmqadapter.studies.sweep.validation_samples import (
     Annotation,
+    Instance,
     Sample,
-    predicted,
+    to_annotation,
     validation_samples,
 )
 
-WIDTH = 360  # pixels of a picture, two for each of the page
+WIDTH = 360  # pixels of a picture, twice its width on the page
 IGNORED = 255
-BLANK = 236  # grey of what has no class, and of the ground where photos are left out
+BLANK = 236  # gray of pixels without a class, and of the background without photos
 Palette = Sequence[Sequence[int]]
 Meta = dict[str, Any]  # classes and palette
 
 
 def make_samples(sweep: Sweep, names: Sequence[str], results: Results) -> Samples | None:
-    """Pictures of some validation images, of their truth, and of what each method sees in them.
+    """Make pictures of some validation images, their ground truth and each method's predictions.
+
+    Errors are logged and not raised: the report of a long sweep must not fail for its pictures.
 
     Args:
-        sweep: The sweep.
-        names: Of the methods.
-        results: With the folders of the trainings; a method's first seed that has one is taken.
+        sweep: Plan of the sweep.
+        names: Names of the methods.
+        results: Results of the sweep; each method predicts with its first successful seed.
 
     Returns:
-        None where the sweep wants none, no training left its weights, or none of them could
-        predict. Whatever goes wrong costs the pictures alone, with a line in the log.
+        None if the sweep asks for no samples, no training succeeded or no model could predict.
     """
     try:
-        return _samples(sweep, names, results)
-    except Exception as error:  # the report stands for hours of training
-        print_log(f'no predictions are shown: {error!r}', logger='current')
+        return _make_samples(sweep, names, results)
+    except Exception as error:
+        print_log(f'The report shows no predictions: {error!r}', logger='current')
         return None
 
 
-def _samples(sweep: Sweep, names: Sequence[str], results: Results) -> Samples | None:
+def _make_samples(sweep: Sweep, names: Sequence[str], results: Results) -> Samples | None:
     folders = {name: folder for name in names if (folder := _folder(name, results)) is not None}
     if not sweep.samples or not folders:
         return None
     samples = validation_samples(sweep.config, sweep.samples)
-    seen = {name: _seen(folder, samples) for name, folder in folders.items()}
-    meta = next((meta for meta, _ in seen.values() if meta), None)
+    predictions = {name: _predict(folder, samples) for name, folder in folders.items()}
+    meta = next((meta for meta, _ in predictions.values() if meta), None)
     if meta is None:
         return None
     columns: dict[str, Sequence[Annotation | None]] = {
-        'truth': [sample.truth for sample in samples]
+        'ground truth': [sample.truth for sample in samples]
     }
-    columns.update({name: contents for name, (_, contents) in seen.items()})
-    rows = [
-        (sample.path.name, list(_pictures(sample, number, columns, meta['palette'], sweep.photos)))
-        for number, sample in enumerate(samples)
-    ]
-    colours = ['#{:02x}{:02x}{:02x}'.format(*colour) for colour in meta['palette']]
-    classes = list(zip(meta['classes'], colours, strict=True))
+    columns.update({name: predicted for name, (_, predicted) in predictions.items()})
+    rows = []
+    for sample, *row in zip(samples, *columns.values(), strict=True):
+        pictures = _pictures(sample, row, meta['palette'], sweep.photos)
+        rows.append((sample.path.name, list(pictures)))
+    colors = ['#{:02x}{:02x}{:02x}'.format(*color) for color in meta['palette']]
+    classes = list(zip(meta['classes'], colors, strict=True))
     return Samples([*(['image'] if sweep.photos else []), *columns], rows, classes)
 
 
 def _folder(name: str, results: Results) -> Path | None:
-    """Folder of a finished training of a method."""
-    for one in results.trained:
-        if one.training.method == name and one.result is not None and one.log is not None:
-            return one.log.parent
+    """Return the folder of the first successful training of a method."""
+    for outcome in results.trained:
+        if outcome.training.method == name and outcome.result and outcome.log:
+            return outcome.log.parent
     return None
 
 
 def _weights(work: Path) -> Path:
-    """The task file of a training, or its checkpoint where nothing is frozen."""
+    """Return the path of a training's task file, or of its checkpoint in full fine-tuning."""
     task = work / 'last.task.safetensors'
     return task if task.is_file() else Path((work / 'last_checkpoint').read_text().strip())
 
 
-def _seen(folder: Path, samples: Sequence[Sample]) -> tuple[Meta, Sequence[Annotation | None]]:
-    """Classes of a trained model, and what it sees; nothing, and a line in the log, if it fails."""
+def _predict(folder: Path, samples: Sequence[Sample]) -> tuple[Meta, Sequence[Annotation | None]]:
+    """Return meta information and predictions of a model; an error is logged and gives none."""
     try:
         model: Any = load_model(folder / 'config.py', _weights(folder / 'work_dir'))
-        found = predict(model, None, [sample.path for sample in samples])
-    except Exception as error:  # whatever it is, it must not cost the report
-        print_log(f'{folder.name}: no predictions are shown: {error!r}', logger='current')
+        predictions = predict(model, None, [sample.path for sample in samples])
+    except Exception as error:  # the other methods are shown nevertheless
+        print_log(f'The report shows no predictions of {folder.name}: {error!r}', logger='current')
         return {}, [None] * len(samples)
-    return model.dataset_meta, [predicted(one) for one in found]
+    return model.dataset_meta, [to_annotation(prediction) for prediction in predictions]
 
 
 def _pictures(
-    sample: Sample,
-    number: int,
-    columns: Mapping[str, Sequence[Annotation | None]],
-    palette: Palette,
-    photos: bool,
+    sample: Sample, annotations: Sequence[Annotation | None], palette: Palette, photos: bool
 ) -> Iterator[bytes | None]:
-    ground = sample.pixels if photos else np.full_like(sample.pixels, BLANK)
+    background = sample.pixels if photos else np.full_like(sample.pixels, BLANK)
     if photos:
         yield _webp(sample.pixels)
-    for contents in columns.values():
-        content = contents[number]
-        yield None if content is None else _webp(draw_content(ground, content, palette, photos))
+    for annotation in annotations:
+        if annotation is None:
+            yield None
+        else:
+            yield _webp(draw_annotation(background, annotation, palette, photos))
 
 
-def draw_content(
-    ground: np.ndarray, content: Annotation, palette: Palette, photos: bool
+def draw_annotation(
+    background: np.ndarray, annotation: Annotation, palette: Palette, photos: bool
 ) -> np.ndarray:
-    """Picture of labels as colours, of instances as outlines.
+    """Draw a label map in colors, or instances as outlines.
 
     Args:
-        ground: What to draw on, (H, W, 3) bytes, RGB.
-        content: What to draw.
-        palette: Colour (R, G, B) of each class.
-        photos: Let the ground show through the colours of labels.
+        background: Image to draw on, (H, W, 3), RGB, uint8; it is not changed.
+        annotation: Annotation to draw.
+        palette: Color (R, G, B) of each class.
+        photos: Blend the colors of a label map with the background.
     """
-    picture = ground.copy()
-    if content.labels is not None:
-        colours = np.full((IGNORED + 1, 3), BLANK, np.uint8)
-        colours[: len(palette)] = palette
-        picture = cv2.addWeighted(colours[content.labels], 0.6, ground, 0.4, 0)
-        picture = picture if photos else colours[content.labels]
-    thickness = max(1, round(min(ground.shape[:2]) / 200))
-    for thing in content.things:
-        colour = [int(part) for part in palette[thing.label]]
-        if thing.mask is None:
-            left, top, right, bottom = (round(edge) for edge in thing.box)
-            cv2.rectangle(picture, (left, top), (right, bottom), colour, thickness)
-        else:
-            mask = np.ascontiguousarray(thing.mask, np.uint8)
-            outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            cv2.drawContours(picture, outlines, -1, colour, thickness)
+    picture = background.copy()
+    if annotation.labels is not None:
+        picture = _color_labels(annotation.labels, palette)
+        picture = cv2.addWeighted(picture, 0.6, background, 0.4, 0) if photos else picture
+    thickness = max(1, round(min(background.shape[:2]) / 200))
+    for instance in annotation.instances:
+        color = [int(channel) for channel in palette[instance.label]]
+        _outline(picture, instance, color, thickness)
     return picture
+
+
+def _color_labels(labels: np.ndarray, palette: Palette) -> np.ndarray:
+    colors = np.full((IGNORED + 1, 3), BLANK, np.uint8)
+    colors[: len(palette)] = palette
+    return colors[labels]
+
+
+def _outline(picture: np.ndarray, instance: Instance, color: list[int], thickness: int) -> None:
+    if instance.mask is None:
+        left, top, right, bottom = (round(edge) for edge in instance.box)
+        cv2.rectangle(picture, (left, top), (right, bottom), color, thickness)
+        return
+    mask = np.ascontiguousarray(instance.mask, np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, contours, -1, color, thickness)
 
 
 def _webp(picture: np.ndarray) -> bytes:

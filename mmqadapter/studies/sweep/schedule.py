@@ -1,4 +1,4 @@
-"""A sweep from its first training to its last: tune, train all seeds, time."""
+"""Run of a sweep: tune the learning rates, train all seeds, measure step times."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Results:
     """All outcomes of a sweep.
 
     Attributes:
-        tuned: Choice of rates.
-        trained: All seeds of all methods with the best rates.
-        timed: A short training of each method, alone on the machine.
+        tuned: Result of the tuning of learning rates.
+        trained: Outcomes of all seeds of all methods with the best rates.
+        timed: Outcome of a short training alone on the machine, by method.
     """
 
     tuned: Tuned
@@ -28,34 +28,38 @@ class Results:
 
     @property
     def failed(self) -> Iterator[Outcome]:
-        """Those that gave no result."""
+        """Outcomes of failed trainings."""
         for outcome in (*self.tuned.outcomes, *self.trained, *self.timed.values()):
             if outcome.result is None:
                 yield outcome
 
 
 def run_sweep(
-    sweep: Sweep, names: Sequence[str], train_all: TrainAll, alone: TrainAll, timing_steps: int = 0
+    sweep: Sweep,
+    names: Sequence[str],
+    train_all: TrainAll,
+    train_alone: TrainAll,
+    timing_steps: int = 0,
 ) -> Results:
     """Tune the rates of each method, train all seeds with them, then measure step times.
 
     Args:
-        sweep: The sweep.
-        names: Of the methods.
-        train_all: Trains several, or knows their outcomes already.
-        alone: The same, one at a time on this machine.
-        timing_steps: Iterations of the timed trainings; 0 leaves them out.
+        sweep: Plan of the sweep.
+        names: Names of the methods.
+        train_all: Function that runs trainings, in parallel if it can.
+        train_alone: Function that runs trainings one at a time on this machine.
+        timing_steps: Iterations of the timed trainings; 0 to skip them.
     """
     tuned = tune(sweep, names, train_all)
-    finals = [
+    trainings = [
         replace(best, purpose=SEED, seed=seed)
         for seed in sweep.seeds
         for best in tuned.best.values()
     ]
-    trained = train_all('seeds', finals)
-    timed = _timings(sweep, tuned.best, timing_steps) if timing_steps else []
-    outcomes = alone('step times', timed) if timed else []
-    return Results(tuned, trained, {one.training.method: one for one in outcomes})
+    trained = train_all('seeds', trainings)
+    timings = _timings(sweep, tuned.best, timing_steps) if timing_steps else []
+    timed = train_alone('step times', timings) if timings else []
+    return Results(tuned, trained, {outcome.training.method: outcome for outcome in timed})
 
 
 def _timings(sweep: Sweep, best: Mapping[str, Training], steps: int) -> list[Training]:

@@ -1,4 +1,4 @@
-"""One training of a sweep: what it is called, and its complete config."""
+"""Training of a sweep: its name and its complete config."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mmqadapter.studies.sweep.plan import Sweep
 
 TUNE, SEED, TIME = 'tune', 'seed', 'time'
 HOOKS = ('mmqadapter.ExactResumeHook', COST_HOOK)
-MOST_LOST = 1000  # iterations that a kill costs at most
+CHECKPOINT_INTERVAL = 1000  # iterations that a killed training loses at most
 
 
 @dataclass(frozen=True)
 class Training:
-    """What one training is given.
+    """Parameters of a training.
 
     Attributes:
         purpose: ``TUNE`` to choose rates, ``SEED`` to be reported, ``TIME`` to be timed.
         method: Name of a method.
-        seed: Of data order, augmentation and the start of the head.
-        length: How long it trains.
+        seed: Seed of data order, augmentation and the initial head.
+        length: Length of the training.
         head_rate: Learning rate of neck and head.
-        rate: Learning rate of the method's group; None where it has none.
+        rate: Learning rate of the method's group; None without one.
     """
 
     purpose: str
@@ -40,17 +40,16 @@ class Training:
 
     @property
     def name(self) -> str:
-        """Name of its folder, another one for each training of a sweep."""
-        words = [self.purpose, self.method, str(self.length), f'seed{self.seed}']
-        words.append(f'head{self.head_rate:g}')
-        return '_'.join(words if self.rate is None else [*words, f'rate{self.rate:g}'])
+        """Name of the training's folder, unique in a sweep."""
+        parts = [self.purpose, self.method, str(self.length), f'seed{self.seed}']
+        parts.append(f'head{self.head_rate:g}')
+        return '_'.join(parts if self.rate is None else [*parts, f'rate{self.rate:g}'])
 
 
 def training_config(sweep: Sweep, training: Training) -> Config:
-    """Complete config of a training.
+    """Return the complete config of a training.
 
-    Nothing is selected on the validation's images but the rates; by default it comes once, at the
-    end.
+    The checkpoint is always the last one: only learning rates are selected on validation images.
     """
     cfg = copy.deepcopy(sweep.config)
     cfg.pop('work_dir', None)
@@ -75,24 +74,24 @@ def _set_rates(cfg: Config, training: Training, group: str | None) -> None:
     if not wrapper.get('constructor'):
         wrapper.constructor = 'mmqadapter.TrainableOptimWrapperConstructor'
     options = dict(wrapper.get('paramwise_cfg') or {})
-    given = options.get('custom_keys') or {}
-    keys: dict[str, Any] = {name: value for name, value in given.items() if name not in GROUPS}
+    old_keys = options.get('custom_keys') or {}
+    keys: dict[str, Any] = {name: value for name, value in old_keys.items() if name not in GROUPS}
     if group is not None and training.rate is not None:
         factor = training.rate / training.head_rate
-        keys[group] = {**given.get(group, {}), 'lr_mult': factor}
+        keys[group] = {**old_keys.get(group, {}), 'lr_mult': factor}
     wrapper.paramwise_cfg = {**options, 'custom_keys': keys}
 
 
 def _set_hooks(cfg: Config, length: Length) -> None:
-    """Have checkpoints to go on from, and the summary that the report takes its figures from."""
+    """Add checkpoints to resume from and the summary that the report is made of."""
     hooks = dict(cfg.get('default_hooks') or {})
     hooks['checkpoint'] = {
         **(hooks.get('checkpoint') or {}),
         'type': 'mmqadapter.TaskCheckpointHook',
         'by_epoch': length.by_epoch,
-        'interval': 1 if length.by_epoch else max(1, min(MOST_LOST, length.count // 4)),
+        'interval': 1 if length.by_epoch else max(1, min(CHECKPOINT_INTERVAL, length.count // 4)),
         'max_keep_ckpts': 1,
-        'save_best': None,  # what counts is the end
+        'save_best': None,  # the score is that of the end
     }
     cfg.default_hooks = hooks
     cfg.log_processor = {**(cfg.get('log_processor') or {}), 'by_epoch': length.by_epoch}
@@ -106,10 +105,10 @@ def _set_hooks(cfg: Config, length: Length) -> None:
 
 
 def _log_into_files(cfg: Config) -> None:
-    """Have the log that scores and curves are read from, beside any other."""
+    """Add the log file that scores and curves are read from."""
     if cfg.get('visualizer'):
         backends = list(cfg.visualizer.get('vis_backends') or [])
-        if not any(str(one.get('type')).endswith('LocalVisBackend') for one in backends):
+        if not any(str(b.get('type')).endswith('LocalVisBackend') for b in backends):
             cfg.visualizer.vis_backends = [*backends, dict(type='LocalVisBackend')]
 
 

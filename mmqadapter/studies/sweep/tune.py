@@ -1,4 +1,4 @@
-"""Choice of learning rates: the head's first, then that of backbone or adapters."""
+"""Tuning of learning rates: first that of the head, then that of backbone or adapters."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TrainAll = Callable[[str, Sequence[Training]], list[Outcome]]
 
 @dataclass(frozen=True)
 class Tuned:
-    """Outcome of the tuning.
+    """Result of the tuning.
 
     Attributes:
-        best: The training with the best rates, by method; one that always failed is missing.
-        outcomes: Of all trainings.
+        best: Training with the best rates, by method; without methods that always failed.
+        outcomes: Outcomes of all trainings.
     """
 
     best: Mapping[str, Training]
@@ -27,26 +27,26 @@ class Tuned:
 
 
 def tune(sweep: Sweep, names: Sequence[str], train_all: TrainAll) -> Tuned:
-    """Choose rates on the tuning seed, at full length: short trainings favour high rates.
+    """Choose learning rates on the tuning seed, at full length: short trainings favor high rates.
 
-    The head's rate is chosen at the middle rate of the other group, then that at the best head
-    rate. Where there is one candidate, nothing is trained.
+    The head rate is chosen at the middle rate of the method's group, then the rate of the group at
+    the best head rate. A single candidate is not trained.
 
     Args:
-        sweep: The sweep.
-        names: Of the methods.
-        train_all: Trains several, all told under one title.
+        sweep: Plan of the sweep.
+        names: Names of the methods.
+        train_all: Function that runs trainings under one title.
     """
-    heads, first = _best_of(
-        {name: _head_candidates(sweep, name) for name in names}, train_all, 'head rates'
-    )
-    rates = {
+    head_candidates = {name: _head_candidates(sweep, name) for name in names}
+    best_heads, head_outcomes = _select_best(head_candidates, train_all, 'head rates')
+    candidates = {
         name: [_candidate(sweep, name, best.head_rate, rate) for rate in sweep.rates_of(name)]
-        for name, best in heads.items()
+        for name, best in best_heads.items()
     }
-    best, second = _best_of(rates, train_all, 'other rates')
-    # The best head rate at the middle rate is in both.
-    return Tuned(best, list({outcome.training: outcome for outcome in [*first, *second]}.values()))
+    best, outcomes = _select_best(candidates, train_all, 'other rates')
+    # Both have the training with the best head rate and the middle rate.
+    distinct = {outcome.training: outcome for outcome in [*head_outcomes, *outcomes]}
+    return Tuned(best, list(distinct.values()))
 
 
 def _head_candidates(sweep: Sweep, name: str) -> list[Training]:
@@ -59,16 +59,16 @@ def _candidate(sweep: Sweep, name: str, head_rate: float, rate: float | None) ->
     return Training(TUNE, name, sweep.tuning_seed, sweep.length, head_rate, rate)
 
 
-def _best_of(
+def _select_best(
     candidates: Mapping[str, list[Training]], train_all: TrainAll, title: str
 ) -> tuple[dict[str, Training], list[Outcome]]:
-    """The training of the highest score for each method, and all outcomes."""
-    open_questions = [one for several in candidates.values() if len(several) > 1 for one in several]
-    outcomes = train_all(title, open_questions) if open_questions else []
+    """Return the candidate with the highest score of each method, and all outcomes."""
+    trainings = [training for group in candidates.values() if len(group) > 1 for training in group]
+    outcomes = train_all(title, trainings) if trainings else []
     scores = {outcome.training: outcome.score for outcome in outcomes}
     best = {}
-    for name, several in candidates.items():
-        first = max(several, key=lambda training: scores.get(training, -math.inf))
-        if len(several) == 1 or scores[first] > -math.inf:
-            best[name] = first
+    for name, group in candidates.items():
+        winner = max(group, key=lambda training: scores.get(training, -math.inf))
+        if len(group) == 1 or scores[winner] > -math.inf:
+            best[name] = winner
     return best, outcomes

@@ -1,4 +1,4 @@
-"""Validation images with their ground truth, as plain values."""
+"""Validation images with their ground truth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
-from pycocotools import mask as run_lengths
+from pycocotools import mask as coco_mask
 
 from mmqadapter.engine.data_configs import leaf_configs
 from mmqadapter.inference import Prediction
@@ -18,12 +18,12 @@ from mmqadapter.inference import Prediction
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance.
+    """Instance in an image.
 
     Attributes:
-        label: Index of its class.
+        label: Index of the class.
         box: Left, top, right, bottom in pixels.
-        mask: (H, W), true where it is; None where only boxes are known.
+        mask: Boolean mask (H, W); None if only the box is known.
     """
 
     label: int
@@ -33,25 +33,25 @@ class Instance:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an image shows, in truth or as a method sees it.
+    """Ground truth or prediction of an image: a label map or instances.
 
     Attributes:
-        labels: Class of each pixel (H, W); None of instances.
-        things: Instances; empty of label maps.
+        labels: Class of each pixel (H, W); None if there are instances.
+        instances: Instances; empty if there is a label map.
     """
 
     labels: np.ndarray | None
-    things: Sequence[Instance] = ()
+    instances: Sequence[Instance] = ()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A validation image.
+    """Validation image.
 
     Attributes:
-        path: Of the file.
-        pixels: (H, W, 3) bytes, RGB.
-        truth: None where the config loads no annotations for validation.
+        path: Path of the file.
+        pixels: Image (H, W, 3), RGB, uint8.
+        truth: Ground truth; None if the config loads no annotations for validation.
     """
 
     path: Path
@@ -60,32 +60,33 @@ class Sample:
 
 
 def validation_samples(cfg: Config, count: int) -> list[Sample]:
-    """Images of a config's validation set, evenly spread over it, with their truth.
+    """Load images evenly spaced in the validation set of a config, with their ground truth.
 
     Args:
-        cfg: Of a training.
-        count: How many at most.
+        cfg: Config of a training.
+        count: Maximum number of images.
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     leaf, _ = next(leaf_configs(cfg.val_dataloader.dataset))
-    steps = [step for step in leaf['pipeline'] if _loads(step['type'])]
+    steps = [step for step in leaf['pipeline'] if _is_loading(step['type'])]
     dataset = DATASETS.build({**leaf, 'pipeline': steps, 'test_mode': True})
-    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-    return [_sample(dataset[int(place)]) for place in places]
+    indices = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    return [_sample(dataset[int(index)]) for index in indices]
 
 
-def predicted(prediction: Prediction) -> Annotation:
-    """What a method sees in an image."""
-    return Annotation(prediction.labels, [_instance(one) for one in prediction.instances or ()])
+def to_annotation(prediction: Prediction) -> Annotation:
+    """Convert the prediction of a model."""
+    instances = [_instance(instance) for instance in prediction.instances or ()]
+    return Annotation(prediction.labels, instances)
 
 
-def _loads(kind: str | type) -> bool:
-    name = kind if isinstance(kind, str) else kind.__name__
+def _is_loading(transform: str | type) -> bool:
+    name = transform if isinstance(transform, str) else transform.__name__
     return name.rpartition('.')[2].startswith('Load')
 
 
 def _sample(loaded: dict[str, Any]) -> Sample:
-    # mmcv reads BGR, and floats where a pipeline asks for them.
+    # mmcv loads BGR, as floats if the pipeline sets to_float32.
     pixels = np.ascontiguousarray(loaded['img'][..., ::-1]).astype(np.uint8)
     return Sample(Path(loaded['img_path']), pixels, _truth(loaded))
 
@@ -98,12 +99,12 @@ def _truth(loaded: dict[str, Any]) -> Annotation | None:
     boxes = loaded['gt_bboxes'].tensor.tolist()
     masks = loaded['gt_masks'].to_ndarray() if 'gt_masks' in loaded else [None] * len(boxes)
     labels = loaded['gt_bboxes_labels'].tolist()
-    every = zip(labels, boxes, masks, strict=True)
-    return Annotation(None, [Instance(label, tuple(box), mask) for label, box, mask in every])
+    instances = zip(labels, boxes, masks, strict=True)
+    return Annotation(None, [Instance(label, tuple(box), mask) for label, box, mask in instances])
 
 
 def _instance(instance: dict[str, Any]) -> Instance:
     x, y, width, height = instance['bbox']
-    runs = instance.get('segmentation')
-    mask = None if runs is None else run_lengths.decode(runs)
+    encoded = instance.get('segmentation')
+    mask = None if encoded is None else coco_mask.decode(encoded)
     return Instance(instance['category_id'] - 1, (x, y, x + width, y + height), mask)

@@ -1,4 +1,4 @@
-"""YAML files in which no key stands twice: PyYAML alone takes the last and says nothing."""
+"""Loading of YAML files that refuses duplicate keys, of which PyYAML silently takes the last."""
 
 from __future__ import annotations
 
@@ -9,39 +9,33 @@ import yaml  # type: ignore[import-untyped]
 
 
 def load_yaml(path: Path) -> Any:
-    """Content of a file, read without running code.
+    """Return the content of a YAML file; nothing in it is executed.
 
     Raises:
-        FileNotFoundError: It is not there.
-        ValueError: It is no YAML, or a key stands twice in a mapping.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not valid YAML, or a mapping in it has a duplicate key.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f'there is no sweep file {str(path)!r}; configs/sweeps/ holds those we ship.'
+            f'sweep file {str(path)!r} does not exist; configs/sweeps/ has examples.'
         )
     try:
-        return yaml.load(path.read_text(encoding='utf-8'), _UniqueKeys)  # noqa: S506 (a SafeLoader)
+        # noqa below: the loader is a SafeLoader.
+        return yaml.load(path.read_text(encoding='utf-8'), _UniqueKeyLoader)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = ' '.join(str(error).split())[:200]
-        raise ValueError(f'{str(path)!r} is no YAML ({reason}).') from error
+        raise ValueError(f'{str(path)!r} is not valid YAML: {reason}.') from error
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._checked: list[Any] = []
-
-    def flatten_mapping(self, node: Any) -> None:
-        """Check keys before those are added that a merge (<<) brings, which may be overridden."""
-        if not any(node is one for one in self._checked):
-            self._checked.append(node)
-            _check_unique(node)
-        super().flatten_mapping(node)
-
-
-def _check_unique(node: Any) -> None:
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        raise yaml.constructor.ConstructorError(
-            problem=f'{twice[0]!r} stands twice in one mapping', problem_mark=node.start_mark
-        )
+class _UniqueKeyLoader(yaml.SafeLoader):
+    # ruamel.yaml's safe loader accepts duplicate keys in a mapping that also merges another (<<).
+    def compose_mapping_node(self, anchor: str | None) -> Any:
+        """Check the keys as written, before a merge (<<) adds keys that they may override."""
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise yaml.composer.ComposerError(
+                    problem=f'duplicate key {key!r} in a mapping', problem_mark=node.start_mark
+                )
+        return node

@@ -1,4 +1,4 @@
-"""The relations that a user relies on, on tiny nets; no time in seconds is asserted."""
+"""Relations between the results of tiny models; no time in seconds is asserted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(request, tiny) -> dict[str, dict]:
     return {row['method']: row for row in run(tiny(request.param), METHODS)['rows']}
 
 
-def test_each_method_has_its_row(rows: dict[str, dict]) -> None:
+def test_rows_of_all_methods(rows: dict[str, dict]) -> None:
     assert list(rows) == METHODS.split(',')
     full, recomputed, frozen, norm, adapted, one_bit, highway = rows.values()
     for row in rows.values():
@@ -46,14 +46,14 @@ def test_each_method_has_its_row(rows: dict[str, dict]) -> None:
         assert row['peak_allocated_bytes'] is row['peak_reserved_bytes'] is row['note'] is None
         assert row['step_seconds'] > 0 and row['full_model_bytes'] == full['full_model_bytes']
         saved = row['saved_for_backward_bytes']
-        share = 1 - saved / full['saved_for_backward_bytes']
-        assert row['memory_saving'] == pytest.approx(share)
+        saving = 1 - saved / full['saved_for_backward_bytes']
+        assert row['memory_saving'] == pytest.approx(saving)
     assert [row['bits'] for row in rows.values()] == [None, None, None, None, 32, 1, 1]
 
     saved = [row['saved_for_backward_bytes'] for row in rows.values()]
-    assert all(saved[2] < saved[place] < saved[0] for place in (1, 3, 6))
-    left = [row['backbone_cost_left_memory'] for row in rows.values()]
-    assert left[0] == 1 and left[2] == 0 and 0 < left[6] < 1
+    assert all(saved[2] < saved[index] < saved[0] for index in (1, 3, 6))
+    cost_left = [row['backbone_cost_left_memory'] for row in rows.values()]
+    assert cost_left[0] == 1 and cost_left[2] == 0 and 0 < cost_left[6] < 1
     assert full['time_saving'] == 0 and full['backbone_cost_left_time'] == 1
 
     assert full['adapter_bytes'] is None and full['task_bytes'] == full['full_model_bytes']
@@ -70,7 +70,7 @@ def test_each_method_has_its_row(rows: dict[str, dict]) -> None:
     assert highway['adapter_bytes'] > 0
 
 
-def test_a_method_out_of_memory_is_a_row_that_says_so(tiny, monkeypatch) -> None:
+def test_a_method_out_of_memory_has_a_note(tiny, monkeypatch) -> None:
     step = Training.step
 
     def fail(self: Training):
@@ -88,27 +88,25 @@ def test_a_method_out_of_memory_is_a_row_that_says_so(tiny, monkeypatch) -> None
     assert full['note'] is frozen['note'] is None
 
 
-def test_methods_that_leave_the_device_between_turns_are_measured_in_each(
-    tiny, monkeypatch
-) -> None:
-    rounds = [candidate.Round(warm_up=1, steps=2, leaves=True)] * 2
+def test_methods_that_free_the_device_are_measured_in_each_round(tiny, monkeypatch) -> None:
+    rounds = [candidate.Round(warm_up=1, steps=2, frees_device=True)] * 2
     monkeypatch.setattr(benchmark, 'schedule_rounds', lambda *settings: rounds)
     order: list[tuple[str, int]] = []
-    take = candidate.Candidate.measure
+    measure = candidate.Candidate.measure
 
-    def noted(self, *args) -> None:
-        take(self, *args)
+    def recorded(self, *args) -> None:
+        measure(self, *args)
         order.append((self.method.name, len(self.seconds)))
         assert self._training is None
-        given = [w.quantizer.cached.get(w.latent) for w in quantized_weights(self.model)]
-        assert not any(value is not None for value in given)
+        cached = [w.quantizer.cached.get(w.latent) for w in quantized_weights(self.model)]
+        assert all(value is None for value in cached)
 
-    monkeypatch.setattr(candidate.Candidate, 'measure', noted)
+    monkeypatch.setattr(candidate.Candidate, 'measure', recorded)
     run(tiny('mmseg'), 'full,highway@1')
     assert order == [('full', 2), ('highway@1', 2), ('highway@1', 4), ('full', 4)]
 
 
-def test_another_error_ends_the_run(tiny, monkeypatch) -> None:
+def test_other_errors_are_raised(tiny, monkeypatch) -> None:
     def fail(self: Training):
         raise RuntimeError('shapes do not fit')
 
@@ -117,7 +115,7 @@ def test_another_error_ends_the_run(tiny, monkeypatch) -> None:
         run(tiny('mmseg'), 'full')
 
 
-def test_bytes_are_the_same_each_time_and_those_of_a_rate_of_zero(tiny) -> None:
+def test_bytes_are_reproducible(tiny) -> None:
     first, second = (run(tiny('mmdet'), 'highway')['rows'][0] for _ in range(2))
     for key in ('saved_for_backward_bytes', 'task_bytes', 'trainable_params'):
         assert first[key] == second[key]
@@ -134,18 +132,18 @@ def test_real_data_and_mixed_precision(tiny, package: str, amp: bool) -> None:
 
 
 def test_mixed_precision_of_a_detector_needs_a_gpu(tiny) -> None:
-    with pytest.raises(ValueError, match='float32 alone; leave --amp out'):
+    with pytest.raises(ValueError, match='need float32 there; omit --amp'):
         run(tiny('mmdet'), 'full', Settings(torch.device('cpu'), amp=True))
 
 
-def test_what_cannot_be_generated_is_told(tiny) -> None:
+def test_data_of_an_unknown_scope_cannot_be_generated(tiny) -> None:
     cfg = tiny('mmseg')
     cfg.default_scope = 'mmpretrain'
     with pytest.raises(ValueError, match="'mmpretrain'.*--real-data"):
         run(cfg, 'full')
 
 
-def test_the_largest_batch_grows_as_memory_falls(tiny) -> None:
+def test_a_method_with_less_memory_has_a_larger_maximum_batch(tiny) -> None:
     settings = Settings(
         torch.device('cpu'), 1, (64, 64), steps=1, warm_up=0, memory_limit=1_200_000
     )
@@ -153,7 +151,7 @@ def test_the_largest_batch_grows_as_memory_falls(tiny) -> None:
     assert 0 < full['max_batch'] < frozen['max_batch']
 
 
-def test_the_report_is_five_kinds_of_file(tiny, tmp_path: Path) -> None:
+def test_files_of_a_report(tiny, tmp_path: Path) -> None:
     report = run(tiny('mmseg'), 'full,frozen,highway@1')
     report['rows'][0]['method'] = '<full>'
     files = write_report(report, tmp_path / 'new' / 'out')

@@ -19,9 +19,9 @@ from mmqadapter.studies.benchmark.memory import is_out_of_memory
     ],
     ids=str,
 )
-def test_what_libraries_say(error: Exception) -> None:
+def test_messages_of_libraries(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
-def test_other_errors_are_others() -> None:
+def test_other_errors_are_not_out_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError('mat1 and mat2 shapes cannot be multiplied'))

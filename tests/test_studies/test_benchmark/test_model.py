@@ -50,27 +50,29 @@ def test_a_model_without_backbone_is_refused(tiny) -> None:
     cfg = tiny('mmseg')
     settings = Settings(CPU).completed(cfg)
     cfg.model = dict(type='SegTTAModel')
-    with pytest.raises(ValueError, match='SegTTAModel.* has no model.backbone'):
+    with pytest.raises(
+        ValueError, match="model.type='SegTTAModel' is invalid: expected .* with a model.backbone"
+    ):
         plain_config(cfg, settings)
 
 
-def test_settings_come_from_the_config_unless_they_are_given(tiny) -> None:
+def test_unset_settings_come_from_the_config(tiny) -> None:
     cfg = tiny('mmseg')
     assert Settings(CPU).completed(cfg).batch_size == 2
     assert Settings(CPU).completed(cfg).image_size == (64, 64)
-    own = Settings(CPU, batch_size=3, image_size=(32, 96)).completed(cfg)
-    assert (own.batch_size, own.image_size, own.amp) == (3, (32, 96), False)
+    settings = Settings(CPU, batch_size=3, image_size=(32, 96)).completed(cfg)
+    assert (settings.batch_size, settings.image_size, settings.amp) == (3, (32, 96), False)
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     assert Settings(CPU).completed(cfg).amp
-    assert plain_config(cfg, own).model.data_preprocessor['size'] == (32, 96)
+    assert plain_config(cfg, settings).model.data_preprocessor['size'] == (32, 96)
 
 
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
-        (dict(steps=0), 'steps=0 is too small; use 1'),
-        (dict(warm_up=-1), 'warm_up=-1'),
-        (dict(image_size=(0, 5)), 'is no size'),
+        (dict(steps=0), 'steps=0 is invalid: expected 1 or more'),
+        (dict(warm_up=-1), 'warm_up=-1 is invalid: expected 0 or more'),
+        (dict(image_size=(0, 5)), 'is invalid: expected pixels above 0'),
     ],
 )
 def test_settings_outside_their_range_are_refused(wrong: dict, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The page's content, read without a browser."""
+"""Content of the page, without a browser."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reports import HEADER, make_report
 
 from mmqadapter.studies.benchmark.table import cells
 from mmqadapter.studies.report.drawing import series_of
-from mmqadapter.studies.report.page import Page, Samples, facts, render_page
+from mmqadapter.studies.report.page import Page, Samples, header_texts, render_page
 
 
 class Reader(HTMLParser):
-    """Collects tags with their attributes, ids, and text."""
+    """Parser that collects tags, attributes and texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def page(written: Path) -> Reader:
     return Reader((written / 'report.html').read_text())
 
 
-def test_all_is_in_one_file(page: Reader) -> None:
+def test_the_page_refers_to_no_other_file(page: Reader) -> None:
     for _, attributes in page.tags:
         assert not attributes.keys() & {'src', 'href'}
         assert (attributes.get('xlink:href') or '#').startswith('#')
@@ -48,22 +48,22 @@ def test_all_is_in_one_file(page: Reader) -> None:
     assert not page.of('link') and len(page.of('svg')) == 4
 
 
-def test_no_id_stands_twice_but_those_of_equal_shapes(page: Reader) -> None:
+def test_ids_are_unique(page: Reader) -> None:
     named = [(tag, attributes['id']) for tag, attributes in page.tags if 'id' in attributes]
     assert named and {tag for tag, _ in named} <= {'clippath', 'path'}
     assert len({name for _, name in named}) == len(named)
 
 
-def test_cells_have_text_to_read_and_a_value_to_sort_by(page: Reader) -> None:
+def test_cells_have_a_text_and_a_value_to_sort_by(page: Reader) -> None:
     assert len(page.of('tr')) == 7
-    names = [one['data-value'] for one in page.of('th') if 'data-value' in one]
+    names = [th['data-value'] for th in page.of('th') if 'data-value' in th]
     assert names == ['full', 'frozen', 'partial1', 'adaptformer', 'mona', 'highway@1']
-    values = [one['data-value'] for one in page.of('td')]
+    values = [td['data-value'] for td in page.of('td')]
     assert '1400.0' in values and '1,400' in page.texts
     assert '' in values and '-' in page.texts and 'out of memory' in page.texts
 
 
-def test_environment_command_and_what_a_user_named_are_shown_as_text(page: Reader) -> None:
+def test_environment_command_and_names_are_escaped(page: Reader) -> None:
     assert 'Cost of tuning methods: net_<b>.py' in page.texts
     assert HEADER['command'] in page.texts
     assert 'torch 2.11.0' in page.texts
@@ -71,32 +71,34 @@ def test_environment_command_and_what_a_user_named_are_shown_as_text(page: Reade
 
 
 def test_a_method_looks_the_same_in_table_legend_and_plots(page: Reader) -> None:
-    (button,) = (one for one in page.of('button') if one.get('data-series') == 'series-5')
-    drawn = [one for one in page.of('g') if one.get('class') == 'series-5']
-    assert button['aria-pressed'] == 'false' and len(drawn) >= 3
-    assert sum('color: #94802a' in (one.get('style') or '') for one in page.of('span')) == 2
+    (button,) = (b for b in page.of('button') if b.get('data-series') == 'series-5')
+    groups = [group for group in page.of('g') if group.get('class') == 'series-5']
+    assert button['aria-pressed'] == 'false' and len(groups) >= 3
+    assert sum('color: #94802a' in (span.get('style') or '') for span in page.of('span')) == 2
 
 
-def test_plots_take_the_colours_of_the_page(written: Path) -> None:
+def test_plots_have_the_colors_of_the_page(written: Path) -> None:
     text, file = (written / 'report.html').read_text(), (written / 'memory.svg').read_text()
     drawing = text[text.index('<svg') : text.rindex('</svg>')]
     assert 'currentColor' in drawing and '#1c2024' not in drawing and '#ffffff' not in drawing
     assert '#1c2024' in file and '#ffffff' in file
 
 
-def test_pictures_go_into_the_page_and_a_missing_one_leaves_a_dash() -> None:
+def test_pictures_are_embedded_and_a_missing_one_is_a_dash() -> None:
     file = io.BytesIO()
     Image.new('RGB', (3, 2)).save(file, 'WEBP')
-    samples = Samples(['truth', 'full'], [('1.jpg', [file.getvalue(), None])], [('sky', '#00ff00')])
+    samples = Samples(
+        ['ground truth', 'full'], [('1.jpg', [file.getvalue(), None])], [('sky', '#00ff00')]
+    )
     rows, series = make_report()['rows'][:1], series_of(['full'])
     content = Page('title', {}, 'command', cells(rows), 'legend', series, {}, samples)
     page = Reader(render_page(content))
     (image,) = page.of('img')
-    assert image['alt'] == '1.jpg: truth'
+    assert image['alt'] == '1.jpg: ground truth'
     assert (image['src'] or '').startswith('data:image/webp;base64,UklGR')
     assert '-' in page.texts and 'sky' in page.texts
 
 
-def test_facts_leave_out_what_is_not_known() -> None:
+def test_header_texts_leave_out_unknown_values() -> None:
     header = {'a_b': [1, 2], 'c': None, 'd': {'e': 1, 'f': None}, 'g': 'h', 'i': []}
-    assert facts(header, left_out=('g',)) == {'a b': '1, 2', 'd': 'e 1'}
+    assert header_texts(header, exclude=('g',)) == {'a b': '1, 2', 'd': 'e 1'}

@@ -1,4 +1,4 @@
-"""The page as a user has it: a real Chromium, a real mouse; skipped where there is none."""
+"""The page in a real Chromium; skipped where none is installed."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ def browser() -> Iterator[Any]:
     if program is None:
         pytest.skip(f'needs a browser: none of {", ".join(NAMES)} is installed')
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=program, args=['--no-sandbox'])
-        yield found
-        found.close()
+        chromium = driver.chromium.launch(executable_path=program, args=['--no-sandbox'])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def open_page(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
-    """``open_page(size, scheme)``: the report; at the end nothing was fetched or complained of."""
-    asked: list[str] = []
-    said: list[str] = []
+    """``open_page(size, scheme)``: the report; finally checks for requests and console messages."""
+    requests: list[str] = []
+    messages: list[str] = []
 
     def open_at(size: tuple[int, int] = DESKTOP, scheme: str = 'light') -> Any:
         page = browser.new_page(viewport={'width': size[0], 'height': size[1]}, color_scheme=scheme)
-        page.on('request', lambda request: asked.append(request.url))
-        page.on('console', lambda message: said.append(message.text))
-        page.on('pageerror', lambda error: said.append(str(error)))
+        page.on('request', lambda request: requests.append(request.url))
+        page.on('console', lambda message: messages.append(message.text))
+        page.on('pageerror', lambda error: messages.append(str(error)))
         page.goto((written / 'report.html').as_uri())
         return page
 
     yield open_at
-    assert asked and all(url.startswith('file:') for url in asked)
-    assert not said
+    assert requests and all(url.startswith('file:') for url in requests)
+    assert not messages
 
 
 def methods(page: Any) -> list[str]:
     return [text.split()[-1] for text in page.locator('tbody th').all_inner_texts()]
 
 
-def test_a_click_sorts_and_a_second_one_turns_the_order(open_page) -> None:
+def test_a_click_sorts_and_a_second_one_reverses_the_order(open_page) -> None:
     page = open_page()
     memory = page.get_by_role('button', name='memory, MB')
-    rising = ['frozen', 'partial1', 'highway@1', 'adaptformer', 'full']
+    ascending = ['frozen', 'partial1', 'highway@1', 'adaptformer', 'full']
     memory.click()
-    assert methods(page) == [*rising, 'mona']  # what is not known comes last
+    assert methods(page) == [*ascending, 'mona']  # unknown values last
     assert page.locator('th[aria-sort]').get_attribute('aria-sort') == 'ascending'
     memory.click()
-    assert methods(page) == [*reversed(rising), 'mona']
+    assert methods(page) == [*reversed(ascending), 'mona']
     page.get_by_role('button', name='method', exact=True).click()
-    assert methods(page) == sorted([*rising, 'mona'])
-    page.keyboard.press('Enter')  # the heading has the focus
-    assert methods(page) == sorted([*rising, 'mona'], reverse=True)
+    assert methods(page) == sorted([*ascending, 'mona'])
+    page.keyboard.press('Enter')  # on the focused heading
+    assert methods(page) == sorted([*ascending, 'mona'], reverse=True)
 
 
 def test_on_a_phone_the_table_scrolls_and_the_page_does_not(open_page) -> None:
@@ -70,9 +70,9 @@ def test_on_a_phone_the_table_scrolls_and_the_page_does_not(open_page) -> None:
     assert table.evaluate('box => box.scrollWidth > box.clientWidth + 100')
     table.evaluate('box => box.scrollTo(300, 0)')
     first = page.locator('tbody th').first.bounding_box()
-    assert first['x'] >= 0  # the methods stay in sight
+    assert first['x'] >= 0  # the first column is sticky
     plots = [plot.bounding_box() for plot in page.locator('figure').all()]
-    assert len({plot['x'] for plot in plots}) == 1  # one below the other
+    assert len({plot['x'] for plot in plots}) == 1  # in one column
     assert all(plot['x'] + plot['width'] <= PHONE[0] for plot in plots)
     smallest = page.evaluate(
         "Math.min(...[...document.querySelectorAll('svg text')]"
@@ -82,7 +82,7 @@ def test_on_a_phone_the_table_scrolls_and_the_page_does_not(open_page) -> None:
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_ink_and_paper_follow_the_system(open_page, scheme: str) -> None:
+def test_colors_follow_the_system(open_page, scheme: str) -> None:
     page = open_page(scheme=scheme)
     paper = page.locator('body').evaluate('body => getComputedStyle(body).backgroundColor')
     ink = page.locator('svg text').first.evaluate('text => getComputedStyle(text).fill')
@@ -90,13 +90,13 @@ def test_ink_and_paper_follow_the_system(open_page, scheme: str) -> None:
     assert abs(brightness(paper) - brightness(ink)) > 150
 
 
-def brightness(colour: str) -> float:
-    """Mean of the parts of ``rgb(r, g, b)``."""
-    parts = colour[colour.index('(') + 1 : -1].split(',')[:3]
-    return sum(map(float, parts)) / 3
+def brightness(color: str) -> float:
+    """Mean of the channels of ``rgb(r, g, b)``."""
+    channels = color[color.index('(') + 1 : -1].split(',')[:3]
+    return sum(map(float, channels)) / 3
 
 
-def test_a_click_in_the_legend_shows_one_method_alone(open_page) -> None:
+def test_a_click_in_the_legend_hides_the_other_methods(open_page) -> None:
     page = open_page()
     button = page.get_by_role('button', name='highway@1')
 

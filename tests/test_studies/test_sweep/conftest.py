@@ -13,7 +13,7 @@ from mmqadapter.studies.sweep.plan import Sweep, read_sweep
 
 @pytest.fixture
 def sweep_file(tmp_path: Path) -> Callable[..., Path]:
-    """``sweep_file(**changes)``: a sweep file; what is changed to None is left out."""
+    """``sweep_file(**changes)``: path of a sweep file; keys changed to None are left out."""
 
     def write(**changes: Any) -> Path:
         content = {k: v for k, v in {**SWEEP, **changes}.items() if v is not None}
@@ -26,5 +26,5 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_sweep(sweep_file: Callable[..., Path]) -> Callable[..., Sweep]:
-    """``make_sweep(**changes)``: the sweep of such a file."""
+    """``make_sweep(**changes)``: plan of such a file."""
     return lambda **changes: read_sweep(sweep_file(**changes))

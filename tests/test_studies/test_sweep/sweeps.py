@@ -1,4 +1,4 @@
-"""A sweep file that nothing is trained with, and a trainer that only says scores."""
+"""A sweep file that is only parsed, and a trainer that returns scores without training."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SWEEP: dict[str, Any] = {
 
 
 class FakeTrainer:
-    """Gives a score at once; None fails."""
+    """Trainer that returns a score at once; a score of None is a failure."""
 
     def __init__(self, score: Callable[[Training], float | None]) -> None:
         self.score, self.trained = score, list[Training]()
 
-    def __call__(self, training: Training, share: ResourceSlot) -> Outcome:
+    def __call__(self, training: Training, slot: ResourceSlot) -> Outcome:
         self.trained.append(training)
         score = self.score(training)
         if score is None:
@@ -52,7 +52,7 @@ class FakeTrainer:
             'score': None if training.purpose == 'time' else score,
             'losses': [[1, 0.5]],
             'step_seconds': 0.25,
-            # As if an older version had counted otherwise.
+            # As if another version of the package had counted differently.
             'saved_for_backward_bytes': 1000 if training.purpose == 'time' else 2000,
             'trainable_params': 30,
             'trainable_backbone_params': 10,
@@ -63,7 +63,7 @@ class FakeTrainer:
 
 
 class Silent:
-    """Observer that only counts."""
+    """Observer that records its calls."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[str, int]] = []

@@ -12,7 +12,7 @@ from mmqadapter.studies.sweep.plan import read_sweep
 from mmqadapter.studies.sweep.training import SEED, Training, training_config
 
 
-def test_a_file_becomes_a_plan(make_sweep) -> None:
+def test_reading_a_file(make_sweep) -> None:
     sweep = make_sweep(overrides={'train_cfg.val_interval': 3, 'model': {'neck': {'type': 'N'}}})
     assert (sweep.name, sweep.length, sweep.seeds, sweep.tuning_seed) == (
         'sweep.yaml', Length(20), (0, 1), 7,
@@ -23,14 +23,14 @@ def test_a_file_becomes_a_plan(make_sweep) -> None:
     assert sweep.rates_of('adaptformer@1') == (0.001, 0.01, 0.1)
     assert sweep.chosen([]) == ['frozen', 'full', 'adaptformer', 'adaptformer@1']
     assert sweep.chosen(['full', 'frozen', 'full']) == ['full', 'frozen']
-    with pytest.raises(ValueError, match="'mona' is no method of sweep.yaml; it has frozen, full"):
+    with pytest.raises(ValueError, match="'mona' is invalid: expected one of sweep.yaml: froz"):
         sweep.chosen(['mona'])
 
 
-def test_a_method_may_have_its_own_rates(make_sweep) -> None:
-    own = {'name': 'adaptformer@1', 'head_rates': [0.5], 'rates': [0.25, 0.75]}
+def test_rates_of_a_single_method(make_sweep) -> None:
+    entry = {'name': 'adaptformer@1', 'head_rates': [0.5], 'rates': [0.25, 0.75]}
     sweep = make_sweep(
-        methods=['full', 'adaptformer', own], rates={'backbone': [1], 'adapters': [2]}
+        methods=['full', 'adaptformer', entry], rates={'backbone': [1], 'adapters': [2]}
     )
     assert sweep.head_rates_of('adaptformer@1') == (0.5,)
     assert sweep.rates_of('adaptformer@1') == (0.25, 0.75)
@@ -39,11 +39,11 @@ def test_a_method_may_have_its_own_rates(make_sweep) -> None:
         (2,),
     )
     assert sweep.methods['adaptformer@1'].bits == 1
-    alone = make_sweep(methods=[own], rates={})
+    alone = make_sweep(methods=[entry], rates={})
     assert alone.rates_of('adaptformer@1') == (0.25, 0.75)
 
 
-def test_a_method_may_train_neck_and_head_at_few_bits(make_sweep) -> None:
+def test_head_bits_of_a_single_method(make_sweep) -> None:
     few = {'name': 'few', 'like': 'frozen', 'head_bits': {'decode_head.*': 4}}
     sweep = make_sweep(
         methods=['frozen', few, {'name': 'float', 'like': 'frozen', 'head_bits': 32}]
@@ -58,62 +58,112 @@ def test_a_method_may_train_neck_and_head_at_few_bits(make_sweep) -> None:
         make_sweep(methods=[{**few, 'head_bits': 3}])
 
 
-def test_rates_without_a_point_are_numbers(sweep_file) -> None:
+def test_rates_without_a_decimal_point_are_numbers(sweep_file) -> None:
     text = sweep_file().read_text().replace('- 0.01\n- 0.1\n', '- 1e-2\n- 1e-1\n')
     sweep_file().write_text(text)
     assert '1e-2' in text
     assert read_sweep(sweep_file().with_name('sweep.yaml')).head_rates == (0.01, 0.1)
 
 
-NEEDED = 'needed are config, metric, seeds'
+KEYS = 'config, metric, seeds, tuning_seed, head_rates, rates, methods, iterations'
+METHODS = 'expected one of full, full.checkpointing, frozen'
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'seeds': None}, f"sweep.yaml: the key 'seeds' is missing; {NEEDED}"),
-        ({'seedz': [1]}, "sweep.yaml: unknown key 'seedz'; known are config"),
-        ({'methods': ['frozen', 'magic']}, "'magic' is no method; known are full"),
-        ({'methods': ['full,frozen']}, "'full,frozen' is not one method"),
-        ({'methods': ['full', 'full']}, 'methods=.* names something twice'),
-        ({'methods': [{'name': 'x'}]}, "'x' is no method; known are full"),
-        ({'methods': [{'name': 'full', 'rates': [-1]}]}, 'full: rates: -1 is no learning rate'),
-        ({'methods': [{'name': 'a/b', 'like': 'full', 'backbone': {}}]}, "name='a/b' has to name"),
-        ({'methods': [{'name': 'x', 'backbone': {'train': 'norm'}}]}, 'x: backbone has no type'),
-        ({'methods': [{'name': 'x', 'backbone': 5}]}, 'x: backbone=5 is no mapping'),
-        ({'methods': [{'name': 'x', 'like': 'y', 'backbone': {}}]}, "'y' is no method"),
-        ({'head_rates': []}, r'head_rates=\[\] is not a list with an entry'),
-        ({'head_rates': [0.1, -1]}, 'head_rates: -1 is no learning rate; give numbers above 0'),
-        ({'rates': {'adapters': ['fast']}}, "rates.adapters: 'fast' is no learning rate"),
-        ({'rates': {'adapters': [0.1, '1e-1']}}, 'rates.adapters=.* names something twice'),
-        ({'rates': {'adapters': [0.1]}}, 'rates.backbone is missing; full needs it'),
-        ({'rates': {'adapter': [0.1]}}, "rates: unknown key 'adapter'; known are adapters"),
-        ({'tuning_seed': 1}, 'tuning_seed=1 is one of seeds'),
-        ({'iterations': True}, 'iterations=True is not a whole number of 1 or more'),
-        ({'iterations': 5}, 'iterations=5, but a part of param_scheduler begins at 5'),
-        ({'overrides': ['a=1']}, 'overrides=.* is no mapping'),
-        ({'iterations': None}, 'give one of iterations and epochs, in the unit that'),
-        ({'epochs': 3}, 'give one of iterations and epochs'),
-        ({'iterations': None, 'epochs': 3}, 'epochs=3, but the config counts iterations'),
-        ({'overrides': {'train_cfg': {'max_iters': None}}}, 'but the config counts neither'),
-        ({'validations': 0}, 'validations=0 is not a whole number of 1 or more'),
-        ({'photos': 'no'}, "photos='no' is neither true nor false"),
+        ({'seeds': None}, f"the file lacks the key 'seeds': expected {KEYS}"),
+        ({'seedz': [1]}, f"the file has an unknown key 'seedz': expected {KEYS}"),
+        ({'seeds': [0, 0]}, 'seeds lists 0 twice; remove one'),
+        ({'seeds': [0, 1.5]}, 'seeds=1.5 is invalid: expected an integer of 0 or more'),
+        ({'seeds': 3}, 'seeds=3 is invalid: expected a list'),
+        ({'methods': ['frozen', 'magic']}, f"method='magic' is invalid: {METHODS}"),
+        ({'methods': [7]}, 'method 7: entry=7 is invalid: expected a mapping with the keys name'),
+        (
+            {'methods': [{}]},
+            "method None: entry lacks the key 'name': expected name, like, backbone",
+        ),
+        (
+            {'methods': [{'name': 'full', 'rate': 1}]},
+            "method 'full': entry has an unknown key 'rate': expected name, like",
+        ),
+        ({'methods': ['full,frozen']}, "name='full,frozen' is invalid: expected a name for files"),
+        (
+            {'methods': [{'name': 'x', 'like': 'full,frozen'}]},
+            "method 'x': like='full,frozen' is invalid: expected one method",
+        ),
+        ({'methods': ['full', 'full']}, "methods lists 'full' twice"),
+        ({'methods': ['full', {'name': 'full'}]}, "methods lists 'full' twice"),
+        ({'methods': [{'name': 'x'}]}, f"method 'x': method='x' is invalid: {METHODS}"),
+        (
+            {'methods': [{'name': 'full', 'rates': [-1]}]},
+            "method 'full': rates: -1 is invalid: expected numbers above 0",
+        ),
+        (
+            {'methods': [{'name': 'a/b', 'like': 'full'}]},
+            "name='a/b' is invalid: expected a name f",
+        ),
+        (
+            {'methods': [{'name': 'x', 'backbone': {'train': 'norm'}}]},
+            "method 'x': backbone has no type",
+        ),
+        ({'methods': [{'name': 'x', 'backbone': {}}]}, "method 'x': backbone has no type"),
+        (
+            {'methods': [{'name': 'x', 'backbone': 5}]},
+            "method 'x': backbone=5 is invalid: expected a mapping",
+        ),
+        (
+            {'methods': [{'name': 'x', 'like': 'full', 'backbone': {'type': {'a': 1}}}]},
+            "method 'x': backbone cannot be merged: ",
+        ),
+        ({'methods': [{'name': 'x', 'like': 'y', 'backbone': {}}]}, "method='y' is invalid"),
+        ({'head_rates': []}, r'head_rates=\[\] is invalid: expected a list'),
+        ({'head_rates': [0.1, -1]}, 'head_rates: -1 is invalid: expected numbers above 0'),
+        ({'head_rates': [True]}, 'head_rates: True is invalid: expected numbers above 0'),
+        ({'head_rates': [float('inf')]}, 'head_rates: inf is invalid: expected numbers above 0'),
+        ({'rates': {'adapters': ['fast']}}, "rates.adapters: 'fast' is invalid: expected numbers"),
+        ({'rates': {'adapters': [0.1, '1e-1']}}, 'rates.adapters lists 0.1 twice'),
+        ({'rates': {'adapters': [0.1]}}, "rates.backbone is missing: method 'full' needs it"),
+        (
+            {'rates': {'adapter': [0.1]}},
+            "rates has an unknown key 'adapter': expected adapters, backbone",
+        ),
+        ({'tuning_seed': 1}, 'tuning_seed=1 is invalid: expected a seed that is not in seeds'),
+        ({'iterations': True}, 'iterations=True is invalid: expected an integer of 1 or more'),
+        ({'iterations': 5}, 'iterations=5 is too short: a part of param_scheduler begins at 5'),
+        ({'overrides': ['a=1']}, 'overrides=.* is invalid: expected a mapping of settings'),
+        ({'overrides': {'model.type.x': 3}}, 'overrides do not fit plain.py: '),
+        ({'iterations': None}, 'set one of iterations and epochs: the unit that'),
+        ({'epochs': 3}, 'set one of iterations and epochs'),
+        (
+            {'iterations': None, 'epochs': 3},
+            'epochs=3 is invalid: the train_cfg of the config counts iterations',
+        ),
+        ({'overrides': {'train_cfg': {'max_iters': None}}}, 'the config counts neither'),
+        ({'validations': 0}, 'validations=0 is invalid: expected an integer of 1 or more'),
+        ({'samples': -1}, 'samples=-1 is invalid: expected an integer of 0 or more'),
+        ({'photos': 'no'}, "photos='no' is invalid: expected true or false"),
         ({'overrides': {'model': 3}}, 'the config has no model.backbone to tune'),
-        ({'config': 3}, 'config=3 is no text'),
+        ({'config': 3}, 'config=3 is invalid: expected text'),
     ],
 )
-def test_an_error_names_what_is_wrong(make_sweep, changes, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_an_error_names_the_file_key_value_and_what_was_expected(
+    make_sweep, changes, message
+) -> None:
+    with pytest.raises(ValueError, match=f'^sweep.yaml: .*{message}'):
         make_sweep(**changes)
 
 
-def test_files_that_are_not_there_or_no_yaml(make_sweep, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='there is no sweep file .*none.yaml'):
+def test_missing_and_invalid_files(make_sweep, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='sweep file .*none.yaml.* does not exist'):
         read_sweep(tmp_path / 'none.yaml')
-    with pytest.raises(FileNotFoundError, match='there is no config .*none.py'):
+    with pytest.raises(FileNotFoundError, match='none.py'):
         make_sweep(config='none.py')
     (tmp_path / 'bad.yaml').write_text('a: [1')
-    with pytest.raises(ValueError, match='bad.yaml.* is no YAML'):
+    with pytest.raises(ValueError, match='bad.yaml.* is not valid YAML'):
+        read_sweep(tmp_path / 'bad.yaml')
+    (tmp_path / 'bad.yaml').write_text('full')
+    with pytest.raises(ValueError, match="bad.yaml: the file='full' is invalid: expected a map"):
         read_sweep(tmp_path / 'bad.yaml')
 
 

@@ -21,33 +21,33 @@ ray = pytest.importorskip('ray', reason='Ray is optional: pip install ray')
 pytestmark = pytest.mark.slow
 
 
-class Visitor:
-    """Says on which node it was; the first try of seed 3 takes its process down."""
+class NodeReporter:
+    """Trainer that returns its node; the first training of seed 3 kills its process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, training: Training, share: ResourceSlot) -> Outcome:
+    def __call__(self, training: Training, slot: ResourceSlot) -> Outcome:
         died = self.folder / 'died'
         if training.seed == 3 and not died.exists():
             died.touch()
             os._exit(1)
-        # Both meet, so that both workers have to be at work.
+        # Seeds 0 and 1 wait for each other, so that both workers have to train.
         (self.folder / str(training.seed)).touch()
         while training.seed < 2 and len(list(self.folder.glob('[01]'))) < 2:
             time.sleep(0.1)
         node = ray.get_runtime_context().get_node_id()
-        found = {'score': float(training.seed), 'node': node, 'threads': share.threads}
-        return Outcome(training, found)
+        result = {'score': float(training.seed), 'node': node, 'threads': slot.threads}
+        return Outcome(training, result)
 
 
 @pytest.fixture(scope='module')
 def address() -> Iterator[str]:
-    """Of a cluster of two nodes with a core each."""
+    """Address of a cluster of two nodes with one core each."""
     from ray.cluster_utils import Cluster
 
     os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_worker_niceness='0')
-    # Workers do not find this file.
+    # Workers cannot import this file.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     cluster = Cluster()
     for _ in range(2):
@@ -61,9 +61,9 @@ def trainings(count: int) -> list[Training]:
     return [Training(SEED, 'frozen', seed, Length(20), 0.1, None) for seed in range(count)]
 
 
-def test_both_workers_train_and_a_dead_one_is_replaced(address: str, tmp_path: Path) -> None:
+def test_both_workers_train_and_a_killed_one_is_replaced(address: str, tmp_path: Path) -> None:
     observer = Silent()
-    queue = RayQueue(Visitor(tmp_path), address, 1, 0, observer)
+    queue = RayQueue(NodeReporter(tmp_path), address, 1, 0, observer)
     outcomes = queue('seeds', trainings(5))
     assert [o.training for o in outcomes] == trainings(5)
     results = [o.result for o in outcomes if o.result is not None]
@@ -74,12 +74,14 @@ def test_both_workers_train_and_a_dead_one_is_replaced(address: str, tmp_path: P
     assert queue('none', []) == []
 
 
-def test_more_than_a_machine_has_is_refused(address: str) -> None:
-    with pytest.raises(ValueError, match=r'2 cores and 0 GPUs.*there are 1 cores and 0 GPUs, 1 co'):
-        RayQueue(Visitor(Path()), address, 2, 0, Silent())
+def test_more_resources_than_a_machine_has_are_refused(address: str) -> None:
+    with pytest.raises(
+        ValueError, match=r'2 cores and 0 GPUs.*available: 1 cores and 0 GPUs, 1 co'
+    ):
+        RayQueue(NodeReporter(Path()), address, 2, 0, Silent())
 
 
-def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_ray_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(ValueError, match='pip install "ray'):
-        RayQueue(Visitor(Path()), 'auto', 1, 0, Silent())
+        RayQueue(NodeReporter(Path()), 'auto', 1, 0, Silent())

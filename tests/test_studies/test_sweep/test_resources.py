@@ -1,4 +1,4 @@
-"""What trainings side by side take of a machine."""
+"""Slots of parallel trainings on one machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmqadapter.studies.sweep.training import SEED, Training
 
 @pytest.fixture
 def machine(monkeypatch):
-    """``machine(gpus, visible)``: with eight cores."""
+    """``machine(gpus, visible)``: pretend to be a machine of eight cores."""
 
     def make(gpus: int, visible: str | None = None) -> None:
         monkeypatch.setattr(os, 'cpu_count', lambda: 8)
@@ -31,38 +31,39 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('gpus', 'visible', 'jobs', 'processes', 'shares'),
+    ('gpus', 'visible', 'jobs', 'processes', 'expected'),
     [
         (0, None, 2, 1, [None, None]),
         (4, None, 4, 1, ['0', '1', '2', '3']),
         (4, None, 2, 2, ['0,1', '2,3']),
         (2, None, 3, 1, ['0', '1', '0']),
         (2, '5,GPU-a', 2, 1, ['5', 'GPU-a']),
-        (1, None, 2, 2, [None, None]),  # too few for one training: torch says so
+        (1, None, 2, 2, [None, None]),  # too few for a training: torch reports it
         (3, None, 1, 1, ['0']),
         (0, '', 1, 1, [None]),
     ],
 )
-def test_gpus_are_shared_out(machine, gpus, visible, jobs, processes, shares) -> None:
+def test_gpus_are_divided_into_slots(machine, gpus, visible, jobs, processes, expected) -> None:
     machine(gpus, visible)
-    assert machine_slots(jobs, processes) == [ResourceSlot(8 // jobs, one) for one in shares]
+    slots = machine_slots(jobs, processes)
+    assert slots == [ResourceSlot(8 // jobs, slot_gpus) for slot_gpus in expected]
 
 
-def test_what_a_process_is_told() -> None:
+def test_environment_variables_of_a_process() -> None:
     assert ResourceSlot(6).variables(4) == {'OMP_NUM_THREADS': '1'}
-    told = ResourceSlot(6, '2,3').variables(2)
-    assert told == {'OMP_NUM_THREADS': '3', 'CUDA_VISIBLE_DEVICES': '2,3'}
+    variables = ResourceSlot(6, '2,3').variables(2)
+    assert variables == {'OMP_NUM_THREADS': '3', 'CUDA_VISIBLE_DEVICES': '2,3'}
 
 
-def test_a_share_is_used_by_one_at_a_time() -> None:
+def test_a_slot_runs_one_training_at_a_time() -> None:
     busy: set[str | None] = set()
 
-    def train(training: Training, share: ResourceSlot) -> Outcome:
-        assert share.gpus not in busy
-        busy.add(share.gpus)
+    def train(training: Training, slot: ResourceSlot) -> Outcome:
+        assert slot.gpus not in busy
+        busy.add(slot.gpus)
         time.sleep(0.01)
-        busy.remove(share.gpus)
-        return Outcome(training, {'gpus': share.gpus})
+        busy.remove(slot.gpus)
+        return Outcome(training, {'gpus': slot.gpus})
 
     queue = LocalQueue(train, [ResourceSlot(1, '0'), ResourceSlot(1, '1')], Silent())
     trainings = [Training(SEED, 'full', seed, Length(1), 0.1, 0.1) for seed in range(12)]

@@ -33,24 +33,24 @@ def report(make_sweep) -> dict:
     return make_report(sweep, NAMES, results, jobs=2, timing_steps=3)
 
 
-def test_rows(report: dict) -> None:
+def test_rows_have_statistics_differences_rates_and_costs(report: dict) -> None:
     rows = {row['method']: row for row in report['rows']}
     assert list(rows) == NAMES
-    ours = rows['adaptformer@1']
-    assert (ours['bits'], ours['score_mean'], ours['scores']) == (1, 54.5, {'0': 54, '1': 55})
-    assert ours['score_deviation'] == pytest.approx(0.5**0.5)
-    assert ours['minus_frozen'] == {'0': 4, '1': 4} and ours['minus_full'] == {'0': -6}
-    assert ours['minus_32_bits'] == {'0': -1, '1': -1}
+    row = rows['adaptformer@1']
+    assert (row['bits'], row['score_mean'], row['scores']) == (1, 54.5, {'0': 54, '1': 55})
+    assert row['score_deviation'] == pytest.approx(0.5**0.5)
+    assert row['minus_frozen'] == {'0': 4, '1': 4} and row['minus_full'] == {'0': -6}
+    assert row['minus_32_bits'] == {'0': -1, '1': -1}
     assert rows['frozen']['minus_32_bits'] is None
-    assert ours['head_rate'] == 0.01 and len(ours['tuning']) == 4
-    assert (ours['trainable_backbone_params'], ours['task_bytes'], ours['step_seconds']) == (
+    assert row['head_rate'] == 0.01 and len(row['tuning']) == 4
+    assert (row['trainable_backbone_params'], row['task_bytes'], row['step_seconds']) == (
         10, 99, 0.25,
     )  # fmt: skip
-    assert ours['curves']['1'] == [[1, 0.5]]
-    assert ours['saved_for_backward_bytes'] == 1000  # of the training that was timed
+    assert row['curves']['1'] == [[1, 0.5]]
+    assert row['saved_for_backward_bytes'] == 1000  # of the timed training
 
 
-def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None:
+def test_a_failure_is_reported_and_other_trainings_go_on(report: dict, tmp_path) -> None:
     (failed,) = report['header']['failed']
     assert failed['training'].startswith('seed_full') and failed['log'] == 'there/console.log'
     assert report['rows'][1]['note'] == '1 of 2 seeds failed or have no score'
@@ -59,13 +59,13 @@ def test_a_failure_is_reported_and_stops_nothing(report: dict, tmp_path) -> None
     page = paths[1].read_text()
     assert 'it broke; there/console.log' in page and '| adaptformer@1 | 54.50 ± 0.71 |' in page
     assert '- seeds: 0, 1\n' in page and '- rates: adapters 0.001, 0.01, 0.1; backbone' in page
-    pictures = {path.name for path in paths[2:]}
-    assert {'scores.png', 'score_memory.svg', 'score_time.png', 'score_task.svg'} <= pictures
+    plots = {path.name for path in paths[2:]}
+    assert {'scores.png', 'score_memory.svg', 'score_time.png', 'score_task.svg'} <= plots
     assert all(path.stat().st_size for path in paths)
 
 
-def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
-    """All classes absent, for one; mean and deviation are of the other seeds."""
+def test_a_score_of_nan_is_left_out(make_sweep, tmp_path) -> None:
+    """NaN if all classes are absent, for example; mean and deviation are of the other seeds."""
     sweep = make_sweep()
     queue = LocalQueue(
         FakeTrainer(lambda t: math.nan if t.seed == 1 else score(t)), [ResourceSlot(1)], Silent()
@@ -77,7 +77,7 @@ def test_a_score_that_is_no_number_is_none(make_sweep, tmp_path) -> None:
     assert 'NaN' not in (tmp_path / 'report.json').read_text()
 
 
-def test_a_report_of_nothing_but_failures(make_sweep, tmp_path) -> None:
+def test_a_report_of_failures_only(make_sweep, tmp_path) -> None:
     sweep = make_sweep()
     queue = LocalQueue(FakeTrainer(lambda t: None), [ResourceSlot(1)], Silent())
     results = run_sweep(sweep, NAMES, queue, queue)

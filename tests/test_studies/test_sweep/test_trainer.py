@@ -1,4 +1,4 @@
-"""The process of a training is a small script here, which writes the files of a real training."""
+"""Trainings are processes of a small script that writes the same files as tools/train.py."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ lines = [dict(step=5, loss=5.0), dict(step=20, loss=2.0), dict(step=20, mIoU=40.
 log.write_text('\\n'.join(map(json.dumps, lines)))
 (work / 'summary.json').write_text(json.dumps(dict(task_bytes=7, step_seconds=0.5)))
 """
-ONE = Training(SEED, 'full', 0, Length(20), 0.1, 0.01)
+TRAINING = Training(SEED, 'full', 0, Length(20), 0.1, 0.01)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def train(make_sweep, tmp_path: Path) -> Callable[..., Outcome]:
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT)
 
-    def make(training: Training = ONE, **changes) -> Outcome:
+    def make(training: Training = TRAINING, **changes) -> Outcome:
         return Trainer(make_sweep(**changes), tmp_path / 'runs', [str(script)])(
             training, ResourceSlot(3, '7')
         )
@@ -50,10 +50,10 @@ def train(make_sweep, tmp_path: Path) -> Callable[..., Outcome]:
     return make
 
 
-def test_a_result_and_its_folder(train, tmp_path: Path) -> None:
+def test_files_of_a_training(train, tmp_path: Path) -> None:
     outcome = train()
     assert outcome.score == 40 and outcome.log is not None
-    folder = tmp_path / 'runs' / ONE.name
+    folder = tmp_path / 'runs' / TRAINING.name
     result = json.loads((folder / 'result.json').read_text())
     assert result == outcome.result
     assert result['losses'] == [[5, 5.0], [20, 2.0]]
@@ -67,57 +67,53 @@ def test_a_finished_training_is_not_repeated(train, tmp_path: Path) -> None:
     train()
     (tmp_path / 'script.py').write_text('raise SystemExit(1)')
     assert train().score == 40
-    # Killed between the end of the training and its result: nothing is trained again.
-    (tmp_path / 'runs' / ONE.name / 'result.json').unlink()
+    # Killed after the training and before its result: it is not trained again.
+    (tmp_path / 'runs' / TRAINING.name / 'result.json').unlink()
     assert train().score == 40
 
 
-def test_another_sweep_does_not_take_its_result(train) -> None:
+def test_the_result_of_another_config_is_refused(train) -> None:
     train()
     outcome = train(overrides={'model.neck': {'type': 'FPN'}})
     assert outcome.result is None and 'another config' in outcome.failure
 
 
-COSTS = {'type': 'mmqadapter.EfficiencyHook', 'interval': 7}
-WATCHING = {'custom_hooks': [COSTS], 'log_level': 'WARNING'}
-
-
-def test_what_only_watches_may_come_and_go(train, tmp_path: Path) -> None:
-    config = tmp_path / 'runs' / ONE.name / 'config.py'
+def test_observing_hooks_may_differ(train, tmp_path: Path) -> None:
+    config = tmp_path / 'runs' / TRAINING.name / 'config.py'
     train()
     trained, script = config.read_text(), tmp_path / 'script.py'
     script.write_text('raise SystemExit(1)')
-    assert train(overrides=WATCHING).score == 40
-    assert config.read_text() == trained  # it tells how the result came about
-    # Not so of a timed training, whose steps may take longer.
+    assert train(overrides=OBSERVING).score == 40
+    assert config.read_text() == trained  # the config that the result came from
+    # In a timed training a hook may take time.
     script.write_text(SCRIPT)
     timed = Training(TIME, 'full', 0, Length(4), 0.1, 0.01)
     assert train(timed).result is not None
-    assert 'another config' in train(timed, overrides=WATCHING).failure
+    assert 'another config' in train(timed, overrides=OBSERVING).failure
 
 
-def test_a_training_goes_on_with_the_hooks_of_today(train, tmp_path: Path) -> None:
+def test_a_training_resumes_with_the_present_hooks(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
     train()
     (tmp_path / 'stop').unlink()
-    outcome = train(overrides=WATCHING)
+    outcome = train(overrides=OBSERVING)
     assert "called with ['--resume']" in outcome.log.read_text()
-    assert 'interval=7' in (tmp_path / 'runs' / ONE.name / 'config.py').read_text()
+    assert 'interval=7' in (tmp_path / 'runs' / TRAINING.name / 'config.py').read_text()
 
 
-def test_a_training_that_fails_says_where_and_goes_on_later(train, tmp_path: Path) -> None:
+def test_a_failed_training_has_a_log_and_resumes_later(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
     outcome = train()
     assert outcome.result is None and outcome.score == float('-inf')
     assert outcome.failure == 'the training ended with exit status 1'
     assert 'stopped' in outcome.log.read_text()
     (tmp_path / 'stop').unlink()
-    again = train()
-    assert "called with ['--resume']" in again.log.read_text()
-    assert again.result['losses'] == [[1, 9.0], [5, 5.0], [20, 2.0]]
+    resumed = train()
+    assert "called with ['--resume']" in resumed.log.read_text()
+    assert resumed.result['losses'] == [[1, 9.0], [5, 5.0], [20, 2.0]]
 
 
-def test_too_few_steps_left_to_measure_start_again(train, tmp_path: Path) -> None:
+def test_too_few_remaining_steps_to_measure_restart_the_training(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
     short = Training(TUNE, 'full', 7, Length(12), 0.1, 0.01)
     train(short)
@@ -126,7 +122,7 @@ def test_too_few_steps_left_to_measure_start_again(train, tmp_path: Path) -> Non
     assert not list((tmp_path / 'runs' / short.name).glob('work/*.pth'))
 
 
-def test_several_processes_train_one_model_together(train) -> None:
+def test_several_processes_train_one_model(train) -> None:
     outcome = train(processes=2)
     printed = outcome.log.read_text()
     assert outcome.score == 40, printed
@@ -143,14 +139,14 @@ def test_a_module_is_found_from_any_folder(
     (tmp_path / 'elsewhere').mkdir()
     monkeypatch.chdir(tmp_path / 'elsewhere')
     train = Trainer(make_sweep(processes=processes), Path('runs'), ['-m', 'script'])
-    outcome = train(ONE, ResourceSlot(3, '7'))
+    outcome = train(TRAINING, ResourceSlot(3, '7'))
     printed = outcome.log.read_text()
     assert outcome.score == 40, printed
     assert printed.count('called with') == 1 and printed.count('another process') == processes - 1
-    assert outcome.log == tmp_path / 'elsewhere/runs' / ONE.name / 'console.log'
+    assert outcome.log == tmp_path / 'elsewhere/runs' / TRAINING.name / 'console.log'
 
 
-def test_a_metric_that_nobody_gives(train) -> None:
+def test_a_missing_metric(train) -> None:
     outcome = train(metric='nIoU')
     assert outcome.failure == "the validation gave no 'nIoU'; logged are mIoU."
 
@@ -173,13 +169,13 @@ def test_no_validation_is_no_score(train, tmp_path: Path) -> None:
     assert "gave no 'coco/segm_mAP'" in train(metric='coco/segm_mAP').failure
 
 
-def test_a_detection_metric_of_another_name(train, tmp_path: Path) -> None:
+def test_a_missing_metric_of_a_detector(train, tmp_path: Path) -> None:
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT.replace('mIoU=40.0', '**{"coco/segm_mAP": 0.25}'))
     assert "gave no 'coco/mAP'; logged are coco/segm_mAP" in train(metric='coco/mAP').failure
 
 
-def test_shares_become_points_and_a_timed_training_has_none(train, tmp_path: Path) -> None:
+def test_fractions_become_points_and_a_timed_training_has_no_score(train, tmp_path: Path) -> None:
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT.replace('mIoU=40.0', '**{"coco/segm_mAP": 0.25}'))
     assert train(metric='coco/segm_mAP').score == 25

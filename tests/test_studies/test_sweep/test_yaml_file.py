@@ -1,4 +1,4 @@
-"""load_yaml: no key twice, merges as YAML has them, no code."""
+"""load_yaml refuses duplicate keys, merges as YAML defines it, and executes nothing."""
 
 from __future__ import annotations
 
@@ -16,26 +16,31 @@ from mmqadapter.studies.sweep.yaml_file import load_yaml
         ('a: 1\nb: {c: 1, d: {e: 1, f: 2, e: 3}}', 'e'),
         ('[{x: 1, "x": 2}]', 'x'),
         ('a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}', 'd'),
+        ('a: &a {b: 1}\nc: {<<: *a, <<: *a}', '<<'),
     ],
 )
-def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, key: str) -> None:
+def test_duplicate_keys_are_refused(tmp_path: Path, text: str, key: str) -> None:
     file = tmp_path / 'twice.yaml'
     file.write_text(text)
-    with pytest.raises(ValueError, match=f"twice.yaml.* is no YAML .'{key}' stands twice.*line"):
+    with pytest.raises(
+        ValueError, match=f"twice.yaml.* is not valid YAML: duplicate key '{key}'.*line"
+    ):
         load_yaml(file)
 
 
-def test_what_a_merge_brings_may_be_overridden(tmp_path: Path) -> None:
+def test_merged_keys_may_be_overridden(tmp_path: Path) -> None:
     file = tmp_path / 'merged.yaml'
     file.write_text('a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, y: 3}\nd: *b')
-    one = {'x': 2, 'y': 1}
-    assert load_yaml(file) == {'a': {'x': 1, 'y': 1}, 'b': one, 'c': {'x': 2, 'y': 3}, 'd': one}
+    merged = {'x': 2, 'y': 1}
+    assert load_yaml(file) == {
+        'a': {'x': 1, 'y': 1}, 'b': merged, 'c': {'x': 2, 'y': 3}, 'd': merged,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     'text', ['a: [1', '!!python/object/apply:os.getcwd []', '[' * 5000, '\x00']
 )
-def test_no_yaml_and_no_code(tmp_path: Path, text: str) -> None:
+def test_invalid_yaml_and_code_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / 'bad.yaml').write_text(text)
-    with pytest.raises(ValueError, match='bad.yaml.* is no YAML'):
+    with pytest.raises(ValueError, match='bad.yaml.* is not valid YAML'):
         load_yaml(tmp_path / 'bad.yaml')

@@ -1,10 +1,10 @@
-"""A benchmark's report that nothing was measured for."""
+"""Report of a benchmark with made-up values."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Method, MB kept for backward, seconds of a step.
+# Activation memory (MB) and time of a step (s) of each method.
 COSTS = {
     'full': (1400, 4.4),
     'frozen': (400, 2.1),
@@ -47,5 +47,5 @@ def make_row(method: str, megabytes: float | None, seconds: float | None) -> dic
 
 
 def make_report() -> dict[str, Any]:
-    """A report whose row of ``mona`` has no measurements."""
+    """Report in which ``mona`` has no measurements."""
     return {'header': HEADER, 'rows': [make_row(name, *costs) for name, costs in COSTS.items()]}
