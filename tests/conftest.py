@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from tiny_backbones import TINY, tiny_config
+from tiny_backbones import SWINS, TINY, VITS, tiny_config
 
 # A slow machine is no bug, and a test gives the same answer every time.
 settings.register_profile('mmqadapter', deadline=None, derandomize=True)
@@ -46,6 +47,19 @@ def real_data() -> Path:
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
     return lambda **changes: tiny_config(request.param, **changes)
+
+
+@pytest.fixture(params=[SWINS, VITS], ids=['swin', 'vit'])
+def tiny_swin_or_vit(request: pytest.FixtureRequest) -> BackboneFactory:
+    """``tiny_swin_or_vit(**changes)``: as ``tiny_backbone``, of one Swin and one ViT for each case.
+
+    For tests with parameters of their own: the first case begins at a family that the test's name
+    chooses, and each next value of a parameter goes on to the next family.
+    """
+    start = crc32(request.function.__qualname__.encode())
+    place = start + sum(request.node.callspec.indices.values())
+    name = request.param[place % len(request.param)]
+    return lambda **changes: tiny_config(name, **changes)
 
 
 @pytest.fixture

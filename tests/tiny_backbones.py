@@ -75,6 +75,9 @@ TINY: dict[str, dict[str, Any]] = {
     ),
 }
 
+SWINS = ('mmdet_swin', 'mmseg_swin', 'timm_swin')
+VITS = ('mmseg_vit', 'timm_vit', 'dinov2')
+
 
 def tiny_config(name: str, **changes: Any) -> dict[str, Any]:
     """Config of the tiny backbone ``name`` of ``TINY``, with ``changes``."""

@@ -49,9 +49,9 @@ def start() -> Start:
 
 
 @pytest.fixture(scope='module')
-def config(semantic: Run) -> str:
+def config(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Twelve steps with dropout and random crops, a checkpoint after each."""
-    path = Path(semantic.config).with_name('killed.py')
+    path = tmp_path_factory.mktemp('kills') / 'killed.py'
     path.write_text(CONFIG.format(base=semantic.config))
     return str(path)
 
