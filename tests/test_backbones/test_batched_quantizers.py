@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmqadapter.backbones import FrozenBackbone
 from mmqadapter.backbones.batched_quantizers import quantize_beside_backbone
-from mmqadapter.quant import LayerQuantizer, attach, quantized_weights
+from mmqadapter.quant import LayerQuantizer, parametrize_weight, quantized_weights
 from mmqadapter.registry import MODELS
 
 Factory = Callable[..., dict]
@@ -135,7 +135,7 @@ class Shared(nn.Module):
         self.backbone = build(backbone, dict(type='AdaptedBackbone'))
         self.head = nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 1))
         for layer in self.head[::2]:
-            attach(layer, 'weight', LayerQuantizer(2))
+            parametrize_weight(layer, 'weight', LayerQuantizer(2))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         return sum(self.head(one).square().sum() for one in maps)

@@ -9,7 +9,7 @@ import torch
 from nets import backward, bare, images, trained
 
 from mmqadapter.backbones import FrozenBackbone
-from mmqadapter.backbones.acceleration import ChunkedForward, piecewise
+from mmqadapter.backbones.acceleration import ChunkedForward, chunked
 
 Factory = Callable[..., dict]
 
@@ -17,7 +17,7 @@ Factory = Callable[..., dict]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny nets have fewer tokens than a piece."""
-    monkeypatch.setattr(piecewise, 'PIECE', 16)
+    monkeypatch.setattr(chunked, 'CHUNK', 16)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmqadapter import distributed
+from mmqadapter.engine import distributed
 from mmqadapter.engine.distributed import prepare_cpu
 
 
