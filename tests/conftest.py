@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from tiny_backbones import SWINS, TINY, VITS, tiny_config
+from tiny_backbones import TINY, tiny_config
 
 # A slow machine is no bug, and a test gives the same answer every time.
 settings.register_profile('mmqadapter', deadline=None, derandomize=True)
@@ -49,17 +49,18 @@ def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     return lambda **changes: tiny_config(request.param, **changes)
 
 
-@pytest.fixture(params=[SWINS, VITS], ids=['swin', 'vit'])
-def tiny_swin_or_vit(request: pytest.FixtureRequest) -> BackboneFactory:
-    """``tiny_swin_or_vit(**changes)``: as ``tiny_backbone``, of one Swin and one ViT for each case.
+@pytest.fixture
+def rotating_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """``rotating_backbone(**changes)``: as ``tiny_backbone``, of one family for each case.
 
-    For tests with parameters of their own: the first case begins at a family that the test's name
-    chooses, and each next value of a parameter goes on to the next family.
+    For tests with parameters of their own. The test's name chooses the family of the first case;
+    each next value of a parameter takes the next family, so Swin and ViT alternate.
     """
-    start = crc32(request.function.__qualname__.encode())
-    place = start + sum(request.node.callspec.indices.values())
-    name = request.param[place % len(request.param)]
-    return lambda **changes: tiny_config(name, **changes)
+    case = crc32(request.function.__qualname__.encode()) + sum(
+        request.node.callspec.indices.values()
+    )
+    families = list(TINY)
+    return lambda **changes: tiny_config(families[case % len(families)], **changes)
 
 
 @pytest.fixture

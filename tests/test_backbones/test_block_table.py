@@ -42,8 +42,8 @@ def test_blocks_come_in_the_order_in_which_they_run(tiny_backbone: Factory) -> N
 
 
 @pytest.mark.parametrize('last', [0, 1])
-def test_blocks_behind_the_last_map_are_left_out(tiny_swin_or_vit: Factory, last: int) -> None:
-    net = bare(tiny_swin_or_vit(out_indices=(last,)))
+def test_blocks_behind_the_last_map_are_left_out(tiny_backbone: Factory, last: int) -> None:
+    net = bare(tiny_backbone(out_indices=(last,)))
     blocks = find_blocks(net, find_family(net))
     swin = 'Swin' in type(net).__name__ or 'Swin' in type(getattr(net, 'model', None)).__name__
     assert len(blocks) == (last + 1) * (2 if swin else 1)

@@ -64,10 +64,10 @@ def test_is_the_bare_net(tiny_backbone: Factory) -> None:
 @PARENTS
 @torch.no_grad()
 def test_checkpoint_of_the_plain_model_loads(
-    tiny_swin_or_vit: Factory, parent: Callable[[dict], nn.Module], tmp_path: Path
+    tiny_backbone: Factory, parent: Callable[[dict], nn.Module], tmp_path: Path
 ) -> None:
-    plain, model = parent(tiny_swin_or_vit()), parent(wrapped_config(tiny_swin_or_vit()))
-    plain.backbone.load_state_dict(bare(tiny_swin_or_vit()).state_dict())
+    plain, model = parent(tiny_backbone()), parent(wrapped_config(tiny_backbone()))
+    plain.backbone.load_state_dict(bare(tiny_backbone()).state_dict())
     plain.requires_grad_(False).eval()
     path = tmp_path / 'plain.pth'
     torch.save({'meta': {}, 'state_dict': plain.state_dict()}, path)

@@ -24,10 +24,10 @@ Factory = Callable[..., dict]
 @ADAPTERS
 @torch.no_grad()
 def test_starts_as_the_bare_net_bit_for_bit(
-    tiny_swin_or_vit: Factory, taps: str, inpath_blocks: int, adapter: dict
+    tiny_backbone: Factory, taps: str, inpath_blocks: int, adapter: dict
 ) -> None:
-    net = bare(tiny_swin_or_vit())
-    wrapped = wrap(tiny_swin_or_vit(), adapter, taps=taps, inpath_blocks=inpath_blocks).train()
+    net = bare(tiny_backbone())
+    wrapped = wrap(tiny_backbone(), adapter, taps=taps, inpath_blocks=inpath_blocks).train()
     with torch.enable_grad():
         assert equal(wrapped(images()), net(images()))
     randomize(wrapped.adapters)
@@ -38,14 +38,14 @@ def test_starts_as_the_bare_net_bit_for_bit(
 @pytest.mark.parametrize('bits', [1, 8])
 @pytest.mark.parametrize('downsample', ['inherited', 'low-rank'])
 def test_quantized_starts_as_the_bare_net_with_a_learned_scale(
-    tiny_swin_or_vit: Factory, bits: int, downsample: str
+    rotating_backbone: Factory, bits: int, downsample: str
 ) -> None:
     quantizer = dict(type='GaussianQuantizer', bits=bits)
     learned = dict(DUAL, scale='learned')
-    wrapped = wrap(tiny_swin_or_vit(), learned, quantizer=quantizer, downsample=downsample)
-    assert equal(wrapped(images()), bare(tiny_swin_or_vit())(images()))
-    fixed = wrap(tiny_swin_or_vit(), quantizer=quantizer, downsample=downsample)
-    assert not equal(fixed(images()), bare(tiny_swin_or_vit())(images()))
+    wrapped = wrap(rotating_backbone(), learned, quantizer=quantizer, downsample=downsample)
+    assert equal(wrapped(images()), bare(rotating_backbone())(images()))
+    fixed = wrap(rotating_backbone(), quantizer=quantizer, downsample=downsample)
+    assert not equal(fixed(images()), bare(rotating_backbone())(images()))
 
 
 def test_the_start_of_a_later_head_is_left_alone(tiny_timm_vit: Factory) -> None:
@@ -103,8 +103,8 @@ def test_goes_on_after_a_forward_that_failed(tiny_backbone: Factory) -> None:
 
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
-def test_builds_in_another_scope(tiny_swin_or_vit: Factory, scope: str) -> None:
-    cfg = dict(type='mmqadapter.HighwayBackbone', backbone=tiny_swin_or_vit(), quantizer=ONE_BIT)
+def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
+    cfg = dict(type='mmqadapter.HighwayBackbone', backbone=tiny_backbone(), quantizer=ONE_BIT)
     with DefaultScope.overwrite_default_scope(scope):
         wrapped = MODELS.build(dict(cfg, adapter=DUAL))
     assert isinstance(wrapped, HighwayBackbone)

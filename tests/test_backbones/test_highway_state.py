@@ -22,8 +22,8 @@ Factory = Callable[..., dict]
 
 @IN_PATH
 @torch.no_grad()
-def test_ema_copy_is_independent(tiny_swin_or_vit: Factory, inpath_blocks: int) -> None:
-    wrapped = trained(tiny_swin_or_vit(), inpath_blocks=inpath_blocks).eval()
+def test_ema_copy_is_independent(rotating_backbone: Factory, inpath_blocks: int) -> None:
+    wrapped = trained(rotating_backbone(), inpath_blocks=inpath_blocks).eval()
     average = ExponentialMovingAverage(wrapped)
     before = wrapped(images())
     randomize(wrapped.adapters)
@@ -38,12 +38,12 @@ def test_ema_copy_is_independent(tiny_swin_or_vit: Factory, inpath_blocks: int) 
 @pytest.mark.parametrize('parent', [segmentor, detector])
 @torch.no_grad()
 def test_checkpoint_of_the_plain_model_loads(
-    tiny_swin_or_vit: Factory, parent: Callable[[dict], nn.Module], tmp_path: Path
+    tiny_backbone: Factory, parent: Callable[[dict], nn.Module], tmp_path: Path
 ) -> None:
     """Norms and mergings on the highway are those of the loaded net too."""
-    cfg = dict(type='mmqadapter.HighwayBackbone', backbone=tiny_swin_or_vit(), adapter=DUAL)
-    plain, model = parent(tiny_swin_or_vit()), parent(cfg)
-    plain.backbone.load_state_dict(bare(tiny_swin_or_vit()).state_dict())
+    cfg = dict(type='mmqadapter.HighwayBackbone', backbone=tiny_backbone(), adapter=DUAL)
+    plain, model = parent(tiny_backbone()), parent(cfg)
+    plain.backbone.load_state_dict(bare(tiny_backbone()).state_dict())
     plain.requires_grad_(False).eval()
     torch.save({'meta': {}, 'state_dict': plain.state_dict()}, tmp_path / 'plain.pth')
     load_checkpoint(model, str(tmp_path / 'plain.pth'))
@@ -86,22 +86,22 @@ def test_keys_of_the_trunk_are_those_of_the_bare_net(tiny_backbone: Factory) -> 
 @pytest.mark.parametrize('downsample', ['inherited', 'low-rank'])
 @torch.no_grad()
 def test_task_file_there_and_back(
-    tiny_swin_or_vit: Factory, tmp_path: Path, bits: int, downsample: str
+    rotating_backbone: Factory, tmp_path: Path, bits: int, downsample: str
 ) -> None:
     kwargs = dict(
         quantizer=dict(type='GaussianQuantizer', bits=bits), downsample=downsample, inpath_blocks=1
     )
-    first = trained(tiny_swin_or_vit(), **kwargs).eval()
+    first = trained(rotating_backbone(), **kwargs).eval()
     save_task(first, tmp_path / 'a.task.safetensors')
     for trainable in (False, True):
-        second = wrap(tiny_swin_or_vit(), saved_taps='int8', **kwargs).eval()
+        second = wrap(rotating_backbone(), saved_taps='int8', **kwargs).eval()
         load_task(second, tmp_path / 'a.task.safetensors', trainable=trainable)
         if not trainable or bits == 32:
             assert equal(second(images()), first(images()))
         else:
             maps = zip(second(images()), first(images()), strict=True)
             assert all((a - b).norm() < 0.2 * b.norm() for a, b in maps)
-    other = wrap(tiny_swin_or_vit(), taps='stream', **kwargs)
+    other = wrap(rotating_backbone(), taps='stream', **kwargs)
     with pytest.raises(ValueError, match="'taps': 'branch'"):
         load_task(other, tmp_path / 'a.task.safetensors')
 

@@ -33,9 +33,9 @@ def same_state(net: nn.Module, state: dict[str, torch.Tensor]) -> bool:
 
 
 @EVERY_ADAPTER
-def test_second_init_weights_is_harmless(tiny_swin_or_vit: Factory, adapter: str) -> None:
+def test_second_init_weights_is_harmless(rotating_backbone: Factory, adapter: str) -> None:
     """Swin and ViT initialise every linear layer below them, however often they are asked."""
-    wrapped = trained(tiny_swin_or_vit(), adapter)
+    wrapped = trained(rotating_backbone(), adapter)
     state = deepcopy(wrapped.state_dict())
     wrapped.init_weights()
     assert same_state(wrapped, state)
@@ -43,9 +43,9 @@ def test_second_init_weights_is_harmless(tiny_swin_or_vit: Factory, adapter: str
 
 @pytest.mark.parametrize('parent', [segmentor, detector])
 def test_init_weights_of_the_model_is_harmless(
-    tiny_swin_or_vit: Factory, parent: Callable[[dict], nn.Module]
+    tiny_backbone: Factory, parent: Callable[[dict], nn.Module]
 ) -> None:
-    model = parent(tuned(tiny_swin_or_vit()))
+    model = parent(tuned(tiny_backbone()))
     state = deepcopy(model.backbone.state_dict())
     model.init_weights()
     model.init_weights()
@@ -79,9 +79,9 @@ def test_parametrized_net_is_copied_with_its_weights(tiny_timm_vit: Factory) -> 
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 @pytest.mark.parametrize('constructor', ['Default', 'mmqadapter.Trainable'])
 def test_optimiser_gets_what_trains(
-    tiny_swin_or_vit: Factory, constructor: str, quantizer: dict | None
+    rotating_backbone: Factory, constructor: str, quantizer: dict | None
 ) -> None:
-    model = segmentor(tuned(tiny_swin_or_vit(), quantizer=quantizer))
+    model = segmentor(tuned(rotating_backbone(), quantizer=quantizer))
     groups = optimiser_groups(model, constructor, paramwise_cfg=GROUPS)
     rates = {id(p): group['lr'] for group in groups for p in group['params']}
     adapters = {id(p) for p in model.backbone.adapters.parameters()}
