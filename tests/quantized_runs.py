@@ -46,7 +46,7 @@ def _trained(factory: pytest.TempPathFactory, base: Run, name: str, template: st
 
 
 def _run(root: Path, base: Run) -> Run:
-    return Run(str(root / 'config.py'), base.images, root / 'work')
+    return Run(str(root / 'config.py'), base.images, root / root.name)
 
 
 def _train(run: Run, base: Run, template: str) -> None:
