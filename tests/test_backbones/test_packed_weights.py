@@ -25,9 +25,9 @@ def layers(net: nn.Module) -> set[str]:
 
 @torch.no_grad()
 @pytest.mark.parametrize('others', [{}, dict(fused_attention=True, piecewise_mlp=True)], ids=len)
-def test_equals_the_stock_net(rotating_backbone: Factory, others: dict) -> None:
-    net = FrozenBackbone(rotating_backbone(), packed_weights=True, **others)
-    stock = bare(rotating_backbone())
+def test_equals_the_stock_net(tiny_backbone: Factory, others: dict) -> None:
+    net = FrozenBackbone(tiny_backbone(), packed_weights=True, **others)
+    stock = bare(tiny_backbone())
     net.load_state_dict(stock.state_dict())
     for size in ((64, 64), (48, 80)):
         for one, other in zip(net(images(*size)), stock(images(*size)), strict=True):
@@ -52,20 +52,20 @@ def test_what_trains_and_codes_are_left_out(tiny_mmdet_swin: Factory) -> None:
 
 
 @pytest.mark.parametrize('adapter', ['adaptformer', 'sequential', 'lora-qkv'])
-def test_gradients_in_path(rotating_backbone: Factory, adapter: str) -> None:
-    found = backward(trained(rotating_backbone(), adapter, packed_weights=True))
-    expected = backward(trained(rotating_backbone(), adapter))
+def test_gradients_in_path(tiny_backbone: Factory, adapter: str) -> None:
+    found = backward(trained(tiny_backbone(), adapter, packed_weights=True))
+    expected = backward(trained(tiny_backbone(), adapter))
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('options', [{}, dict(trunk_dtype='bfloat16')], ids=str)
-def test_gradients_of_a_highway(rotating_backbone: Factory, options: dict[str, Any]) -> None:
+def test_gradients_of_a_highway(tiny_backbone: Factory, options: dict[str, Any]) -> None:
     gradients = []
     for packed in (False, True):
         torch.manual_seed(0)
-        net = HighwayBackbone(rotating_backbone(), **HIGHWAY, **options, packed_weights=packed)
-        net.load_state_dict(bare(rotating_backbone()).state_dict(), strict=False)
+        net = HighwayBackbone(tiny_backbone(), **HIGHWAY, **options, packed_weights=packed)
+        net.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
         randomize(net.adapters)
         gradients.append(backward(net))
     for name, gradient in gradients[0].items():

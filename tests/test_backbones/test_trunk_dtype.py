@@ -52,8 +52,8 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
 
 
 @EVERY_WRAPPER
-def test_what_is_stored_in_half_precision(rotating_backbone: Factory, wrapper: str) -> None:
-    net = half(rotating_backbone(), wrapper)
+def test_what_is_stored_in_half_precision(tiny_backbone: Factory, wrapper: str) -> None:
+    net = half(tiny_backbone(), wrapper)
     cast = {n: p for n, p in net.named_parameters() if p.dtype == torch.bfloat16}
     kept = {n: p for n, p in net.named_parameters() if n not in cast}
     assert all(p.dtype == torch.float32 for p in kept.values())
@@ -66,13 +66,13 @@ def test_what_is_stored_in_half_precision(rotating_backbone: Factory, wrapper: s
 @EVERY_DTYPE
 @FUSED
 @torch.no_grad()
-def test_change_of_the_maps(rotating_backbone: Factory, trunk_dtype: str, fused: bool) -> None:
+def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, fused: bool) -> None:
     """Real rounding: there is some, within the bound, and the maps are float32."""
-    net = half(rotating_backbone(), trunk_dtype=trunk_dtype, fused_attention=fused)
+    net = half(tiny_backbone(), trunk_dtype=trunk_dtype, fused_attention=fused)
     for size in [(64, 64), (70, 93)]:
         maps = net(images(*size))
         assert all(one.dtype == torch.float32 for one in maps)
-        assert 1e-5 < error(maps, bare(rotating_backbone())(images(*size))) < ERROR[trunk_dtype]
+        assert 1e-5 < error(maps, bare(tiny_backbone())(images(*size))) < ERROR[trunk_dtype]
 
 
 def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
@@ -127,9 +127,9 @@ def test_maps_of_a_real_net(real_data: Path) -> None:
 
 @EVERY_WRAPPER
 @FUSED
-def test_starts_as_the_half_trunk(rotating_backbone: Factory, wrapper: str, fused: bool) -> None:
-    net = half(rotating_backbone(), wrapper, fused_attention=fused)
-    frozen = half(rotating_backbone(), fused_attention=fused)
+def test_starts_as_the_half_trunk(tiny_backbone: Factory, wrapper: str, fused: bool) -> None:
+    net = half(tiny_backbone(), wrapper, fused_attention=fused)
+    frozen = half(tiny_backbone(), fused_attention=fused)
     for one, other in zip(net(images()), frozen(images()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
@@ -137,13 +137,13 @@ def test_starts_as_the_half_trunk(rotating_backbone: Factory, wrapper: str, fuse
 @EVERY_DTYPE
 @pytest.mark.parametrize('wrapper', ['adapted', 'lora', 'highway', 'both'])
 def test_gradients_are_those_of_float32_but_for_rounding(
-    rotating_backbone: Factory, trunk_dtype: str, wrapper: str
+    tiny_backbone: Factory, trunk_dtype: str, wrapper: str
 ) -> None:
     """Of a float32 trunk of the same weights, since a few bits less change a tiny net a lot."""
     fused = trunk_dtype != 'float16'
     nets = [
-        half(rotating_backbone(), wrapper, trunk_dtype='float32'),
-        half(rotating_backbone(), wrapper, trunk_dtype=trunk_dtype, fused_attention=fused),
+        half(tiny_backbone(), wrapper, trunk_dtype='float32'),
+        half(tiny_backbone(), wrapper, trunk_dtype=trunk_dtype, fused_attention=fused),
     ]
     randomize(nets[1].adapters)
     nets[0].load_state_dict(nets[1].state_dict())
@@ -165,8 +165,8 @@ def test_highway_computes_in_float32_beside_a_half_trunk(tiny_backbone: Factory)
 
 
 @EVERY_WRAPPER
-def test_under_amp_of_another_dtype(rotating_backbone: Factory, wrapper: str) -> None:
-    net = half(rotating_backbone(), wrapper, trunk_dtype='float16')
+def test_under_amp_of_another_dtype(tiny_backbone: Factory, wrapper: str) -> None:
+    net = half(tiny_backbone(), wrapper, trunk_dtype='float16')
     randomize(net.adapters)
     plain = net(images())
     with torch.autocast('cpu', torch.bfloat16):
@@ -193,11 +193,11 @@ class Dtypes:
 @pytest.mark.parametrize('train', ['norm', 'bitfit', 'partial-1'])
 @pytest.mark.parametrize('trunk_dtype', ['bfloat16', 'int8'])
 def test_what_trains_in_the_trunk_stays_float32(
-    rotating_backbone: Factory, train: str, trunk_dtype: str
+    tiny_backbone: Factory, train: str, trunk_dtype: str
 ) -> None:
-    low = FrozenBackbone(rotating_backbone(), train, trunk_dtype=trunk_dtype)
-    low.load_state_dict(bare(rotating_backbone()).state_dict())
-    nets = [FrozenBackbone(rotating_backbone(), train), low]
+    low = FrozenBackbone(tiny_backbone(), train, trunk_dtype=trunk_dtype)
+    low.load_state_dict(bare(tiny_backbone()).state_dict())
+    nets = [FrozenBackbone(tiny_backbone(), train), low]
     nets[0].load_state_dict(low.state_dict())
     exact, found = (gradients(net) for net in nets)
     assert exact.keys() == found.keys()
@@ -218,30 +218,28 @@ def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory) -> None:
 
 @EVERY_DTYPE
 @torch.no_grad()
-def test_copies_are_independent(rotating_backbone: Factory, trunk_dtype: str) -> None:
-    net = half(rotating_backbone(), trunk_dtype=trunk_dtype).eval()
+def test_copies_are_independent(tiny_backbone: Factory, trunk_dtype: str) -> None:
+    net = half(tiny_backbone(), trunk_dtype=trunk_dtype).eval()
     before = net(images())
     average, copy = ExponentialMovingAverage(net), deepcopy(net)
     average.update_parameters(net)
-    net.load_state_dict(FrozenBackbone(rotating_backbone()).state_dict())
+    net.load_state_dict(FrozenBackbone(tiny_backbone()).state_dict())
     for other in (average, copy):
         assert all(torch.equal(a, b) for a, b in zip(other(images()), before, strict=True))
 
 
 @EVERY_DTYPE
-def test_fingerprint_is_that_of_the_weights_given(
-    rotating_backbone: Factory, trunk_dtype: str
-) -> None:
+def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory, trunk_dtype: str) -> None:
     """Of those it was built with, then of those that a checkpoint of the plain net brings."""
     nets = []
     for dtype in ('float32', trunk_dtype):
         torch.manual_seed(0)
-        nets.append(FrozenBackbone(rotating_backbone(), trunk_dtype=dtype))
+        nets.append(FrozenBackbone(tiny_backbone(), trunk_dtype=dtype))
     exact, net = nets
     built = exact.fingerprint
     assert net.fingerprint == built
     for one in nets:
-        one.load_state_dict(bare(rotating_backbone()).state_dict())
+        one.load_state_dict(bare(tiny_backbone()).state_dict())
     assert net.fingerprint == exact.fingerprint != built
     net.load_state_dict(net.state_dict())  # rounded, but nothing that it does not hold already
     assert net.fingerprint == exact.fingerprint
@@ -249,12 +247,12 @@ def test_fingerprint_is_that_of_the_weights_given(
 
 @EVERY_DTYPE
 def test_fingerprint_of_rounded_weights_is_another(
-    rotating_backbone: Factory, trunk_dtype: str
+    tiny_backbone: Factory, trunk_dtype: str
 ) -> None:
     """Whoever loads the checkpoint of such a trunk has these weights, whatever it stores."""
-    net = half(rotating_backbone(), trunk_dtype=trunk_dtype)
-    other = FrozenBackbone(rotating_backbone(), trunk_dtype=trunk_dtype)
-    again = FrozenBackbone(rotating_backbone())
+    net = half(tiny_backbone(), trunk_dtype=trunk_dtype)
+    other = FrozenBackbone(tiny_backbone(), trunk_dtype=trunk_dtype)
+    again = FrozenBackbone(tiny_backbone())
     for one in (other, again):
         one.load_state_dict(net.state_dict())
     assert other.fingerprint == again.fingerprint != net.fingerprint
@@ -276,20 +274,20 @@ def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> 
 )
 @torch.no_grad()
 def test_a_task_fits_the_trunk_in_any_dtype(
-    rotating_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
+    tiny_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     models = []
     for trunk_dtype in dtypes:
         cfg = dict(
             type='mmqadapter.HighwayBackbone',
-            backbone=rotating_backbone(),
+            backbone=tiny_backbone(),
             adapter=DUAL,
             trunk_dtype=trunk_dtype,
             fused_attention=trunk_dtype != 'float32',
         )
         model = segmentor(cfg)
-        model.backbone.load_state_dict(bare(rotating_backbone()).state_dict(), strict=False)
+        model.backbone.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
         models.append(model.eval())
     first, second = models
     randomize(first.backbone.adapters)
@@ -331,9 +329,9 @@ def test_attention_gets_its_inputs_in_a_row(
 
 
 @pytest.mark.parametrize('trunk_dtype', [*ERROR, 'float32'])
-def test_a_model_of_mmengine_starts_with_it(rotating_backbone: Factory, trunk_dtype: str) -> None:
+def test_a_model_of_mmengine_starts_with_it(tiny_backbone: Factory, trunk_dtype: str) -> None:
     """Its ``init_weights`` takes the mean of every parameter, before a runner trains."""
-    net = half(rotating_backbone(), 'adapted', trunk_dtype=trunk_dtype)
+    net = half(tiny_backbone(), 'adapted', trunk_dtype=trunk_dtype)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     Sequential(net).init_weights()
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())

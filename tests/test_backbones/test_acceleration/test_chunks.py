@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.backbones.acceleration import chunked, run_chunked
+from mmqadapter.backbones.acceleration import piecewise, run_chunked
 from mmqadapter.backbones.acceleration.window_layout import WindowLayout, Windows
 
 
@@ -26,7 +26,7 @@ class Counted(nn.Sequential):
 @pytest.fixture
 def mlp(monkeypatch: pytest.MonkeyPatch) -> Counted:
     """A frozen MLP in pieces of 8 tokens."""
-    monkeypatch.setattr(chunked, 'CHUNK', 8)
+    monkeypatch.setattr(piecewise, 'PIECE', 8)
     built = Counted(nn.Linear(6, 24), nn.GELU(), nn.Linear(24, 5)).requires_grad_(False)
     run_chunked([built])
     return built

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmqadapter.backbones.acceleration import PrepackedLinear, prepack_weights, prepacked_linear
+from mmqadapter.backbones.acceleration import PrepackedLinear, packed_linear, prepack_weights
 
-if not prepacked_linear.packs():
+if not packed_linear.packs():
     pytest.skip('this PyTorch comes without oneDNN', allow_module_level=True)
 
 
@@ -33,13 +33,13 @@ def packed(layer: nn.Linear) -> nn.Linear:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Rows of each product with a packed weight."""
     rows: list[int] = []
-    multiply = prepacked_linear._multiply
+    multiply = packed_linear._multiply
 
     def count(x: Tensor, *rest: Any) -> Tensor:
         rows.append(len(x))
         return multiply(x, *rest)
 
-    monkeypatch.setattr(prepacked_linear, '_multiply', count)
+    monkeypatch.setattr(packed_linear, '_multiply', count)
     return rows
 
 
@@ -168,7 +168,7 @@ def test_without_onednn_a_warning_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     told: list[tuple[str, Any]] = []
     monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
     monkeypatch.setattr(
-        prepacked_linear, 'print_log', lambda text, **kwargs: told.append((text, kwargs['level']))
+        packed_linear, 'print_log', lambda text, **kwargs: told.append((text, kwargs['level']))
     )
     layer = packed(frozen())
     assert type(layer) is nn.Linear
