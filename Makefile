@@ -1,8 +1,9 @@
 PY := .venv/bin/python
 CODE := mmqadapter tools
+PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help env test test-fast lint format demo demo-det clean clean-env
+.PHONY: help env test test-all lint format demo demo-det clean clean-env
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,11 +11,11 @@ help:  ## list what can be made
 env:  ## set up .venv (a few minutes once, then a no-op)
 	@tools/dev/setup_env.sh
 
-test: lint  ## lint, then run every test
-	$(PY) -m pytest -q
+test: env  ## lint, and beside it the tests that are not marked slow
+	@tools/dev/lint_beside.sh $(PYTEST) -m "not slow"
 
-test-fast: lint  ## lint, then run the tests that are not marked slow
-	$(PY) -m pytest -q -m "not slow"
+test-all: test  ## the same, then the slow tests: compilers, Ray, several processes and hosts, kills, long runs
+	@$(PYTEST) -m slow
 
 lint: env  ## ruff, codespell, mypy, duplicated code
 	$(PY) -m ruff check .

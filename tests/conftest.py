@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -21,6 +22,18 @@ settings.load_profile('mmqadapter')
 torch.set_num_threads(1)
 
 BackboneFactory = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def children_without_transformers() -> Iterator[None]:
+    """Hide transformers from child processes, which then start 2.6 seconds sooner.
+
+    mmengine and mmdet import it, and with it torchao and PEFT, wherever it is installed; here PEFT
+    brings it. Tests of PEFT and torchao themselves run in this process.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', str(Path(__file__).parent / 'absent'), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +59,20 @@ def real_data() -> Path:
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
     return lambda **changes: tiny_config(request.param, **changes)
+
+
+@pytest.fixture
+def rotating_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """``rotating_backbone(**changes)``: as ``tiny_backbone``, of one family for each case.
+
+    For tests with parameters of their own. The test's name chooses the family of the first case;
+    each next value of a parameter takes the next family, so Swin and ViT alternate.
+    """
+    case = crc32(request.function.__qualname__.encode()) + sum(
+        request.node.callspec.indices.values()
+    )
+    families = list(TINY)
+    return lambda **changes: tiny_config(families[case % len(families)], **changes)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from shared_files import made_once
 from tiny_runs import Run, forget, tool
 
 UPERNET = """
@@ -18,31 +19,38 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.01))
 """
 FEW = """
-_base_ = './upernet.py'
+_base_ = {base!r}
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='mmqadapter.QuantizeTaskHook',
-         bits={'decode_head.*': 4, 'neck.*': 2, 'decode_head.conv_seg': 8})]
+         bits={{'decode_head.*': 4, 'neck.*': 2, 'decode_head.conv_seg': 8}})]
 """
 
 
 @pytest.fixture(scope='session')
-def upernet(semantic: Run) -> Run:
+def upernet(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A float UperNet with an FPN as neck, and its four iterations."""
-    return _trained(semantic, 'upernet', UPERNET.format(base=semantic.config))
+    return _trained(tmp_path_factory, semantic, 'upernet', UPERNET)
 
 
 @pytest.fixture(scope='session')
-def few(semantic: Run, upernet: Run) -> Run:
+def few(upernet: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same at 8, 4 and 2 bits."""
-    return _trained(semantic, 'few', FEW)
+    return _trained(tmp_path_factory, upernet, 'few', FEW)
 
 
-def _trained(base: Run, name: str, text: str) -> Run:
-    config = Path(base.config).with_name(f'{name}.py')
-    config.write_text(text)
-    run = Run(str(config), base.images, config.parent / name)
+def _trained(factory: pytest.TempPathFactory, base: Run, name: str, template: str) -> Run:
+    """Return the run ``name``, trained once for all workers."""
+    root = made_once(factory, name, lambda root: _train(_run(root, base), base, template))
+    return _run(root, base)
+
+
+def _run(root: Path, base: Run) -> Run:
+    return Run(str(root / 'config.py'), base.images, root / root.name)
+
+
+def _train(run: Run, base: Run, template: str) -> None:
+    Path(run.config).write_text(template.format(base=base.config))
     forget()
     assert tool('train')([run.config, '--work-dir', str(run.work_dir)]) == 0
     forget()
-    return run

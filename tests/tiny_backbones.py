@@ -5,21 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 # Random weights, no network. 64 x 64 images suit all of them; two maps or more each.
+# Swin and ViT alternate, so that two neighbors are one of each.
 TINY: dict[str, dict[str, Any]] = {
     'mmdet_swin': dict(
         type='mmdet.SwinTransformer',
-        pretrain_img_size=64,
-        embed_dims=8,
-        depths=(2, 2),
-        num_heads=(1, 2),
-        strides=(4, 2),
-        window_size=4,
-        out_indices=(0, 1),
-        drop_path_rate=0.1,
-        init_cfg=None,
-    ),
-    'mmseg_swin': dict(
-        type='mmseg.SwinTransformer',
         pretrain_img_size=64,
         embed_dims=8,
         depths=(2, 2),
@@ -42,6 +31,18 @@ TINY: dict[str, dict[str, Any]] = {
         final_norm=True,
         init_cfg=None,
     ),
+    'mmseg_swin': dict(
+        type='mmseg.SwinTransformer',
+        pretrain_img_size=64,
+        embed_dims=8,
+        depths=(2, 2),
+        num_heads=(1, 2),
+        strides=(4, 2),
+        window_size=4,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+        init_cfg=None,
+    ),
     'timm_vit': dict(
         type='mmqadapter.TimmBackbone',
         model_name='vit_tiny_patch16_224',
@@ -52,16 +53,6 @@ TINY: dict[str, dict[str, Any]] = {
         out_indices=(0, 2),
         drop_path_rate=0.1,
     ),
-    'dinov2': dict(
-        type='mmqadapter.TimmBackbone',
-        model_name='vit_small_patch14_reg4_dinov2',
-        img_size=56,
-        embed_dim=16,
-        depth=2,
-        num_heads=2,
-        out_indices=(0, 1),
-        drop_path_rate=0.1,
-    ),
     'timm_swin': dict(
         type='mmqadapter.TimmBackbone',
         model_name='swin_tiny_patch4_window7_224',
@@ -70,6 +61,16 @@ TINY: dict[str, dict[str, Any]] = {
         depths=(2, 2),
         num_heads=(1, 2),
         window_size=4,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'dinov2': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_small_patch14_reg4_dinov2',
+        img_size=56,
+        embed_dim=16,
+        depth=2,
+        num_heads=2,
         out_indices=(0, 1),
         drop_path_rate=0.1,
     ),

@@ -14,6 +14,7 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.visualization import Visualizer
+from shared_files import made_once
 from tiny_data import CLASSES, write_data
 
 ROOT = Path(__file__).parents[1]
@@ -155,27 +156,37 @@ def fresh_globals() -> Iterator[None]:
 @pytest.fixture(scope='session')
 def semantic(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Semantic segmentation by a tiny Swin of mmseg."""
-    return _trained(tmp_path_factory.mktemp('semantic'), SEMANTIC, 'mmseg', lr=0.1, best='mIoU')
+    return _trained(tmp_path_factory, 'semantic', SEMANTIC, 'mmseg', lr=0.1, best='mIoU')
 
 
 @pytest.fixture(scope='session')
 def instances(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Instance segmentation by a tiny Swin of mmdet."""
-    return _trained(tmp_path_factory.mktemp('instances'), INSTANCES, 'mmdet', lr=0.01, best=None)
+    return _trained(tmp_path_factory, 'instances', INSTANCES, 'mmdet', lr=0.01, best=None)
 
 
-def _trained(root: Path, template: str, package: str, **values: Any) -> Run:
+def _trained(
+    factory: pytest.TempPathFactory, name: str, template: str, package: str, **values: Any
+) -> Run:
+    """Return the run ``name``, trained once for all workers."""
+    root = made_once(factory, name, lambda root: _train(root, template + SCHEDULE, package, values))
+    return _run(root)
+
+
+def _run(root: Path) -> Run:
+    return Run(str(root / 'tiny.py'), root / 'images', root / 'work')
+
+
+def _train(root: Path, text: str, package: str, values: dict[str, Any]) -> None:
     torch.manual_seed(ord(package[2]))  # another trunk for each
     write_data(root)
-    values.update(backbone=_backbone(root, package), root=str(root), classes=CLASSES)
-    text = template + SCHEDULE
+    values = dict(values, backbone=_backbone(root, package), root=str(root), classes=CLASSES)
     for name, value in values.items():
         text = text.replace(f'{{{name}!r}}', repr(value))
-    run = Run(str(root / 'tiny.py'), root / 'images', root / 'work')
+    run = _run(root)
     Path(run.config).write_text(text)
     assert tool('train')([run.config, '--work-dir', str(run.work_dir)]) == 0
     forget()
-    return run
 
 
 def _backbone(root: Path, package: str) -> dict[str, Any]:

@@ -60,9 +60,9 @@ def test_starts_as_a_net_with_rms_norms(tiny_timm_vit: Factory) -> None:
 @EVERY_ADAPTER
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 def test_only_adapters_get_gradients(
-    tiny_backbone: Factory, adapter: str, quantizer: dict | None
+    rotating_backbone: Factory, adapter: str, quantizer: dict | None
 ) -> None:
-    wrapped = trained(tiny_backbone(), adapter, quantizer=quantizer).train()
+    wrapped = trained(rotating_backbone(), adapter, quantizer=quantizer).train()
     gradients = backward(wrapped)
     moved = _moved(gradients)
     assert set(moved) == {name for name in gradients if name.startswith('adapters.')}
@@ -70,9 +70,11 @@ def test_only_adapters_get_gradients(
 
 
 @EVERY_ADAPTER
-def test_blocks_behind_the_last_map_get_no_adapter(tiny_backbone: Factory, adapter: str) -> None:
-    everywhere = wrap(tiny_backbone(), adapter)
-    wrapped = trained(tiny_backbone(out_indices=(0,)), adapter)
+def test_blocks_behind_the_last_map_get_no_adapter(
+    rotating_backbone: Factory, adapter: str
+) -> None:
+    everywhere = wrap(rotating_backbone(), adapter)
+    wrapped = trained(rotating_backbone(out_indices=(0,)), adapter)
     assert 0 < len(wrapped.adapters) < len(everywhere.adapters)
     gradients = backward(wrapped)
     assert all(p.grad is not None for p in wrapped.adapters.parameters())
@@ -87,8 +89,8 @@ def test_trunk_keys_are_those_of_the_bare_net(tiny_backbone: Factory) -> None:
 
 @EVERY_ADAPTER
 @torch.no_grad()
-def test_ema_copy_is_independent(tiny_backbone: Factory, adapter: str) -> None:
-    wrapped = trained(tiny_backbone(), adapter).eval()
+def test_ema_copy_is_independent(rotating_backbone: Factory, adapter: str) -> None:
+    wrapped = trained(rotating_backbone(), adapter).eval()
     average = ExponentialMovingAverage(wrapped)
     before = wrapped(images())
     randomize(wrapped.adapters)
@@ -102,8 +104,8 @@ def test_ema_copy_is_independent(tiny_backbone: Factory, adapter: str) -> None:
 
 @EVERY_ADAPTER
 @pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
-def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory, adapter: str) -> None:
-    plain, recomputed = (trained(tiny_backbone(with_cp=on), adapter) for on in (False, True))
+def test_checkpointing_gives_equal_gradients(rotating_backbone: Factory, adapter: str) -> None:
+    plain, recomputed = (trained(rotating_backbone(with_cp=on), adapter) for on in (False, True))
     assert _saved_bytes(recomputed) < _saved_bytes(plain)
     expected, gradients = _moved(backward(plain)), _moved(backward(recomputed))
     # Not bit for bit: rounding in PyTorch's matrix products depends on `requires_grad`.
@@ -122,8 +124,10 @@ def _moved(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
 
 @EVERY_ADAPTER
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
-def test_bfloat16_autocast(tiny_backbone: Factory, adapter: str, quantizer: dict | None) -> None:
-    wrapped = trained(tiny_backbone(), adapter, quantizer=quantizer).train()
+def test_bfloat16_autocast(
+    rotating_backbone: Factory, adapter: str, quantizer: dict | None
+) -> None:
+    wrapped = trained(rotating_backbone(), adapter, quantizer=quantizer).train()
     with torch.autocast('cpu', torch.bfloat16):
         gradients = backward(wrapped)
     for name, parameter in wrapped.adapters.named_parameters():
@@ -133,17 +137,17 @@ def test_bfloat16_autocast(tiny_backbone: Factory, adapter: str, quantizer: dict
 
 @pytest.mark.parametrize('adapter', ['adaptformer', 'conv'])
 @torch.no_grad()
-def test_one_size_after_another(tiny_backbone: Factory, adapter: str) -> None:
-    net, wrapped = bare(tiny_backbone()), wrap(tiny_backbone(), adapter)
-    other = trained(tiny_backbone(), adapter).eval()
+def test_one_size_after_another(rotating_backbone: Factory, adapter: str) -> None:
+    net, wrapped = bare(rotating_backbone()), wrap(rotating_backbone(), adapter)
+    other = trained(rotating_backbone(), adapter).eval()
     for size in [(64, 64), (48, 80), (70, 93), (64, 64)]:
         assert equal(wrapped(images(*size)), net(images(*size)))
         assert equal(other(images(*size)), deepcopy(other)(images(*size)))
 
 
 @pytest.mark.parametrize('blocks', ['last-2', r'\.1$'])
-def test_some_blocks(tiny_backbone: Factory, blocks: str) -> None:
-    everywhere, wrapped = wrap(tiny_backbone()), wrap(tiny_backbone(), blocks=blocks)
+def test_some_blocks(rotating_backbone: Factory, blocks: str) -> None:
+    everywhere, wrapped = wrap(rotating_backbone()), wrap(rotating_backbone(), blocks=blocks)
     names = list(everywhere.adapters)
     wanted = names[-2:] if blocks == 'last-2' else [n for n in names if n.endswith('_1')]
     assert list(wrapped.adapters) == wanted

@@ -56,8 +56,8 @@ def moved(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
 
 @EVERY_WRAPPER
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_gradients(tiny_backbone: Factory, options: dict, with_cp: bool) -> None:
-    wrapped = build(tiny_backbone(with_cp=with_cp), options)
+def test_gradients(rotating_backbone: Factory, options: dict, with_cp: bool) -> None:
+    wrapped = build(rotating_backbone(with_cp=with_cp), options)
     expected = moved(backward(alone(wrapped)))
     found = moved(backward(wrapped))
     assert found.keys() == expected.keys()
@@ -65,8 +65,8 @@ def test_gradients(tiny_backbone: Factory, options: dict, with_cp: bool) -> None
 
 
 @EVERY_WRAPPER
-def test_layers_read_shared_values(tiny_backbone: Factory, options: dict) -> None:
-    wrapped = build(tiny_backbone(), options)
+def test_layers_read_shared_values(rotating_backbone: Factory, options: dict) -> None:
+    wrapped = build(rotating_backbone(), options)
     wrapped(images())
     weights = list(quantized_weights(wrapped))
     assert weights
@@ -74,8 +74,8 @@ def test_layers_read_shared_values(tiny_backbone: Factory, options: dict) -> Non
 
 
 @EVERY_WRAPPER
-def test_two_forward_passes_before_backward(tiny_backbone: Factory, options: dict) -> None:
-    wrapped = build(tiny_backbone(), options)
+def test_two_forward_passes_before_backward(rotating_backbone: Factory, options: dict) -> None:
+    wrapped = build(rotating_backbone(), options)
     twice = [sum(m.square().sum() for m in wrapped(x)) for x in (images(), images().flip(-1))]
     sum(twice).backward()
     found = {n: p.grad.clone() for n, p in wrapped.named_parameters() if p.grad is not None}
@@ -87,8 +87,8 @@ def test_two_forward_passes_before_backward(tiny_backbone: Factory, options: dic
 
 
 @EVERY_WRAPPER
-def test_a_step_changes_what_is_read(tiny_backbone: Factory, options: dict) -> None:
-    wrapped = build(tiny_backbone(), options)
+def test_a_step_changes_what_is_read(rotating_backbone: Factory, options: dict) -> None:
+    wrapped = build(rotating_backbone(), options)
     wrapped(images())
     weight = next(quantized_weights(wrapped))
     before = weight.quantizer.cached.get(weight.latent).clone()
@@ -100,8 +100,8 @@ def test_a_step_changes_what_is_read(tiny_backbone: Factory, options: dict) -> N
 
 
 @EVERY_WRAPPER
-def test_a_copy_after_a_step(tiny_backbone: Factory, options: dict) -> None:
-    wrapped = build(tiny_backbone(), options)
+def test_a_copy_after_a_step(rotating_backbone: Factory, options: dict) -> None:
+    wrapped = build(rotating_backbone(), options)
     maps = wrapped(images())
     for one, other in zip(maps, deepcopy(wrapped)(images()), strict=True):
         torch.testing.assert_close(one, other)

@@ -38,14 +38,14 @@ def test_starts_as_the_bare_net_bit_for_bit(
 @pytest.mark.parametrize('bits', [1, 8])
 @pytest.mark.parametrize('downsample', ['inherited', 'low-rank'])
 def test_quantized_starts_as_the_bare_net_with_a_learned_scale(
-    tiny_backbone: Factory, bits: int, downsample: str
+    rotating_backbone: Factory, bits: int, downsample: str
 ) -> None:
     quantizer = dict(type='GaussianQuantizer', bits=bits)
     learned = dict(DUAL, scale='learned')
-    wrapped = wrap(tiny_backbone(), learned, quantizer=quantizer, downsample=downsample)
-    assert equal(wrapped(images()), bare(tiny_backbone())(images()))
-    fixed = wrap(tiny_backbone(), quantizer=quantizer, downsample=downsample)
-    assert not equal(fixed(images()), bare(tiny_backbone())(images()))
+    wrapped = wrap(rotating_backbone(), learned, quantizer=quantizer, downsample=downsample)
+    assert equal(wrapped(images()), bare(rotating_backbone())(images()))
+    fixed = wrap(rotating_backbone(), quantizer=quantizer, downsample=downsample)
+    assert not equal(fixed(images()), bare(rotating_backbone())(images()))
 
 
 def test_the_start_of_a_later_head_is_left_alone(tiny_timm_vit: Factory) -> None:

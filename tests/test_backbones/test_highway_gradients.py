@@ -46,9 +46,9 @@ def test_bytes_for_backward_by_format(tiny_backbone: Factory) -> None:
 
 
 @pytest.mark.parametrize(('saved', 'error'), [('half', 4e-3), ('int8', 2e-2)])
-def test_gradient_error_by_format(tiny_backbone: Factory, saved: str, error: float) -> None:
-    expected = own(backward(trained(tiny_backbone())))
-    found = own(backward(trained(tiny_backbone(), saved_taps=saved)))
+def test_gradient_error_by_format(rotating_backbone: Factory, saved: str, error: float) -> None:
+    expected = own(backward(trained(rotating_backbone())))
+    found = own(backward(trained(rotating_backbone(), saved_taps=saved)))
     exact, got = (
         torch.cat([gradients[name].flatten() for name in expected])
         for gradients in (expected, found)
@@ -66,16 +66,16 @@ def test_maps_do_not_depend_on_what_is_kept(tiny_backbone: Factory) -> None:
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 @pytest.mark.parametrize('downsample', ['inherited', 'low-rank'])
 def test_only_the_highway_gets_gradients_and_all_of_it(
-    tiny_backbone: Factory, taps: str, quantizer: dict | None, downsample: str
+    rotating_backbone: Factory, taps: str, quantizer: dict | None, downsample: str
 ) -> None:
-    wrapped = trained(tiny_backbone(), quantizer=quantizer, taps=taps, downsample=downsample)
+    wrapped = trained(rotating_backbone(), quantizer=quantizer, taps=taps, downsample=downsample)
     gradients = own(backward(wrapped.train()))
     assert all(gradient.abs().max() > 0 for gradient in gradients.values())
 
 
 @TAPS
-def test_no_graph_in_the_trunk(tiny_backbone: Factory, taps: str) -> None:
-    wrapped, seen = trained(tiny_backbone(), taps=taps).train(), []
+def test_no_graph_in_the_trunk(rotating_backbone: Factory, taps: str) -> None:
+    wrapped, seen = trained(rotating_backbone(), taps=taps).train(), []
 
     def check(module: nn.Module, args: tuple, output: Any) -> None:
         tensors = [t for t in (*args, output) if isinstance(t, Tensor)]
@@ -114,10 +114,10 @@ def test_no_graph_where_none_is_wanted(tiny_backbone: Factory) -> None:
 @pytest.mark.parametrize('inpath_blocks', [0, 1])
 @pytest.mark.parametrize('out_indices', [(0,), (1,)])
 def test_all_that_is_built_reaches_an_output(
-    tiny_backbone: Factory, out_indices: tuple[int, ...], inpath_blocks: int
+    rotating_backbone: Factory, out_indices: tuple[int, ...], inpath_blocks: int
 ) -> None:
     """DDP stops where a parameter gets no gradient."""
-    cfg = tiny_backbone(out_indices=out_indices)
+    cfg = rotating_backbone(out_indices=out_indices)
     assert equal(wrap(cfg)(images()), bare(cfg)(images()))
     gradients = own(backward(trained(cfg, inpath_blocks=inpath_blocks)))
     assert all(gradient.any() for gradient in gradients.values())
@@ -135,10 +135,10 @@ def test_nothing_is_built_behind_the_last_output(tiny_backbone: Factory) -> None
 @TAPS
 @pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
 def test_checkpointing_gives_equal_gradients(
-    tiny_backbone: Factory, inpath_blocks: int, taps: str
+    rotating_backbone: Factory, inpath_blocks: int, taps: str
 ) -> None:
     plain, recomputed = (
-        trained(tiny_backbone(with_cp=on), inpath_blocks=inpath_blocks, taps=taps).train()
+        trained(rotating_backbone(with_cp=on), inpath_blocks=inpath_blocks, taps=taps).train()
         for on in (False, True)
     )
     assert equal(recomputed(images()), plain(images()))
@@ -148,11 +148,11 @@ def test_checkpointing_gives_equal_gradients(
 
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 @pytest.mark.parametrize('saved', ['float', 'half', 'int8'])
-def test_bfloat16_autocast(tiny_backbone: Factory, quantizer: dict | None, saved: str) -> None:
-    wrapped = trained(tiny_backbone(), quantizer=quantizer, saved_taps=saved).train()
+def test_bfloat16_autocast(rotating_backbone: Factory, quantizer: dict | None, saved: str) -> None:
+    wrapped = trained(rotating_backbone(), quantizer=quantizer, saved_taps=saved).train()
     with torch.autocast('cpu', torch.bfloat16):
         gradients = own(backward(wrapped))
-        assert equal(wrap(tiny_backbone())(images()), bare(tiny_backbone())(images()))
+        assert equal(wrap(rotating_backbone())(images()), bare(rotating_backbone())(images()))
     for name, parameter in wrapped.adapters.named_parameters():
         assert parameter.dtype == torch.float32
         assert gradients[f'adapters.{name}'].isfinite().all()

@@ -18,22 +18,22 @@ Factory = Callable[..., dict]
 @ADAPTERS
 @torch.no_grad()
 def test_in_path_adapters_are_those_of_an_adapted_backbone(
-    tiny_backbone: Factory, count: int, adapter: dict
+    rotating_backbone: Factory, count: int, adapter: dict
 ) -> None:
-    count = min(count, len(wrap(tiny_backbone()).adapters['highway'].stages[0]) // 2)
-    adapted = AdaptedBackbone(tiny_backbone(), adapter, blocks=f'last-{count}')
-    adapted.trunk.load_state_dict(bare(tiny_backbone()).state_dict())
+    count = min(count, len(wrap(rotating_backbone()).adapters['highway'].stages[0]) // 2)
+    adapted = AdaptedBackbone(rotating_backbone(), adapter, blocks=f'last-{count}')
+    adapted.trunk.load_state_dict(bare(rotating_backbone()).state_dict())
     randomize(adapted.adapters)
-    wrapped = wrap(tiny_backbone(), adapter, inpath_blocks=count)
+    wrapped = wrap(rotating_backbone(), adapter, inpath_blocks=count)
     wrapped.adapters.load_state_dict(adapted.adapters.state_dict(), strict=False)
     assert len(wrapped.adapters) == count + 1
     torch.testing.assert_close(list(wrapped(images())), list(adapted(images())))
-    assert not equal(wrapped(images()), bare(tiny_backbone())(images()))
+    assert not equal(wrapped(images()), bare(rotating_backbone())(images()))
 
 
 @TAPS
-def test_gradients_cross_the_in_path_blocks_alone(tiny_backbone: Factory, taps: str) -> None:
-    wrapped, ran = trained(tiny_backbone(), inpath_blocks=2, taps=taps).train(), []
+def test_gradients_cross_the_in_path_blocks_alone(rotating_backbone: Factory, taps: str) -> None:
+    wrapped, ran = trained(rotating_backbone(), inpath_blocks=2, taps=taps).train(), []
     names = [n for n, m in wrapped.trunk.named_modules() if type(m).__name__ in BRANCHES]
     for name in names:
         wrapped.trunk.get_submodule(name).register_forward_hook(

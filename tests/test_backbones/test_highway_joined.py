@@ -37,10 +37,10 @@ def test_starts_as_the_bare_net_bit_for_bit(
 @pytest.mark.parametrize('taps', ['branch', 'stream'])
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 def test_only_the_highway_gets_gradients_and_all_of_it(
-    tiny_backbone: Factory, taps: str, quantizer: dict | None
+    rotating_backbone: Factory, taps: str, quantizer: dict | None
 ) -> None:
     wrapped = trained(
-        tiny_backbone(), LEARNED, quantizer=quantizer, taps=taps, cell='JoinedCell'
+        rotating_backbone(), LEARNED, quantizer=quantizer, taps=taps, cell='JoinedCell'
     ).train()
     seen = []
 
@@ -67,9 +67,9 @@ def test_bytes_for_backward_by_format(tiny_backbone: Factory) -> None:
 
 
 @pytest.mark.parametrize(('saved', 'error'), [('half', 1e-2), ('int8', 5e-2)])
-def test_gradient_error_by_format(tiny_backbone: Factory, saved: str, error: float) -> None:
-    expected = own(backward(trained(tiny_backbone(), CONV, **JOINED)))
-    found = own(backward(trained(tiny_backbone(), CONV, saved_taps=saved, **JOINED)))
+def test_gradient_error_by_format(rotating_backbone: Factory, saved: str, error: float) -> None:
+    expected = own(backward(trained(rotating_backbone(), CONV, **JOINED)))
+    found = own(backward(trained(rotating_backbone(), CONV, saved_taps=saved, **JOINED)))
     exact, got = (
         torch.cat([gradients[name].flatten() for name in expected])
         for gradients in (expected, found)
@@ -79,9 +79,11 @@ def test_gradient_error_by_format(tiny_backbone: Factory, saved: str, error: flo
 
 @pytest.mark.parametrize('inpath_blocks', [1, 2])
 @pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
-def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory, inpath_blocks: int) -> None:
+def test_checkpointing_gives_equal_gradients(
+    rotating_backbone: Factory, inpath_blocks: int
+) -> None:
     plain, recomputed = (
-        trained(tiny_backbone(with_cp=on), CONV, inpath_blocks=inpath_blocks, **JOINED).train()
+        trained(rotating_backbone(with_cp=on), CONV, inpath_blocks=inpath_blocks, **JOINED).train()
         for on in (False, True)
     )
     expected, found = own(backward(plain)), own(backward(recomputed))
@@ -118,14 +120,16 @@ def test_autocast_gradients_are_finite_at_the_start(
 
 @pytest.mark.parametrize('bits', [1, 32])
 @torch.no_grad()
-def test_task_file_there_and_back(tiny_backbone: Factory, tmp_path: Path, bits: int) -> None:
+def test_task_file_there_and_back(rotating_backbone: Factory, tmp_path: Path, bits: int) -> None:
     settings = dict(quantizer=dict(type='GaussianQuantizer', bits=bits), inpath_blocks=1, **JOINED)
-    first = trained(tiny_backbone(), LEARNED, **settings).eval()
+    first = trained(rotating_backbone(), LEARNED, **settings).eval()
     save_task(first, path := tmp_path / 'a.task.safetensors')
-    second = wrap(tiny_backbone(), LEARNED, **{**settings, 'cell': dict(type='JoinedCell')}).eval()
+    second = wrap(
+        rotating_backbone(), LEARNED, **{**settings, 'cell': dict(type='JoinedCell')}
+    ).eval()
     load_task(second, path)
     assert equal(second(images()), first(images()))
-    other = wrap(tiny_backbone(), LEARNED, **{**settings, 'cell': 'ParallelCell'})
+    other = wrap(rotating_backbone(), LEARNED, **{**settings, 'cell': 'ParallelCell'})
     with pytest.raises(ValueError, match="'cell': {'type': 'JoinedCell'}"):
         load_task(other, path)
 

@@ -22,8 +22,8 @@ Factory = Callable[..., dict]
 
 @IN_PATH
 @torch.no_grad()
-def test_ema_copy_is_independent(tiny_backbone: Factory, inpath_blocks: int) -> None:
-    wrapped = trained(tiny_backbone(), inpath_blocks=inpath_blocks).eval()
+def test_ema_copy_is_independent(rotating_backbone: Factory, inpath_blocks: int) -> None:
+    wrapped = trained(rotating_backbone(), inpath_blocks=inpath_blocks).eval()
     average = ExponentialMovingAverage(wrapped)
     before = wrapped(images())
     randomize(wrapped.adapters)
@@ -86,22 +86,22 @@ def test_keys_of_the_trunk_are_those_of_the_bare_net(tiny_backbone: Factory) -> 
 @pytest.mark.parametrize('downsample', ['inherited', 'low-rank'])
 @torch.no_grad()
 def test_task_file_there_and_back(
-    tiny_backbone: Factory, tmp_path: Path, bits: int, downsample: str
+    rotating_backbone: Factory, tmp_path: Path, bits: int, downsample: str
 ) -> None:
     kwargs = dict(
         quantizer=dict(type='GaussianQuantizer', bits=bits), downsample=downsample, inpath_blocks=1
     )
-    first = trained(tiny_backbone(), **kwargs).eval()
+    first = trained(rotating_backbone(), **kwargs).eval()
     save_task(first, tmp_path / 'a.task.safetensors')
     for trainable in (False, True):
-        second = wrap(tiny_backbone(), saved_taps='int8', **kwargs).eval()
+        second = wrap(rotating_backbone(), saved_taps='int8', **kwargs).eval()
         load_task(second, tmp_path / 'a.task.safetensors', trainable=trainable)
         if not trainable or bits == 32:
             assert equal(second(images()), first(images()))
         else:
             maps = zip(second(images()), first(images()), strict=True)
             assert all((a - b).norm() < 0.2 * b.norm() for a, b in maps)
-    other = wrap(tiny_backbone(), taps='stream', **kwargs)
+    other = wrap(rotating_backbone(), taps='stream', **kwargs)
     with pytest.raises(ValueError, match="'taps': 'branch'"):
         load_task(other, tmp_path / 'a.task.safetensors')
 

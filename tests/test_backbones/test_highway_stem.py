@@ -28,8 +28,10 @@ def test_starts_as_the_bare_net_bit_for_bit(tiny_backbone: Factory) -> None:
 
 
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
-def test_all_of_it_gets_gradients(tiny_backbone: Factory, quantizer: dict | None) -> None:
-    gradients = own(backward(trained(tiny_backbone(), CONV, quantizer=quantizer, **STEM).train()))
+def test_all_of_it_gets_gradients(rotating_backbone: Factory, quantizer: dict | None) -> None:
+    gradients = own(
+        backward(trained(rotating_backbone(), CONV, quantizer=quantizer, **STEM).train())
+    )
     assert any('.stem.' in name for name in gradients)
     assert all(gradient.abs().max() > 0 for gradient in gradients.values())
 

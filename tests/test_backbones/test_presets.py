@@ -42,17 +42,17 @@ def test_norm_trains_norms(tiny_backbone: Factory) -> None:
 
 
 @pytest.mark.parametrize('train', ['partial-1', 'bitfit', 'norm', [r'blocks\.1|layers\.1', 'norm']])
-def test_gradients_where_chosen_only(tiny_backbone: Factory, train: Any) -> None:
-    net = FrozenBackbone(tiny_backbone(), train=train)
+def test_gradients_where_chosen_only(rotating_backbone: Factory, train: Any) -> None:
+    net = FrozenBackbone(rotating_backbone(), train=train)
     gradients = backward(net)
     moved = {name for name, gradient in gradients.items() if gradient is not None}
     assert moved == {name for name, p in net.named_parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize('train', ['partial-1', 'bitfit', 'norm', 'weight'])
-def test_nothing_behind_the_last_map_trains(tiny_backbone: Factory, train: str) -> None:
+def test_nothing_behind_the_last_map_trains(rotating_backbone: Factory, train: str) -> None:
     """It would get no gradient, which DDP refuses."""
-    cfg = tiny_backbone(out_indices=(0,))
+    cfg = rotating_backbone(out_indices=(0,))
     net = FrozenBackbone(cfg, train=train)
     gradients = backward(net)
     idle = [n for n, p in net.named_parameters() if p.requires_grad and gradients[n] is None]

@@ -13,6 +13,7 @@ from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.presets import trainable_parameters
 from mmqadapter.backbones.select import find_blocks, unused_parameters
 
+pytestmark = pytest.mark.xdist_group('rival_counts')
 SWIN = dict(type='mmdet.SwinTransformer', depths=(2, 2, 18, 2), window_size=7)
 NETS = [
     dict(SWIN, embed_dims=128, num_heads=(4, 8, 16, 32)),

@@ -80,9 +80,9 @@ def test_sequential_adapters_of_a_block_are_two(tiny_backbone: Factory) -> None:
 
 
 @EVERY_ADAPTER
-def test_hooks_are_bound_methods(tiny_backbone: Factory, adapter: str) -> None:
+def test_hooks_are_bound_methods(rotating_backbone: Factory, adapter: str) -> None:
     """Functions would stay tied to the original when the net is copied."""
-    wrapped = trained(tiny_backbone(), adapter)
+    wrapped = trained(rotating_backbone(), adapter)
     copy = deepcopy(wrapped)
     copied = {id(module) for module in copy.adapters.modules()}
     owners = [hook.__self__ for hook in hooks(copy.trunk)]
@@ -96,18 +96,18 @@ def test_hooks_are_bound_methods(tiny_backbone: Factory, adapter: str) -> None:
 
 @EVERY_ADAPTER
 @pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
-def test_nothing_is_left_after_a_step(tiny_backbone: Factory, adapter: str) -> None:
-    wrapped = trained(tiny_backbone(with_cp=True), adapter)
+def test_nothing_is_left_after_a_step(rotating_backbone: Factory, adapter: str) -> None:
+    wrapped = trained(rotating_backbone(with_cp=True), adapter)
     backward(wrapped)
     assert_nothing_left(wrapped)
 
 
 @EVERY_ADAPTER
 def test_nothing_is_left_after_an_error(
-    tiny_backbone: Factory, adapter: str, monkeypatch: pytest.MonkeyPatch
+    rotating_backbone: Factory, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever part of a block fails: memory is free again, and the net can be copied."""
-    wrapped = trained(tiny_backbone(), adapter)
+    wrapped = trained(rotating_backbone(), adapter)
     block = list(find_blocks(wrapped.trunk, wrapped.family).values())[-1]
     parts = [m for m in [*block.modules(), *wrapped.adapters.modules()] if not len(m._modules)]
     failures = 0

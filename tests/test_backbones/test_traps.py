@@ -33,9 +33,9 @@ def same_state(net: nn.Module, state: dict[str, torch.Tensor]) -> bool:
 
 
 @EVERY_ADAPTER
-def test_second_init_weights_is_harmless(tiny_backbone: Factory, adapter: str) -> None:
+def test_second_init_weights_is_harmless(rotating_backbone: Factory, adapter: str) -> None:
     """Swin and ViT initialise every linear layer below them, however often they are asked."""
-    wrapped = trained(tiny_backbone(), adapter)
+    wrapped = trained(rotating_backbone(), adapter)
     state = deepcopy(wrapped.state_dict())
     wrapped.init_weights()
     assert same_state(wrapped, state)
@@ -79,9 +79,9 @@ def test_parametrized_net_is_copied_with_its_weights(tiny_timm_vit: Factory) -> 
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 @pytest.mark.parametrize('constructor', ['Default', 'mmqadapter.Trainable'])
 def test_optimiser_gets_what_trains(
-    tiny_backbone: Factory, constructor: str, quantizer: dict | None
+    rotating_backbone: Factory, constructor: str, quantizer: dict | None
 ) -> None:
-    model = segmentor(tuned(tiny_backbone(), quantizer=quantizer))
+    model = segmentor(tuned(rotating_backbone(), quantizer=quantizer))
     groups = optimiser_groups(model, constructor, paramwise_cfg=GROUPS)
     rates = {id(p): group['lr'] for group in groups for p in group['params']}
     adapters = {id(p) for p in model.backbone.adapters.parameters()}

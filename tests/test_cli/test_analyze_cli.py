@@ -12,6 +12,7 @@ from tiny_runs import Run, forget, tool
 from mmqadapter.engine.runner import build_model, load_config
 
 FLOAT = ('--cfg-options', 'model.backbone.quantizer.bits=32')
+pytestmark = pytest.mark.xdist_group('analyze')
 SMALL = ('--batches', '1', '--points', '3', '--directions', '1')
 
 

@@ -43,12 +43,12 @@ def test_task_file_and_checkpoint_score_as_in_training(
     assert scores[0]['mIoU'] == few.last_score('mIoU')
 
 
-def test_outputs_are_those_of_training_bit_for_bit(few: Run, upernet: Run) -> None:
+def test_outputs_are_those_of_training_bit_for_bit(few: Run, upernet: Run, tmp_path: Path) -> None:
     expected = logits(few.config, few.checkpoint)
     assert torch.equal(logits(few.config, few.task), expected)
     assert torch.equal(logits(upernet.config, few.task), expected)
     state = torch.load(few.checkpoint, weights_only=False)['state_dict']
-    latent = Path(few.work_dir, 'latent.pth')
+    latent = tmp_path / 'latent.pth'
     torch.save({'state_dict': state}, latent)
     assert not torch.equal(logits(few.config, latent), expected)
 

@@ -19,7 +19,7 @@ from tiny_runs import Run, fresh_globals, semantic
 
 from mmqadapter.taskfile import inspect_task
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group('kills')
 __all__ = ['fresh_globals', 'semantic']
 
 KILLS = int(os.environ.get('MMQADAPTER_KILLS', '6'))
@@ -49,9 +49,9 @@ def start() -> Start:
 
 
 @pytest.fixture(scope='module')
-def config(semantic: Run) -> str:
+def config(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Twelve steps with dropout and random crops, a checkpoint after each."""
-    path = Path(semantic.config).with_name('killed.py')
+    path = tmp_path_factory.mktemp('kills') / 'killed.py'
     path.write_text(CONFIG.format(base=semantic.config))
     return str(path)
 
@@ -70,15 +70,18 @@ def check_files(work_dir: Path) -> None:
     assert not pointer.exists() or Path(pointer.read_text().strip()).is_file()
 
 
-def test_kills_at_random_moments_change_nothing(config: str, start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize('kills', [1, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_change_nothing(
+    kills: int, config: str, start: Start, tmp_path: Path
+) -> None:
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     began = time.monotonic()
     run = start(config, str(whole), False)
     run.join(300)
     seconds = time.monotonic() - began
     assert run.exitcode == 0
-    draw, kills = random.Random(0), 0
-    while kills < KILLS:
+    draw, count = random.Random(0), 0
+    while count < kills:
         resume = (killed / 'last_checkpoint').exists()
         if draw.random() < 0.5:
             run = start(
@@ -94,11 +97,11 @@ def test_kills_at_random_moments_change_nothing(config: str, start: Start, tmp_p
             if run.is_alive():
                 os.kill(run.pid or 0, signal.SIGKILL)
         run.join(300)
-        kills += run.exitcode == -signal.SIGKILL
+        count += run.exitcode == -signal.SIGKILL
         check_files(killed)
         if run.exitcode == 0:  # it came to its end before: once more from the start
             assert_equal(weights(killed), weights(whole))
-            killed = tmp_path / f'killed{kills}'
+            killed = tmp_path / f'killed{count}'
         else:
             assert run.exitcode == -signal.SIGKILL
     run = start(config, str(killed), (killed / 'last_checkpoint').exists())

@@ -58,9 +58,9 @@ env_cfg = dict(dist_cfg=dict(timeout=240))
 
 
 @pytest.fixture(scope='session')
-def upernet(semantic: Run) -> str:
+def upernet(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Config of a UperNet on a tiny 1-bit Swin, one image per process and step."""
-    return _derived(semantic, UPERNET)
+    return _derived(tmp_path_factory.mktemp('upernet'), semantic, UPERNET)
 
 
 @pytest.fixture(scope='session')
@@ -72,13 +72,13 @@ def upernet_highway(upernet: str) -> str:
 
 
 @pytest.fixture(scope='session')
-def mask_rcnn(instances: Run) -> str:
+def mask_rcnn(instances: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Config of a Mask R-CNN on a tiny 1-bit Swin, one image per process and step."""
-    return _derived(instances, MASK_RCNN)
+    return _derived(tmp_path_factory.mktemp('mask_rcnn'), instances, MASK_RCNN)
 
 
-def _derived(run: Run, delta: str) -> str:
-    path = Path(run.config).with_name('two_ranks.py')
+def _derived(folder: Path, run: Run, delta: str) -> str:
+    path = folder / 'two_ranks.py'
     path.write_text(SHARED.format(base=run.config) + delta)
     return str(path)
 

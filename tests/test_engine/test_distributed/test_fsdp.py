@@ -9,7 +9,7 @@ import pytest
 import torch
 
 pytest.importorskip('mmseg')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('fsdp')]
 
 ADAMW = """
 _base_ = {base!r}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip('mmseg')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('two_ranks')]
 MINUTE = 60
 
 

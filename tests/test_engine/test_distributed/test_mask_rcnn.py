@@ -8,7 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip('mmdet')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('mask_rcnn')]
 END = ('end_rank0', 'end_rank1')
 
 

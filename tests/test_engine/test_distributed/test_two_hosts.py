@@ -11,7 +11,7 @@ import torch
 from two_hosts import CABLE, Host, obstacle, two_hosts
 
 pytest.importorskip('mmseg')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('two_ranks')]
 MINUTE = 60
 
 

@@ -10,7 +10,7 @@ import torch
 from tiny_runs import tool
 
 pytest.importorskip('mmseg')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('two_ranks')]
 
 
 @pytest.fixture(scope='module')

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group('browser')
 NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 PHONE, DESKTOP = (390, 844), (1280, 900)
 

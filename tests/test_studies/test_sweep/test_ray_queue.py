@@ -18,7 +18,7 @@ from mmqadapter.studies.sweep.resources import ResourceSlot
 from mmqadapter.studies.sweep.training import SEED, Training
 
 ray = pytest.importorskip('ray', reason='Ray is optional: pip install ray')
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('ray')]
 
 
 class NodeReporter:

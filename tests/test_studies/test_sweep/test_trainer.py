@@ -78,6 +78,10 @@ def test_the_result_of_another_config_is_refused(train) -> None:
     assert outcome.result is None and 'another config' in outcome.failure
 
 
+COSTS = {'type': 'mmqadapter.EfficiencyHook', 'interval': 7}
+OBSERVING = {'custom_hooks': [COSTS], 'log_level': 'WARNING'}
+
+
 def test_observing_hooks_may_differ(train, tmp_path: Path) -> None:
     config = tmp_path / 'runs' / TRAINING.name / 'config.py'
     train()
