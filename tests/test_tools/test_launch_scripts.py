@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import ROOT, Run
+from tiny_runs import ROOT, Run, semantic
+
+__all__ = ['semantic']
 
 
 @pytest.fixture
