@@ -1,4 +1,4 @@
-"""A resumed run draws the random numbers that the uninterrupted one would have drawn."""
+"""Random states in checkpoints, so that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ KEY = 'random_states'
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
-    """Saves the random states of every rank in the checkpoint and restores them on resume.
+    """Hook that saves the random states of all ranks in checkpoints and restores them on resume.
 
-    Validation leaves no trace in them either, as a resumed run does not repeat it. Needs
-    ``TaskCheckpointHook``, which asks every rank for its state before rank 0 writes the file, and
-    data as :func:`mmqadapter.engine.exactly_resumable` configures it. Where a run cannot
-    continue exactly the log says why.
+    It also restores them after validation, since a resumed run does not repeat the validation.
+    It needs ``TaskCheckpointHook``, which collects the state of every rank before rank 0 writes
+    the file, and data as :func:`mmqadapter.engine.exactly_resumable` configures it. If a run
+    cannot resume exactly, a warning in the log says why.
+
+    It runs before almost all other hooks, so that none of them draws random numbers before the
+    states are restored.
     """
 
     priority = 'VERY_HIGH'
@@ -36,40 +39,40 @@ class ExactResumeHook(Hook):
         self._before_val: dict | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Keep the data loader, which draws a seed per iterator, off the global generator."""
+        """Give the data loader, which draws a seed per iterator, a generator of its own."""
         runner.train_dataloader.generator = torch.Generator()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Restore where a loop over epochs was left: between two of them."""
+        """Restore the resumed states in a loop over epochs, which resumes between two of them."""
         if not isinstance(runner.train_loop, IterBasedTrainLoop):
             self._restore()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Restore where a loop over iterations was left, after it has found its data again."""
+        """Restore the resumed states in a loop over iterations, once its data is found again."""
         self._restore()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Remember the states before validation."""
+        """Store the states before validation."""
         self._before_val = get_random_state()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Put them back, before any checkpoint of the best score is written."""
+        """Restore the states from before validation, before a best checkpoint is written."""
         if self._before_val is not None:
             set_random_state(self._before_val)
             self._before_val = None
 
     def collect_from_all_ranks(self, runner: Runner) -> None:
-        """Gather the states; ``TaskCheckpointHook`` calls it on every rank before it saves."""
+        """Gather the states; ``TaskCheckpointHook`` calls this on every rank before it saves."""
         self._collected = all_gather_object(get_random_state())
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the gathered states (rank 0); a best checkpoint, not for resuming, has none."""
+        """Add the gathered states (rank 0); best checkpoints, not meant for resuming, have none."""
         if self._collected is not None:
             checkpoint[KEY] = self._collected
             self._collected = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take this rank's state when resuming, and say whether the run continues exactly."""
+        """Take the state of this rank when resuming, and log whether the run resumes exactly."""
         if not runner._resume:
             return
         rank, world_size = get_dist_info()
@@ -77,7 +80,7 @@ class ExactResumeHook(Hook):
         if len(states) == world_size:
             self._resumed = states[rank]
         reasons = list(_obstacles(runner, checkpoint['meta'], len(states), world_size))
-        reasons += _optimiser_obstacles(runner, checkpoint)
+        reasons += _optimizer_obstacles(runner, checkpoint)
         if reasons:
             runner.logger.warning('This run resumes, but not exactly: ' + '; '.join(reasons) + '.')
         else:
@@ -91,19 +94,19 @@ class ExactResumeHook(Hook):
 
 
 def _obstacles(runner: Runner, meta: dict, saved: int, world_size: int) -> Iterator[str]:
-    """Yield each reason for which the resumed run will differ from an uninterrupted one."""
+    """Yield each reason why the resumed run will differ from an uninterrupted one."""
     if saved == 0:
-        yield 'the checkpoint has no random states (they need TaskCheckpointHook)'
+        yield 'the checkpoint has no random states (TaskCheckpointHook saves them)'
     elif saved != world_size:
-        yield f'the checkpoint is of {saved} process(es), this run has {world_size}'
+        yield f'the checkpoint is from {saved} process(es), this run has {world_size}'
     seed = runner._randomness_cfg.get('seed')
     if meta.get('seed') != seed:
-        yield f'the seed was {meta.get("seed")} and is {seed}'
+        yield f'the seed was {meta.get("seed")} and is now {seed}'
     loader, loop = runner.train_dataloader, runner.train_loop
     sampler = getattr(loader.batch_sampler, 'sampler', None)
     dataset = getattr(loader.dataset, '_dataset', loader.dataset)  # under num_batch_per_epoch
     if not (isinstance(sampler, StampedSampler) and isinstance(dataset, SeededDataset)):
-        yield 'the training data is not wrapped (mmqadapter.engine.exactly_resumable does it)'
+        yield 'the training data is not wrapped (mmqadapter.engine.exactly_resumable wraps it)'
     if getattr(loop, 'fast_forward_on_resume', False):
         yield 'fast_forward_on_resume=True starts the data from the beginning'
     by_epoch = not isinstance(loop, IterBasedTrainLoop)
@@ -111,20 +114,25 @@ def _obstacles(runner: Runner, meta: dict, saved: int, world_size: int) -> Itera
         yield 'the checkpoint was written in the middle of an epoch, which starts again'
 
 
-def _optimiser_obstacles(runner: Runner, checkpoint: dict) -> Iterator[str]:
-    """Yield what of the optimiser an uninterrupted run, or the config, would have otherwise."""
+def _optimizer_obstacles(runner: Runner, checkpoint: dict) -> Iterator[str]:
+    """Yield each way in which the optimizer's state differs from an uninterrupted run's."""
     wrapper = runner.optim_wrapper
     if not isinstance(wrapper, OptimWrapper):
         return
     if checkpoint['meta']['iter'] % wrapper._accumulative_counts:
         yield 'the checkpoint was written while gradients were being accumulated'
     saved = (checkpoint.get('optimizer') or {}).get('param_groups', [])
-    # Not the wrapper's groups: it adds one that is there for the log alone.
-    pairs = zip(map(_rate, saved), map(_rate, wrapper.optimizer.param_groups), strict=False)
+    # Not the wrapper's groups, to which mmengine adds one that only serves the log.
+    pairs = zip(
+        map(_initial_rate, saved), map(_initial_rate, wrapper.optimizer.param_groups), strict=False
+    )
     for before, now in [pair for pair in pairs if pair[0] != pair[1]][:1]:
-        yield f'the learning rates of the checkpoint go on, such as {before:g} where {now:g} is set'
+        yield (
+            f'the learning rates of the checkpoint stay in force, such as {before:g}, where the '
+            f'config sets {now:g}'
+        )
 
 
-def _rate(group: dict) -> float:
-    """The rate that a schedule starts from."""
+def _initial_rate(group: dict) -> float:
+    """Return the learning rate that the schedule of a parameter group starts from."""
     return float(group.get('initial_lr', group['lr']))

@@ -1,4 +1,4 @@
-"""Starts training from a task file."""
+"""Start of a training from a task file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mmqadapter.utils.sharding import trained_whole
 
 @HOOKS.register_module()
 class InitTaskHook(Hook):
-    """Loads a task to go on training from, after the model's own initialisation.
+    """Hook that loads a task file before training, after the model has initialized its weights.
 
     Args:
-        task: Path of a ``*.task.safetensors``.
+        task: Path of a ``*.task.safetensors`` file.
     """
 
     def __init__(self, task: str) -> None:
         self.task = task
 
     def before_train(self, runner: Runner) -> None:
-        """Load the task, unless the run resumes a checkpoint.
+        """Load the task with weights that train on; do nothing if the run resumes a checkpoint.
 
         Raises:
-            FileNotFoundError: No such file.
+            FileNotFoundError: The file does not exist.
             ValueError: The file does not fit the model.
         """
         if runner._resume:

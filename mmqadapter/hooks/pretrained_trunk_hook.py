@@ -1,4 +1,4 @@
-"""Refuses to train beside a random trunk."""
+"""Check that a frozen trunk has pretrained weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 @HOOKS.register_module()
 class PretrainedTrunkHook(Hook):
-    """Stops a run whose frozen trunk has no pretrained weights, before it wastes a night.
+    """Hook that stops a run before training if its frozen trunk has random weights.
 
     Args:
-        allow_random: Train all the same, for tests and benchmarks of memory and time.
+        allow_random: Train beside a random trunk all the same, for tests and for benchmarks of
+            memory and time.
     """
 
     def __init__(self, allow_random: bool = False) -> None:
@@ -24,7 +25,7 @@ class PretrainedTrunkHook(Hook):
         """Check the trunk.
 
         Raises:
-            ValueError: It is random, and ``allow_random`` does not say that this is meant.
+            ValueError: The trunk is random and ``allow_random`` is False.
         """
         backbone = tuned_backbone(runner.model)
         if backbone is None or backbone.pretrained or self.allow_random:
@@ -32,5 +33,5 @@ class PretrainedTrunkHook(Hook):
         raise ValueError(
             f'the frozen trunk {type(backbone.trunk).__name__} is random: its config loads no '
             'checkpoint. Set init_cfg=dict(type="Pretrained", checkpoint=...) (timm: checkpoint=) '
-            'or load_from; if random is meant, PretrainedTrunkHook(allow_random=True).'
+            'or load_from; if a random trunk is intended, PretrainedTrunkHook(allow_random=True).'
         )

@@ -32,16 +32,20 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 @HOOKS.register_module()
 class TaskCheckpointHook(CheckpointHook):
-    """mmengine's checkpoint hook for tuned models, to be used as ``default_hooks.checkpoint``.
+    """Hook that saves checkpoints and task files of tuned models, as mmengine's CheckpointHook.
 
-    Files are written atomically, and ``last_checkpoint`` always names one that is complete. They
-    hold what training changes; the trunk comes from its own weights, checked by fingerprint.
-    ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors``
-    appear in the work dir; with an EMA hook both hold the averaged weights, as validation does.
-    A validation that was due where a run resumes, and that a kill cut short, is made up for.
+    Use it as ``default_hooks.checkpoint``. Checkpoints hold what training changes; the frozen
+    trunk comes from its own weights, which a fingerprint checks. Files are written atomically, and
+    ``last_checkpoint`` always names a complete one.
+
+    ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors`` in
+    the work dir hold the task. With an EMA hook they have the averaged weights, as validation does.
+
+    If a run resumes where a validation was due that a kill interrupted, that validation runs
+    before training goes on.
 
     Args:
-        keep_trunk: store the frozen trunk in the checkpoints as well.
+        keep_trunk: Save the frozen trunk in the checkpoints as well.
         head_bits: Bits of each weight of neck and head in the task files, as ``head_bits`` of
             :func:`mmqadapter.save_task`: 32 or 16; or 8, 4, 2 or 1; or numbers by regex over names
             of layers. Training itself stays in float; ``QuantizeTaskHook`` trains with few bits.
@@ -63,31 +67,29 @@ class TaskCheckpointHook(CheckpointHook):
         self.head_bits = head_bits
         self._position: dict[str, int] = {}
         self._validated: int | None = None
-        self._best_written: float | None = None
+        self._written_best_score: float | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare saving, and say so where there is no frozen trunk to leave out.
+        """Prepare saving, and run a validation that was missed.
 
-        All other hooks but those that only measure are ready then, so a missed validation can run.
+        All other hooks are ready by then, except EfficiencyHook, which only measures.
+
+        Raises:
+            ValueError: A pattern in ``head_bits`` matches no layer.
         """
         super().before_train(runner)
-        self._leave_best_elsewhere()
-        self._tell_of_earlier_best(runner)
-        self._best_written = self._best_score(runner)
-        with as_built(runner.model) as model:
-            tuned = tuned_backbone(model) is not None
-            if tuned:
-                layer_bits(model, self.head_bits)  # raises where a pattern matches no layer
-        if not tuned:
-            runner.logger.info(
-                'No frozen trunk in the model: checkpoints are whole, no task file is written.'
-            )
+        self._forget_best_elsewhere()
+        self._warn_of_earlier_best(runner)
+        self._written_best_score = self._best_score(runner)
+        self._check_model(runner)
         if runner.iter not in (0, self._validated) and validation_is_due(runner):
-            runner.logger.info(f'The validation after iteration {runner.iter} is made up for.')
+            runner.logger.info(
+                f'Running the validation after iteration {runner.iter}, which was missed.'
+            )
             runner.val_loop.run()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note the trunk's fingerprint and drop the trunk; runs after the EMA hook's part."""
+        """Add the trunk's fingerprint and remove the trunk, also from averaged weights."""
         checkpoint['meta'].update(self._position, validated=self._validated)
         with as_built(runner.model) as model:
             mark_checkpoint(model, checkpoint)
@@ -95,10 +97,10 @@ class TaskCheckpointHook(CheckpointHook):
                 drop_frozen(model, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check that the checkpoint fits the model, which brings its own trunk.
+        """Check that the checkpoint fits the model, which has its own trunk.
 
         Raises:
-            ValueError: another trunk, something that trains is missing from the checkpoint, or a
+            ValueError: The checkpoint has another trunk or lacks something that trains, or a
                 training resumes with other adapters or without its QuantizeTaskHook.
         """
         with as_built(runner.model) as model:
@@ -109,16 +111,26 @@ class TaskCheckpointHook(CheckpointHook):
                 self._validated = checkpoint['meta'].get('validated')
 
     def after_train(self, runner: Runner) -> None:
-        """Write the task file of the trained model."""
+        """Save the last checkpoint, and write the task file of the trained model."""
         super().after_train(runner)
         self._write_task(runner, 'last')
 
+    def _check_model(self, runner: Runner) -> None:
+        with as_built(runner.model) as model:
+            tuned = tuned_backbone(model) is not None
+            if tuned:
+                layer_bits(model, self.head_bits)  # raises where a pattern matches no layer
+        if not tuned:
+            runner.logger.info(
+                'The model has no frozen trunk: checkpoints are whole, no task file is written.'
+            )
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save; the old pointer and the file it names stay until the new ones are complete."""
-        self._write_best(runner)  # first: once the new score is saved it is not new any more
+        self._write_best(runner)  # first: once the checkpoint holds the score, it is not new
         runner.call_hook('collect_from_all_ranks')
-        outdated = self._take_outdated(step)
-        # FlexibleRunner counts one iteration too many where it saves behind a validation.
+        outdated = self._pop_outdated(step)
+        # FlexibleRunner counts one iteration too many in a checkpoint that follows a validation.
         epoch, iteration = (step, runner.iter) if self.by_epoch else (runner.epoch, step)
         self._position = {'epoch': epoch, 'iter': iteration}
         with TemporaryDirectory() as scratch:
@@ -129,70 +141,76 @@ class TaskCheckpointHook(CheckpointHook):
             if outdated is not None and self.file_backend.isfile(outdated):
                 self.file_backend.remove(outdated)
 
-    def _take_outdated(self, step: int) -> str | None:
-        """Path of the checkpoint that the one of ``step`` pushes out; the parent forgets it."""
+    def _pop_outdated(self, step: int) -> str | None:
+        """Return the checkpoint that the one of ``step`` replaces; the parent class forgets it.
+
+        The parent would remove it before the new checkpoint is complete.
+        """
         if self.max_keep_ckpts <= 0:
             return None
-        kept = self.keep_ckpt_ids
-        if len(kept) < self.max_keep_ckpts or kept[-1] == step:
+        steps = self.keep_ckpt_ids
+        if len(steps) < self.max_keep_ckpts or steps[-1] == step:
             return None
-        name = self.filename_tmpl.format(kept.popleft())
+        name = self.filename_tmpl.format(steps.popleft())
         return self.file_backend.join_path(self.out_dir, name)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint and, where the first metric improved, the task file.
+        """Save the best checkpoint and, if the first metric improved, the task file.
 
-        The best one so far, which mmengine removes first, stays until the new one is complete.
+        The previous best one, which mmengine removes first, stays until the new one is complete.
         """
-        self._best_written, self._validated = self._best_score(runner), runner.iter
-        late = _LateRemoval(self.file_backend)
+        self._written_best_score, self._validated = self._best_score(runner), runner.iter
+        deferred = _DeferredRemoval(self.file_backend)
         self._position = {'epoch': runner.epoch, 'iter': runner.iter}
-        self.file_backend: Any = late
+        self.file_backend: Any = deferred
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
-            self.file_backend, self._position = late.backend, {}
-        late.remove_now(keep=self._best_files())
+            self.file_backend, self._position = deferred.backend, {}
+        deferred.remove_now(keep=self._best_files())
         self._write_best(runner)
 
-    def _leave_best_elsewhere(self) -> None:
-        """Forget best checkpoints of the run that this one goes on from, if they lie elsewhere.
+    def _forget_best_elsewhere(self) -> None:
+        """Forget best checkpoints of the run that this one resumes, if they are in another folder.
 
-        mmengine removes the one before when a better one comes, in whatever folder it lies.
+        mmengine removes the previous best checkpoint when a better one comes, in any folder.
         """
-        if not self._is_own(getattr(self, 'best_ckpt_path', None)):
+        if not self._is_in_out_dir(getattr(self, 'best_ckpt_path', None)):
             self.best_ckpt_path = None
         by_metric = getattr(self, 'best_ckpt_path_dict', {})
-        by_metric.update({name: None for name, path in by_metric.items() if not self._is_own(path)})
+        elsewhere = [name for name, path in by_metric.items() if not self._is_in_out_dir(path)]
+        by_metric.update(dict.fromkeys(elsewhere))
 
-    def _is_own(self, path: str | None) -> bool:
-        own = os.path.abspath(self.out_dir)
-        return path is None or os.path.dirname(os.path.abspath(path)) == own
+    def _is_in_out_dir(self, path: str | None) -> bool:
+        out_dir = os.path.abspath(self.out_dir)
+        return path is None or os.path.dirname(os.path.abspath(path)) == out_dir
 
-    def _tell_of_earlier_best(self, runner: Runner) -> None:
+    def _warn_of_earlier_best(self, runner: Runner) -> None:
         path = Path(runner.work_dir, 'best.task.safetensors')
         if not runner._resume and path.is_file():
-            runner.logger.warning(f'{path} is of an earlier training until this one validates.')
+            runner.logger.warning(
+                f'{path} is from an earlier training until the first validation of this one.'
+            )
 
     def _best_files(self) -> set[str | None]:
-        """Paths of the best checkpoints; mmengine keeps one, or one for each metric."""
+        """Return the paths of the best checkpoints; mmengine keeps one, or one for each metric."""
         by_metric = getattr(self, 'best_ckpt_path_dict', {})
         return {getattr(self, 'best_ckpt_path', None), *by_metric.values()}
 
     def _best_score(self, runner: Runner) -> float | None:
-        """Best score of the first metric so far; None before there is one."""
+        """Return the best score of the first metric so far; None before there is one."""
         metric = '' if not self.save_best or len(self.save_best) == 1 else f'_{self.save_best[0]}'
         return runner.message_hub.runtime_info.get(f'best_score{metric}')
 
     def _write_best(self, runner: Runner) -> None:
-        """Write the task file of a best score that has none yet."""
-        if self._best_score(runner) != self._best_written:
+        """Write the task file of the best score, unless it has been written."""
+        if self._best_score(runner) != self._written_best_score:
             self._write_task(runner, 'best')
-            self._best_written = self._best_score(runner)
+            self._written_best_score = self._best_score(runner)
 
     def _write_task(self, runner: Runner, name: str) -> None:
-        """Write ``<name>.task.safetensors`` into the work dir; every process takes part."""
-        with trained_whole(_evaluated(runner)) as model:
+        """Write ``<name>.task.safetensors`` into the work dir; every process must call this."""
+        with trained_whole(_evaluated_model(runner)) as model:
             if not is_main_process() or tuned_backbone(model) is None:
                 return
             path = Path(runner.work_dir, f'{name}.task.safetensors')
@@ -201,7 +219,10 @@ class TaskCheckpointHook(CheckpointHook):
 
 
 class _WithWorkDir:
-    """The runner seen with another work dir: mmengine writes ``last_checkpoint`` in place."""
+    """A runner with another work dir, for mmengine to write a ``last_checkpoint`` into.
+
+    mmengine does not write that file atomically.
+    """
 
     def __init__(self, runner: Runner, work_dir: str) -> None:
         self._runner = runner
@@ -211,8 +232,8 @@ class _WithWorkDir:
         return getattr(self._runner, name)
 
 
-class _LateRemoval:
-    """A file backend that removes files only when it is told that all others are written."""
+class _DeferredRemoval:
+    """A file backend that removes files only at ``remove_now``, once all others are written."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
@@ -230,18 +251,18 @@ class _LateRemoval:
                 self.backend.remove(path)
 
 
-def _evaluated(runner: Runner) -> nn.Module:
-    """The model that validation sees: the averaged one where there is an EMA hook."""
+def _evaluated_model(runner: Runner) -> nn.Module:
+    """Return the model that validation evaluates: with an EMA hook, the averaged one."""
     ema = next((hook for hook in runner.hooks if isinstance(hook, EMAHook)), None)
     return runner.model if ema is None else ema.ema_model.module
 
 
 def _dataset_meta(runner: Runner) -> dict[str, list]:
-    """Classes and palette of the training data, as plain lists."""
+    """Return classes and palette of the training data, as plain lists."""
     meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
     plain: dict[str, list] = {}
     if isinstance(meta.get('classes'), (list, tuple)):
         plain['classes'] = [str(name) for name in meta['classes']]
     if isinstance(meta.get('palette'), (list, tuple)):
-        plain['palette'] = [[int(value) for value in colour] for colour in meta['palette']]
+        plain['palette'] = [[int(value) for value in color] for color in meta['palette']]
     return plain

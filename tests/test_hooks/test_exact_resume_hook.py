@@ -124,15 +124,15 @@ def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
     train(config('none'), resume=tmp_path / 'none.pth')
     assert 'no random states' in ''.join(capfd.readouterr())
     train(config('two'), resume=tmp_path / 'two.pth')
-    assert 'of 2 process(es), this run has 1' in ''.join(capfd.readouterr())
+    assert 'from 2 process(es), this run has 1' in ''.join(capfd.readouterr())
     cfg = config('seed')
     cfg.randomness = dict(seed=7)
     train(cfg, resume=checkpoint)
-    assert 'the seed was 0 and is 7' in ''.join(capfd.readouterr())
+    assert 'the seed was 0 and is now 7' in ''.join(capfd.readouterr())
     cfg = config('rate')
     cfg.optim_wrapper.optimizer.lr *= 2
     train(cfg, resume=checkpoint)
-    assert 'the learning rates of the checkpoint go on' in ''.join(capfd.readouterr())
+    assert 'the learning rates of the checkpoint stay in force' in ''.join(capfd.readouterr())
     cfg = config('accumulated')
     cfg.optim_wrapper.accumulative_counts = 2
     train(cfg, resume=checkpoint)

@@ -1,4 +1,4 @@
-"""A loss or a weight that is NaN or inf stops the run before a file is written."""
+"""A loss or weight that is NaN or inf stops the run before a file is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def step(hook: FiniteLossHook, runner: Any, **losses: float) -> None:
     hook.after_train_iter(runner, 0, None, {n: torch.tensor(v) for n, v in losses.items()})
 
 
-def test_sound_losses_pass() -> None:
+def test_finite_losses_pass() -> None:
     hook = FiniteLossHook()
     step(hook, runner(), loss=1.0, loss_mask=1.0, accuracy=NAN)
     step(hook, runner(), accuracy=1.0)
@@ -37,22 +37,22 @@ def test_sound_losses_pass() -> None:
 
 
 @pytest.mark.parametrize('value', [NAN, INF, -INF])
-def test_the_loss_that_broke_is_named(value: float) -> None:
-    text = rf'in iteration 7 loss_mask is {value}; no weight broke\. Lower the learning rate'
+def test_the_loss_that_is_not_finite_is_named(value: float) -> None:
+    text = rf'in iteration 7 loss_mask is {value}; no weight holds NaN or inf\. Lower the'
     with pytest.raises(ValueError, match=text):
         step(FiniteLossHook(), runner(), loss=value, loss_box=1.0, loss_mask=value)
     with pytest.raises(ValueError, match=f'in iteration 7 loss is {value}'):
         step(FiniteLossHook(), runner(), loss=value)
 
 
-def test_the_weight_that_broke_is_named() -> None:
+def test_the_weight_that_is_not_finite_is_named() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     nn.init.constant_(model[1].bias, NAN)
-    with pytest.raises(ValueError, match=r"'1.bias' is the first weight that broke"):
+    with pytest.raises(ValueError, match=r"'1.bias' is the first weight with NaN or inf"):
         step(FiniteLossHook(), runner(model), loss=NAN)
 
 
-def test_a_loss_scaler_may_leave_out_some_steps() -> None:
+def test_a_loss_scaler_may_skip_some_steps() -> None:
     hook, run = FiniteLossHook(patience=3), runner(scaled=True)
     for losses in (NAN, NAN, 1.0, INF, NAN):
         step(hook, run, loss=losses)
@@ -73,7 +73,7 @@ def test_weights_are_checked_before_files_are_written() -> None:
         hook.before_save_checkpoint(run, {'meta': {'iter': 7}})
 
 
-def test_what_is_frozen_is_not_looked_at() -> None:
+def test_frozen_weights_are_not_checked() -> None:
     model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
     nn.init.constant_(model[0].weight, NAN)
     assert first_not_finite(model) is None
@@ -82,5 +82,5 @@ def test_what_is_frozen_is_not_looked_at() -> None:
 
 
 def test_patience_has_to_be_positive() -> None:
-    with pytest.raises(ValueError, match='patience=0 is too small'):
+    with pytest.raises(ValueError, match='patience=0 is invalid: .*; use 1 to stop at the first'):
         FiniteLossHook(patience=0)

@@ -99,7 +99,7 @@ def test_resume_equals_uninterrupted(few, train, tmp_path, saved_tasks, ema) -> 
 
 def test_resume_with_other_bits_is_refused(few, train, tmp_path, saved_tasks) -> None:
     train(few('whole'))
-    with pytest.raises(ValueError, match="other bits in 'head': 2 there, 4 in this config; resume"):
+    with pytest.raises(ValueError, match="with 2 bits in 'head', but this config has 4; resume"):
         train(few('other', bits=4), resume=tmp_path / 'whole' / 'iter_3.pth')
 
 
@@ -116,7 +116,7 @@ def test_a_float_training_does_not_resume_at_few_bits(
     few, plain, train, tmp_path, saved_tasks
 ) -> None:
     train(plain('float'))
-    text = 'trained in float, this config has a QuantizeTaskHook: resume without .* load_from'
+    text = 'trained in float, but this config has a QuantizeTaskHook: resume without .* load_from'
     with pytest.raises(ValueError, match=text):
         train(few('few'), resume=tmp_path / 'float' / 'iter_3.pth')
     resumed = train(plain('again'), resume=tmp_path / 'float' / 'iter_3.pth')
@@ -220,7 +220,7 @@ def test_a_pattern_that_matches_nothing(few, train, saved_tasks, pattern) -> Non
 def test_twice_is_refused(few, train, saved_tasks) -> None:
     cfg = few()
     cfg.custom_hooks.append(dict(type='mmqadapter.QuantizeTaskHook', bits=8))
-    with pytest.raises(ValueError, match='QuantizeTaskHook is there twice'):
+    with pytest.raises(ValueError, match='lists QuantizeTaskHook twice; put all patterns into one'):
         train(cfg)
 
 
@@ -228,7 +228,7 @@ def test_twice_is_refused(few, train, saved_tasks) -> None:
     ('bits', 'text'),
     [
         ({'head': 3}, "'head': 3} is invalid: expected 1, 2"),
-        (32, 'bits=32 quantises nothing; leave QuantizeTaskHook out'),
+        (32, 'bits=32 is invalid: .*; to train in float, leave QuantizeTaskHook out'),
         ({}, 'no layer is named'),
         (5, 'head_bits=5 is invalid: expected 32 or 16'),
     ],

@@ -207,8 +207,12 @@ def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(
     assert best.exists() and len(list((tmp_path / 'second').glob('best_*.pth'))) == 1
 
 
-def test_the_best_task_of_an_earlier_training_is_told(tiny, train, tmp_path, saved_tasks, capfd):
+def test_the_best_task_of_an_earlier_training_is_warned_of(
+    tiny, train, tmp_path, saved_tasks, capfd
+):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run/best.task.safetensors').touch()
     train(tiny())
-    assert 'is of an earlier training until this one validates' in ''.join(capfd.readouterr())
+    assert 'is from an earlier training until the first validation of this' in ''.join(
+        capfd.readouterr()
+    )
