@@ -1,4 +1,4 @@
-"""Which modules FSDP wraps one by one: the frozen blocks of a trunk."""
+"""Wrap policy for FSDP: each frozen block of a trunk is a unit of its own."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ BLOCKS = {family.block for family in FAMILIES}
 
 @FUNCTIONS.register_module()
 def frozen_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """Policy (``auto_wrap_policy``) that gives each frozen block of a trunk a unit of its own.
+    """Return whether FSDP wraps ``module``; an ``auto_wrap_policy`` for frozen blocks.
 
-    All that trains stays in the outermost unit: adapters, which blocks call while they run, neck
-    and head. So do patch embedding, mergings and norms, which a highway reads outside the trunk.
+    Everything that trains stays in the outermost unit: adapters, which blocks call while they run,
+    neck and head. So do patch embedding, mergings and norms, which a highway reads outside the
+    trunk.
 
     Args:
-        module: Asked about.
-        recurse: Whether the question is to look at its children.
-        nonwrapped_numel: Parameters in it that no unit holds yet; of no concern here.
+        module: The module.
+        recurse: Whether FSDP asks about visiting the children of ``module`` instead.
+        nonwrapped_numel: Number of parameters that are in no unit yet; ignored.
     """
     if recurse:
         return True
     frozen = not any(parameter.requires_grad for parameter in module.parameters())
-    return frozen and not BLOCKS.isdisjoint(kind.__name__ for kind in type(module).__mro__)
+    return frozen and not BLOCKS.isdisjoint(base.__name__ for base in type(module).__mro__)

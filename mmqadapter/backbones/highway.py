@@ -30,36 +30,37 @@ from mmqadapter.registry import MODELS, config_of, full_config
 class HighwayBackbone(FrozenBackbone):
     """A frozen trunk with a gradient highway beside it (E3VA, arXiv 2306.09729).
 
-    The trunk runs without gradients. Two taps of each block, one adapter each, feed a side stream;
-    each map is norm(trunk + side stream), with a trained copy of the trunk's own norm. At the
-    start the maps are the trunk's, bit for bit, unless a quantised adapter has a fixed scale.
+    The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
+    side stream. Each output map is norm(trunk + side stream), with a trained copy of the trunk's
+    norm. At the start the maps equal those of the trunk bit for bit, unless a quantized adapter has
+    a fixed scale.
 
     Args:
         backbone: Config of the net.
-        adapter: Config, such as ``dict(type='DualLowRankAdapter')``, of any adapter but LoRA.
+        adapter: Config of any adapter but LoRA, such as ``dict(type='DualLowRankAdapter')``.
         quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None or 32 bits
             for float adapters.
         taps: ``'branch'``: the attention and the MLP branch before their residual sums (as
             published); ``'stream'``: the residual stream after attention and after the MLP.
-        inpath_blocks: Number of last blocks that take the adapter in their path as well, at its
-            own sites; gradients cross these. Taps there carry no gradient either.
-        saved_taps: What an adapter keeps for backward is its input alone, as ``'float'`` (as it
-            is), ``'half'`` (bfloat16) or ``'int8'`` (with a scale per token); gradients are as
-            exact as that.
-        downsample: Between stages, ``'inherited'``: the trunk's merging, frozen and linear, or
-            ``'low-rank'``: a trained one.
+        inpath_blocks: Number of last blocks that have the adapter also in their path, at its own
+            sites; gradients cross these blocks. Their taps carry no gradient either.
+        saved_taps: Format in which an adapter saves its input for backward, its only activation
+            memory: ``'float'`` (unchanged), ``'half'`` (bfloat16) or ``'int8'`` (with a scale per
+            token). Gradients have the precision of the format.
+        downsample: Merging of the side stream between stages: ``'inherited'`` (the trunk's own,
+            frozen and linear) or ``'low-rank'`` (trained).
         trunk_drop_path: Let the trunk's stochastic depth act during training.
-        cell: How a tap changes the side stream: ``'ParallelCell'`` (as published),
+        cell: How a tap updates the side stream: ``'ParallelCell'`` (as published),
             ``'JoinedCell'``, or the config of a :class:`mmqadapter.highway.Cell`.
-        stem: What the side stream starts from: ``'NoStem'``, zero (as published), ``'ConvStem'``,
-            convolutions over the image, or the config of a :class:`mmqadapter.highway.Stem`.
-        trunk: See :class:`FrozenBackbone`. Taps reach the highway in its own dtype; without
-            ``inpath_blocks`` no gradient meets the trunk, whatever its dtype.
+        stem: Start of the side stream: ``'NoStem'`` (zero, as published), ``'ConvStem'``
+            (convolutions over the image), or the config of a :class:`mmqadapter.highway.Stem`.
+        trunk: See :class:`FrozenBackbone`. Taps are cast to the dtype of the highway; without
+            ``inpath_blocks`` no gradient enters the trunk, whatever its dtype.
         **legacy: See :class:`FrozenBackbone`.
 
     Raises:
-        ValueError: An unknown backbone, adapter, quantiser or choice, or a net whose options
-            give other outputs than maps of its blocks.
+        ValueError: An unknown backbone, adapter, quantizer or choice, or a net with options that
+            make it return anything but maps of its blocks.
     """
 
     def __init__(

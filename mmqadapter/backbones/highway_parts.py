@@ -1,4 +1,4 @@
-"""What a highway is built of, made to fit a trunk: cells, mergings, output norms, stem."""
+"""Build the parts of a highway for a trunk: cells, mergings, output norms and stem."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def build_cells(
     cell: dict,
     residual: FusedResidual,
 ) -> Iterator[list[nn.Module]]:
-    """Cells of each stage, one for each tap.
+    """Build the cells of each stage, one per tap.
 
     Raises:
-        ValueError: An unknown adapter, quantiser or cell, or an adapter of projections.
+        ValueError: An unknown adapter, quantizer or cell, or an adapter of projections.
     """
     for _, blocks in groupby(plan, key=lambda block: block.stage):
         yield [
@@ -42,8 +42,9 @@ def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Toke
     built = build_adapter(adapter, quantizer, channels=channels)
     if not isinstance(built, TokenAdapter):
         raise ValueError(
-            f'{adapter["type"]!r} changes a projection of the trunk: it cannot sit on a highway; '
-            'use DualLowRankAdapter, SequentialAdapter or AdaptFormer.'
+            f'adapter type {adapter["type"]!r} is invalid on a highway, since it changes a '
+            'projection of the trunk: expected DualLowRankAdapter, SequentialAdapter, AdaptFormer '
+            'or the like.'
         )
     return built
 
@@ -55,7 +56,7 @@ def build_mergings(
     downsample: str,
     quantizer: dict | None,
 ) -> Iterator[nn.Module]:
-    """What takes the side stream from stage to stage: one of ``DOWNSAMPLE``."""
+    """Build the mergings of the side stream between stages, one of ``DOWNSAMPLE``."""
     needed = sum(block.ends_stage for block in plan)
     for merging, _ in zip(mergings(trunk, family), range(needed), strict=False):
         if downsample == 'inherited':
@@ -72,14 +73,14 @@ def _low_rank_merging(reduction: nn.Linear, quantizer: dict | None) -> LowRankMe
 
 
 def copy_norms(trunk: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:
-    """Trained copies of the trunk's output norms; an identity for a map without one."""
+    """Return trained copies of the trunk's output norms; an identity for a map without norm."""
     for name in names:
         norm = trunk.get_submodule(name) if name else nn.Identity()
         yield deepcopy(norm).requires_grad_(True)
 
 
 def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
-    """What the side stream starts from, at the resolution of the trunk's patch embedding."""
+    """Build the stem of the side stream for the stride of the trunk's patch embedding."""
     embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
     built = build_own(stem, stride=embedding.stride[0], channels=channels)
     if quantizer is not None and not is_float(quantizer):

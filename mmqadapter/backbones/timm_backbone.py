@@ -15,38 +15,39 @@ from mmqadapter.registry import MODELS
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
-    """Feature maps of a timm ViT, DINOv2 (registers, LayerScale) or Swin, for any image size.
+    """Backbone that returns feature maps of a timm ViT, DINOv2 or Swin, for any image size.
 
-    An image is padded with zeros at the bottom and right to whole patches, and position embeddings
-    are resized to the grid. With patch p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves
-    that grid, rounding up, before stages 1 to 3.
+    Registers and LayerScale of DINOv2 are supported. An image is padded with zeros at the bottom
+    and right to whole patches, and position embeddings are resized to the grid. With patch size p,
+    ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid, rounding up, before stages 1
+    to 3.
 
     ``model`` is timm's net with timm's names (``model.blocks.0...``), run by timm's own
-    ``forward_intermediates``. Its final norm is applied to every ViT map (as DINOv2 does for dense
-    tasks) and to the last Swin stage (earlier stages have none); so the last map equals timm's
-    ``forward_features``. The classification head and all that follows the last map are removed
-    after loading, so no trainable parameter is left without a gradient.
+    ``forward_intermediates``. The final norm is applied to every ViT map (as DINOv2 does for dense
+    tasks) and to the last Swin stage (earlier stages have no norm), so that the last map equals
+    timm's ``forward_features``. The classification head and everything behind the last map are
+    removed after loading, so that every parameter gets a gradient.
 
-    timm shifts no windows in a Swin stage whose grid at ``img_size`` fits one window; give the
-    training crop as ``img_size=`` to have the last stage shifted as well.
+    timm does not shift windows in a Swin stage whose grid at ``img_size`` fits into one window.
+    Give the training crop as ``img_size=`` to have the last stage shifted as well.
 
     Args:
-        model_name: A name timm knows, such as ``'vit_tiny_patch16_224'``.
-        checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded once, here, strictly.
-        out_indices: Blocks (ViT; default the last) or stages (Swin; default all), ascending;
-            negative ones count from the end.
-        pretrained: Load the weights that timm names for ``model_name`` instead of a file.
+        model_name: Name of a timm model, such as ``'vit_tiny_patch16_224'``.
+        checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded here, once, strictly.
+        out_indices: Blocks (ViT; default: the last) or stages (Swin; default: all) whose maps are
+            returned, ascending; negative numbers count from the end.
+        pretrained: Load timm's own weights for ``model_name`` instead of a file.
         init_cfg: Must be None; weights come from ``checkpoint`` or ``pretrained``.
         with_cp: Recompute block activations in the backward pass (non-re-entrant).
         **model_kwargs: Arguments of the timm class, such as ``drop_path_rate``.
 
     Attributes:
-        pretrained_loaded: Whether weights were loaded; else they are random.
-        num_prefix_tokens: Class and register tokens ahead of the grid tokens (0 for Swin).
+        pretrained_loaded: Whether weights were loaded; otherwise they are random.
+        num_prefix_tokens: Number of class and register tokens before the grid tokens (0 for Swin).
 
     Raises:
         FileNotFoundError: ``checkpoint`` does not exist.
-        ValueError: A wrong argument, or a file that cannot be read or does not fit.
+        ValueError: An invalid argument, or a file that cannot be read or does not fit.
     """
 
     def __init__(
@@ -62,8 +63,9 @@ class TimmBackbone(BaseModule):
         super().__init__()
         if init_cfg is not None or (checkpoint is not None and pretrained):
             raise ValueError(
-                f'init_cfg={init_cfg}, checkpoint={checkpoint!r}, pretrained={pretrained}: give '
-                'init_cfg=None and one of checkpoint=<file> and pretrained=True, not both.'
+                f'init_cfg={init_cfg}, checkpoint={checkpoint!r}, pretrained={pretrained} is '
+                'invalid: expected init_cfg=None and either checkpoint=<file> or pretrained=True, '
+                'not both.'
             )
         self.model = build_timm(model_name, pretrained, **model_kwargs)
         if checkpoint is not None:
@@ -75,7 +77,7 @@ class TimmBackbone(BaseModule):
         self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
 
     def init_weights(self) -> None:
-        """Keep the weights: timm has initialised or loaded them when this object was built."""
+        """Keep the weights, which timm has initialized or loaded in ``__init__``."""
         self.is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -87,18 +89,18 @@ class TimmBackbone(BaseModule):
 
 
 def _resolve(out_indices: Sequence[int] | None, model: TimmNet) -> tuple[int, ...]:
-    """Absolute places of the maps among the net's blocks (ViT) or stages (Swin)."""
+    """Return the indices of the blocks (ViT) or stages (Swin), counted from the start."""
     swin = isinstance(model, SwinTransformer)
     count = len(model.feature_info)
     if out_indices is None:
         return tuple(range(count)) if swin else (count - 1,)
     try:
-        places = tuple(range(count)[index] for index in out_indices)
+        indices = tuple(range(count)[index] for index in out_indices)
     except (IndexError, TypeError):
-        places = ()
-    if not places or list(places) != sorted(set(places)):
+        indices = ()
+    if not indices or list(indices) != sorted(set(indices)):
         raise ValueError(
-            f'out_indices={out_indices!r}: expected ascending numbers from 0 to {count - 1}, '
-            f'the {"stages" if swin else "blocks"} of {type(model).__name__}.'
+            f'out_indices={out_indices!r} is invalid: expected ascending numbers from 0 to '
+            f'{count - 1}, the {"stages" if swin else "blocks"} of {type(model).__name__}.'
         )
-    return places
+    return indices

@@ -1,4 +1,4 @@
-"""Build a timm net and fill it, strictly, from a local weight file or from timm's own store."""
+"""Build a timm net and load its weights, strictly, from a local file or through timm."""
 
 from __future__ import annotations
 
@@ -18,51 +18,54 @@ from torch import Tensor, nn
 
 TimmNet = VisionTransformer | SwinTransformer
 HEADS = ('head', 'head_dist')
-MISFIT = 'Use the file of this very model_name, or change model_name or its arguments.'
+MISFIT = 'Use the weight file of this model_name, or change model_name or its arguments.'
 
 
 def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -> TimmNet:
     """Build a timm ViT (DINOv2 included) or Swin that takes images of any size.
 
     Args:
-        model_name: A name timm knows, with or without a weight tag, or ``hf-hub:...``.
-        pretrained: Load the weights that timm names (from its cache or over the network).
+        model_name: Name of a timm model, with or without a weight tag, or ``hf-hub:...``.
+        pretrained: Load timm's own weights, from its cache or over the network.
         **model_kwargs: Arguments of the timm class, such as ``drop_path_rate`` or ``depth``.
 
     Raises:
-        ValueError: Unknown name, neither ViT nor Swin, an argument that timm refuses, or
-            ``pretrained`` weights that are not to be had.
+        ValueError: Unknown name, neither ViT nor Swin, an argument that timm does not accept, or
+            ``pretrained`` weights that timm cannot load.
     """
     _check_name(model_name)
-    # With timm's own head timm checks its weights strictly; without one it only logs what misfits.
+    # timm loads strictly if the net has timm's own head; without a head it only logs misfits.
     head = {} if pretrained else {'num_classes': 0}
     try:
         kwargs = {**model_kwargs, **head, 'dynamic_img_size': True}
         model = timm.create_model(model_name, pretrained=pretrained, **kwargs)
     except (TypeError, AssertionError, RuntimeError, OSError, ValueError) as error:
         raise ValueError(
-            f'timm cannot build model_name={model_name!r} with pretrained={pretrained} and '
-            f'{model_kwargs}: {_brief(error)}. It must be a ViT or Swin and know these arguments; '
-            'without a network give a local weight file as checkpoint= instead of pretrained=True.'
+            f'model_name={model_name!r} with pretrained={pretrained} and {model_kwargs} is '
+            f'invalid: timm cannot build it ({_brief(error)}). Expected a ViT or Swin and its '
+            'arguments; without a network give checkpoint=<file> instead of pretrained=True.'
         ) from error
     if not isinstance(model, TimmNet):
-        kind = type(model).__name__
-        raise ValueError(f'model_name={model_name!r} is of class {kind}; expected a ViT or Swin.')
-    model.patch_embed.dynamic_img_pad = True  # timm's Swin has the code but no argument for it
+        raise ValueError(
+            f'model_name={model_name!r} is invalid: it is of class {type(model).__name__}; '
+            'expected a ViT or Swin.'
+        )
+    model.patch_embed.dynamic_img_pad = True  # timm's Swin has no argument for it
     return model
 
 
 def load_weight_file(model: TimmNet, checkpoint: str | Path) -> None:
-    """Fill every weight of a headless timm net from a file; position embeddings are resized.
+    """Load all weights of a headless timm net from a file; position embeddings are resized.
 
     Args:
-        model: What :func:`build_timm` gave.
-        checkpoint: ``.safetensors``, ``.npz`` (JAX, ViT only) or ``torch.save`` file. No code in
-            it is run. Weights of a classification head are skipped.
+        model: Net from :func:`build_timm`.
+        checkpoint: ``.safetensors``, ``.npz`` (JAX, ViT only) or ``torch.save`` file, which is read
+            without running code. Weights of a classification head are skipped.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, or misses weights, or has others than the net.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file cannot be read, lacks weights, or has weights that the net does not
+            have.
     """
     path = Path(checkpoint)
     if not path.is_file():
@@ -78,7 +81,8 @@ def _check_name(model_name: str) -> None:
         return
     close = get_close_matches(model_name.split('.')[0], timm.list_models(), n=3)
     raise ValueError(
-        f'timm has no model_name={model_name!r}. Close names: {close}; timm.list_models() has all.'
+        f'model_name={model_name!r} is invalid: timm does not know it. Similar names: {close}; '
+        'timm.list_models() returns all.'
     )
 
 
@@ -90,7 +94,7 @@ def _brief(error: Exception) -> str:
 def _load_state(model: TimmNet, path: Path) -> None:
     try:
         state = load_state_dict(str(path))
-    except Exception as error:  # what a broken file makes its reader raise is not documented
+    except Exception as error:  # the errors of timm's readers for broken files are undocumented
         raise _unreadable(path, error) from error
     try:
         source = {'state_dict': state}
@@ -108,25 +112,27 @@ def _to_timm(state: dict[str, Tensor], model: TimmNet) -> dict[str, Tensor]:
 
 def _load_npz(model: TimmNet, path: Path) -> None:
     if not isinstance(model, VisionTransformer):
-        raise ValueError(f'{path} is an npz file, which only a ViT can read; give safetensors.')
-    for param in model.parameters():  # timm fills what it finds; NaN shows what it did not
+        raise ValueError(
+            f'checkpoint={str(path)!r} is invalid: only a ViT can read npz files; give safetensors.'
+        )
+    for param in model.parameters():  # timm loads what it finds; NaN remains where it found nothing
         nn.init.constant_(param, float('nan'))
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {m.group() for key in file.files if (m := re.search(r'encoderblock_\d+', key))}
+            blocks = {m[0] for key in file.files if (m := re.search(r'encoderblock_\d+', key))}
         model.load_pretrained(str(path))
-    except Exception as error:  # as above; a missing array is a KeyError
+    except Exception as error:  # undocumented as well; a missing array is a KeyError
         raise _unreadable(path, error) from error
-    unfilled = [name for name, param in model.named_parameters() if torch.isnan(param).any()]
-    if unfilled or len(found) > len(model.blocks):
+    missing = [name for name, param in model.named_parameters() if torch.isnan(param).any()]
+    if missing or len(blocks) > len(model.blocks):
         raise ValueError(
-            f'checkpoint={str(path)!r} does not fit {type(model).__name__}: weights not found '
-            f'{unfilled[:3]}, blocks {len(found)} for {len(model.blocks)}. {MISFIT}'
+            f'checkpoint={str(path)!r} does not fit {type(model).__name__}: it has {len(blocks)} '
+            f'blocks, the net {len(model.blocks)}; missing weights: {missing[:3]}. {MISFIT}'
         )
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(
-        f'checkpoint={str(path)!r} cannot be read as weights ({_brief(error)}). It may be cut off, '
-        'hold objects other than tensors, or belong to another net: get the file again.'
+        f'checkpoint={str(path)!r} cannot be read as weights ({_brief(error)}). It may be '
+        'truncated, hold objects other than tensors, or belong to another net: download it again.'
     )

@@ -118,7 +118,7 @@ def test_unknown_choices(tiny_timm_vit: Factory, argument: str) -> None:
 
 
 def test_lora_has_no_place_on_the_highway(tiny_timm_vit: Factory) -> None:
-    with pytest.raises(ValueError, match="'LoRA' changes a projection.*DualLowRankAdapter"):
+    with pytest.raises(ValueError, match="'LoRA' is invalid on a highway.*DualLowRankAdapter"):
         HighwayBackbone(tiny_timm_vit(), dict(type='LoRA', rank=2))
 
 

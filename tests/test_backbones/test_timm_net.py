@@ -93,7 +93,7 @@ def test_npz(tmp_path: Path) -> None:
     state = reference.state_dict()
     net = build(VIT, checkpoint=str(path))
     assert all(torch.equal(value, state[key]) for key, value in net.model.state_dict().items())
-    with pytest.raises(ValueError, match='blocks 3 for 2'):
+    with pytest.raises(ValueError, match='it has 3 blocks, the net 2'):
         build(VIT, depth=2, checkpoint=str(path))
     with pytest.raises(ValueError, match='encoderblock_3'):
         build(VIT, depth=4, checkpoint=str(path))

@@ -29,7 +29,7 @@ class FusedWindowAttention(FastForward):
     """Forward of ``WindowMSA`` (mmdet, mmseg) and ``WindowAttention`` (timm).
 
     q, k and v are projected before tokens are gathered into windows, and outputs after they are
-    back in the grid, so that padding (a fifth of the tokens for a grid of 32 x 32 in windows of
+    back in the grid, so that padding (a fifth more tokens for a grid of 32 x 32 in windows of
     7 x 7) is not projected. A frozen relative position bias is gathered once.
     """
 
