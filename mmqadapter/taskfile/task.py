@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from mmqadapter.quant import PackedWeight
@@ -30,9 +29,6 @@ from mmqadapter.taskfile.head import Entry, check_head, encode_head, load_head
 from mmqadapter.taskfile.head_bits import HeadBits
 from mmqadapter.taskfile.head_serialization import serialize_head
 from mmqadapter.taskfile.task_state import TaskState
-
-# Widths of neck and head without a quantizer.
-HEAD_DTYPES = {32: torch.float32, 16: torch.float16}
 
 
 def save_task(

@@ -8,10 +8,8 @@ from typing import get_args
 from torch import Tensor, nn
 
 from mmqadapter.quant import Layer, latent_of
+from mmqadapter.utils.model_wrapping import unwrap_model
 from mmqadapter.utils.tuned_backbone import TunedBackbone, trained_in_trunk, tuned_backbone
-
-# Names under which wrappers such as DDP hold their only child.
-WRAPPED = ('module', '_orig_mod')
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,6 @@ class TaskState:
     def layer_of_weight(self) -> dict[int, Layer]:
         """Return the layers by the ``id`` of their weight in ``tensors``; tied weights have one."""
         return {id(latent_of(layer, 'weight')): layer for layer in self.layers.values()}
-
-
-def unwrap_model(model: nn.Module) -> nn.Module:
-    """Return the model inside wrappers that only forward calls: DDP, an average, a compiled one."""
-    children = dict(model.named_children())
-    inner = next((children[name] for name in WRAPPED if [*children] == [name]), None)
-    return model if inner is None else unwrap_model(inner)
 
 
 def find_backbone(model: nn.Module) -> TunedBackbone:
