@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from mmqadapter.backbones.acceleration import (
-    FusedPackedAttention,
+    FusedMultiheadAttention,
     FusedShiftedWindows,
     FusedSwinBlock,
     FusedWindowAttention,
@@ -55,7 +55,7 @@ FAMILIES = (
         grid='patch_embed',
         end_norm='ln1',
         other_outputs=('out_origin', 'output_cls_token'),
-        fused=(('torch.nn.modules.activation.MultiheadAttention', FusedPackedAttention),),
+        fused=(('torch.nn.modules.activation.MultiheadAttention', FusedMultiheadAttention),),
     ),
     BlockFamily(
         name='timm ViT and DINOv2',

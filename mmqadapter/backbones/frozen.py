@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decoded, with_legacy
+from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decode_int8, with_legacy
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.presets import parse_train, trainable_parameters
 from mmqadapter.backbones.select import find_blocks, unused_parameters
@@ -154,7 +154,7 @@ class FrozenBackbone(TunedBackbone):
             _decode(state_dict, frozen)
             of_trunk = [key for key in state_dict if key.startswith(f'{prefix}trunk.')]
             loaded = {key.removeprefix(f'{prefix}trunk.'): state_dict[key] for key in of_trunk}
-            self._fingerprint = self._fingerprint_with(decoded(loaded))
+            self._fingerprint = self._fingerprint_with(decode_int8(loaded))
             weights = {key for key, t in frozen.items() if isinstance(t, nn.Parameter)}
             self.pretrained |= weights <= state_dict.keys()
         if any(key.startswith(f'{prefix}adapters.') for key in state_dict):
@@ -203,7 +203,7 @@ def _reason(error: Exception) -> str:
 
 def _decode(state_dict: dict, own: Mapping[str, Tensor]) -> None:
     """Decode int8 weights in ``state_dict``, but for those of layers that are int8 themselves."""
-    plain = decoded(state_dict, own)
+    plain = decode_int8(state_dict, own)
     state_dict.clear()
     state_dict.update(plain)
 

@@ -135,7 +135,7 @@ class LinearProjectionSite:
         return self.adapter(args[0], output)
 
 
-class PackedProjectionSite:
+class MultiheadProjectionSite:
     """LoRA inside ``nn.MultiheadAttention``, whose fused weight no child module holds.
 
     For the length of a call an instance attribute shadows the frozen parameter; the parameter
@@ -160,7 +160,7 @@ def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> obj
     """Return the site on the fused projection, for either way of holding it."""
     projection = block.get_submodule(family.qkv)
     if isinstance(projection, nn.MultiheadAttention):
-        return PackedProjectionSite(adapter, projection)
+        return MultiheadProjectionSite(adapter, projection)
     assert isinstance(projection, nn.Linear)
     return LinearProjectionSite(adapter, projection)
 

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import code_names, decoded
+from mmqadapter.backbones.acceleration import code_names, decode_int8
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.taskfile.fingerprint import fingerprint
 
@@ -25,7 +25,7 @@ def fingerprint_inputs(
         trainable_names: Names of what trains in it, whether it does at the moment or not.
     """
     parameters = dict(trunk.named_parameters())
-    weights = decoded({**parameters, **dict(trunk.named_buffers())})
+    weights = decode_int8({**parameters, **dict(trunk.named_buffers())})
     frozen = {n for n, p in parameters.items() if not p.requires_grad and n not in trainable_names}
     names = frozen.union(code_names(trunk)).difference(family.resized)
     return {name: weights[name] for name in weights if name in names}

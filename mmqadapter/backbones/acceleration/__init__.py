@@ -3,13 +3,13 @@
 from mmqadapter.backbones.acceleration.accelerate import accelerate
 from mmqadapter.backbones.acceleration.autocast import AutocastState
 from mmqadapter.backbones.acceleration.class_swap import FusedModules
-from mmqadapter.backbones.acceleration.fused_multihead import FusedPackedAttention
+from mmqadapter.backbones.acceleration.fused_multihead import FusedMultiheadAttention
 from mmqadapter.backbones.acceleration.fused_windows import (
     FusedShiftedWindows,
     FusedSwinBlock,
     FusedWindowAttention,
 )
-from mmqadapter.backbones.acceleration.int8_linear import code_names, decoded
+from mmqadapter.backbones.acceleration.int8_linear import code_names, decode_int8
 from mmqadapter.backbones.acceleration.legacy_arguments import LEGACY_ARGUMENTS, with_legacy
 from mmqadapter.backbones.acceleration.options import TrunkOptions
 
@@ -17,13 +17,13 @@ __all__ = [
     'LEGACY_ARGUMENTS',
     'AutocastState',
     'FusedModules',
-    'FusedPackedAttention',
+    'FusedMultiheadAttention',
     'FusedShiftedWindows',
     'FusedSwinBlock',
     'FusedWindowAttention',
     'TrunkOptions',
     'accelerate',
     'code_names',
-    'decoded',
+    'decode_int8',
     'with_legacy',
 ]

@@ -24,7 +24,7 @@ class ContiguousAttention(FastForward):
         return super().forward(query, key, value, *args, **kwargs)
 
 
-class FusedPackedAttention(ContiguousAttention):
+class FusedMultiheadAttention(ContiguousAttention):
     """Forward of ``torch.nn.MultiheadAttention`` without attention weights.
 
     mmcv requests these weights and ignores them, which rules out PyTorch's fused kernels. In

@@ -71,7 +71,7 @@ def code_names(module: nn.Module) -> Iterator[str]:
     return (f'{name}.weight' if name else 'weight' for name, _ in layers)
 
 
-def decoded(state: Mapping[str, Tensor], keep: Container[str] = ()) -> dict[str, Tensor]:
+def decode_int8(state: Mapping[str, Tensor], keep: Container[str] = ()) -> dict[str, Tensor]:
     """Return a state dict with float weights in place of int8 codes and their scales.
 
     Args:

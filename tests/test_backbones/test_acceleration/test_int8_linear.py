@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration.int8_linear import Int8Linear, decoded, store_int8
+from mmqadapter.backbones.acceleration.int8_linear import Int8Linear, decode_int8, store_int8
 
 quantization = pytest.importorskip(
     'torchao.quantization', reason='torchao is not installed; run `make env`'
@@ -48,7 +48,9 @@ def test_equals_torchao(tokens: Tensor, bias: bool, dtype: torch.dtype) -> None:
 def test_error_is_half_a_step(tokens: Tensor) -> None:
     layer = frozen()
     stored = int8(layer)
-    weight = decoded({'a.weight': stored.weight, 'a.weight_scale': stored.weight_scale})['a.weight']
+    weight = decode_int8({'a.weight': stored.weight, 'a.weight_scale': stored.weight_scale})[
+        'a.weight'
+    ]
     step = layer.weight.abs().amax(1, keepdim=True) / 127
     assert 0 < (weight - layer.weight).abs().max() <= 0.51 * step.max()
     assert ((weight - layer.weight).abs() <= 0.51 * step).all()
@@ -57,7 +59,9 @@ def test_error_is_half_a_step(tokens: Tensor) -> None:
 
 def test_gradient_is_that_of_the_decoded_weight(tokens: Tensor) -> None:
     stored = int8(frozen())
-    weight = decoded({'a.weight': stored.weight, 'a.weight_scale': stored.weight_scale})['a.weight']
+    weight = decode_int8({'a.weight': stored.weight, 'a.weight_scale': stored.weight_scale})[
+        'a.weight'
+    ]
     a, b = tokens.clone().requires_grad_(), tokens.clone().requires_grad_()
     stored(a).square().sum().backward()
     nn.functional.linear(b, weight, stored.bias).square().sum().backward()
@@ -125,7 +129,7 @@ def test_decoded_leaves_other_tensors() -> None:
         'other.weight_scale': torch.ones(2, 1),
         'alone.weight_scale': torch.ones(2, 1),
     }
-    assert decoded(state) == state
+    assert decode_int8(state) == state
 
 
 def test_without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
