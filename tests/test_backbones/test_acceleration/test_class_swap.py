@@ -8,13 +8,13 @@ import pickle
 
 import pytest
 import torch
-from nets import images
 from tiny_backbones import TINY, tiny_config
 from torch import nn
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
 from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 
+IMAGES = torch.rand(2, 3, 64, 64)
 FAST = dict(attention='fused', mlp='chunked', prepacked=True)
 OPTIONS = pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int8'])
 
@@ -57,9 +57,9 @@ def test_classes_put_ahead_one_after_another_come_back_in_that_order() -> None:
 @torch.no_grad()
 def test_an_accelerated_trunk_is_saved_whole(family: str, dtype: str) -> None:
     net = FrozenBackbone(tiny_config(family), trunk=dict(FAST, dtype=dtype))
-    expected = net(images())  # fills caches, which are not saved
+    expected = net(IMAGES)  # fills caches, which are not saved
     for other in (saved_and_loaded(net), copy.deepcopy(net)):
-        for found, wanted in zip(other(images()), expected, strict=True):
+        for found, wanted in zip(other(IMAGES), expected, strict=True):
             torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
@@ -68,7 +68,7 @@ def test_an_accelerated_trunk_is_saved_whole(family: str, dtype: str) -> None:
 def test_wrappers_with_float_adapters_are_saved_whole(wrapper: type) -> None:
     adapter = dict(type='ConvAdapter', width=2)
     net = wrapper(tiny_config('mmdet_swin'), adapter, trunk=FAST)
-    torch.testing.assert_close(saved_and_loaded(net)(images()), net(images()), rtol=0, atol=0)
+    torch.testing.assert_close(saved_and_loaded(net)(IMAGES), net(IMAGES), rtol=0, atol=0)
 
 
 def test_quantized_adapters_say_why_they_are_not() -> None:
