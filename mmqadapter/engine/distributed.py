@@ -1,4 +1,4 @@
-"""Distributed runs on machines without a GPU: mmengine takes for granted that there is one."""
+"""Distributed runs on machines without a GPU, for which mmengine assumes a GPU."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
-# What mmengine's 'full' is, but for the move to the CPU, behind which PyTorch frees or overwrites
-# what it moved: here that is the same memory.
+# mmengine's state_dict_cfg='full' without the offload to the CPU: PyTorch frees or overwrites what
+# it offloads, and on a CPU that is the memory that the model still uses.
 FULL_STATE_ON_CPU = dict(
     state_dict_type='FULL_STATE_DICT',
     state_dict_config=dict(type='FullStateDictConfig', rank0_only=True, offload_to_cpu=False),
@@ -26,17 +26,17 @@ FULL_STATE_ON_CPU = dict(
 
 
 def prepare_cpu(cfg: Config) -> None:
-    """Set ``cfg`` and this process up for DDP over gloo, where a launcher meets no accelerator.
+    """Set up ``cfg`` and this process for DDP over gloo, if a launcher runs without accelerator.
 
-    mmengine's launchers choose a CUDA device and its DDP wraps for one; both fail without. Here
-    the process group exists before the runner is built, and the wrapper gets no device ids. Does
-    nothing for a run of one process or with an accelerator.
+    mmengine's launchers select a CUDA device and its DDP wrapper asks for one; both fail without.
+    Here the process group exists before the runner is built, and the wrapper gets no device ids.
+    Nothing happens for a run of one process or with an accelerator.
 
     Args:
-        cfg: Config of the run, changed in place; ``env_cfg.dist_cfg.timeout`` in seconds counts.
+        cfg: Config of the run, changed in place. ``env_cfg.dist_cfg.timeout`` is in seconds.
 
     Raises:
-        ValueError: A launcher other than torchrun, or a model with synchronised batch norm.
+        ValueError: The launcher is not torchrun, or the model has synchronized batch norm.
     """
     launcher = cfg.get('launcher') or 'none'
     if launcher == 'none' or get_device() != 'cpu':
@@ -59,7 +59,7 @@ def prepare_cpu(cfg: Config) -> None:
 
 
 def _keep_on_cpu(strategy: dict) -> None:
-    """Change a strategy of mmengine, which takes a GPU where the config names nothing."""
+    """Name the CPU in the config of a strategy; mmengine selects a GPU if it names no device."""
     sharded = 'FSDP' in str(strategy['type'])
     device = {'device_id': 'cpu'} if sharded else {'device_ids': None}
     strategy['model_wrapper'] = {**(strategy.get('model_wrapper') or {}), **device}
@@ -68,40 +68,41 @@ def _keep_on_cpu(strategy: dict) -> None:
 
 
 def _join_group(cfg: Config) -> None:
-    """Join the processes that torchrun started; a group that exists stays."""
+    """Join the processes that torchrun started, unless a process group exists already."""
     if is_distributed():
         return
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-    limit = None if seconds is None else timedelta(seconds=seconds)
-    torch.distributed.init_process_group('gloo', timeout=limit)
+    timeout = None if seconds is None else timedelta(seconds=seconds)
+    torch.distributed.init_process_group('gloo', timeout=timeout)
     atexit.register(_leave_group)
 
 
 def _leave_group() -> None:
-    """End gloo's threads: those that outlive the interpreter abort the process now and then."""
+    """End gloo's threads; those that outlive the interpreter sometimes abort the process."""
     if is_distributed():
         torch.distributed.destroy_process_group()
-        gc.collect()  # a runner is a cycle, and its DDP model keeps the group and the threads
+        # A runner is a reference cycle, and its DDP model keeps the group and the threads.
+        gc.collect()
 
 
 def _refuse_sync_bn(cfg: Config) -> None:
-    places = [f'{place}.type' for place in _sync_bn(cfg.model, 'model')]
+    settings = [f'{path}.type' for path in _sync_bn_configs(cfg.model, 'model')]
     if cfg.get('sync_bn'):
-        places.append('sync_bn')
-    if places:
+        settings.append('sync_bn')
+    if settings:
         raise ValueError(
-            f'{", ".join(places)}: synchronised batch norm needs GPUs, and here are none. Set '
+            f'{", ".join(settings)}: synchronized batch norm needs a GPU, and there is none. Set '
             "norm_cfg type='BN' (statistics of each process) or 'GN', and sync_bn=None."
         )
 
 
-def _sync_bn(node: Any, place: str) -> Iterator[str]:
-    """Yield the places of the configs under ``node`` whose type, name or class, is a SyncBN."""
+def _sync_bn_configs(node: Any, path: str) -> Iterator[str]:
+    """Yield the paths of the configs under ``node`` whose type, name or class, is a SyncBN."""
     if isinstance(node, dict):
         if 'SyncB' in str(node.get('type')):
-            yield place
+            yield path
         children = list(node.items())
     else:
         children = list(enumerate(node)) if isinstance(node, (list, tuple)) else []
     for name, child in children:
-        yield from _sync_bn(child, f'{place}.{name}')
+        yield from _sync_bn_configs(child, f'{path}.{name}')

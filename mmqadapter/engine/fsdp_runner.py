@@ -1,4 +1,4 @@
-"""Runs of mmengine's ``FlexibleRunner``, whose strategies shard a model over processes (FSDP)."""
+"""mmengine's ``FlexibleRunner``, whose strategies shard a model over processes (FSDP)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mmengine.runner import FlexibleRunner, load_checkpoint
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 FSDP = 'FSDPStrategy'
-# Hooks that put another model beside the one that trains, or change it after it was sharded.
+# Hooks that copy the model that trains, or change it after it has been sharded.
 UNSHARDED_HOOKS = {'EMAHook', 'QuantizeTaskHook'}
 
 
 def is_flexible(cfg: Config) -> bool:
-    """Whether ``cfg`` asks for the runner that has strategies."""
+    """Return whether ``cfg`` asks for the runner that has strategies."""
     return cfg.get('runner_type') == 'FlexibleRunner'
 
 
 def flexible_runner(cfg: Config, start: str | None) -> FlexibleRunner:
-    """Runner of ``cfg`` whose model has its weights before a strategy cuts it into shards.
+    """Build the runner of ``cfg``, with weights in its model before a strategy shards it.
 
     Args:
-        cfg: With ``runner_type='FlexibleRunner'``.
-        start: Weights to load before the checkpoint that ``cfg`` resumes.
+        cfg: Config with ``runner_type='FlexibleRunner'``.
+        start: Weights to load before the checkpoint that ``cfg`` resumes; None for none.
     """
     runner = RUNNERS.build(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
@@ -37,7 +37,7 @@ def flexible_runner(cfg: Config, start: str | None) -> FlexibleRunner:
         load_checkpoint(model, weights, map_location='cpu')
     backbone = tuned_backbone(model)
     if backbone is not None:
-        _ = backbone.fingerprint  # of whole weights
+        _ = backbone.fingerprint  # computed now, from whole weights, and cached
     runner.model = model
     if not cfg.resume:
         runner._load_from = None
@@ -45,41 +45,42 @@ def flexible_runner(cfg: Config, start: str | None) -> FlexibleRunner:
 
 
 def check_strategy(cfg: Config) -> None:
-    """Check that a model that ``cfg`` cuts into shards (FSDP) can train as it says.
+    """Check that a model that ``cfg`` shards (FSDP) can train as ``cfg`` says.
 
     Raises:
-        ValueError: Something in ``cfg`` does not go with shards.
+        ValueError: A setting in ``cfg`` does not work with shards.
     """
     strategy = cfg.get('strategy') or {}
-    if not is_flexible(cfg) or FSDP not in _name(strategy):
+    if not is_flexible(cfg) or FSDP not in _type_name(strategy):
         return
     for problem in _problems(cfg, strategy):
         raise ValueError(f'strategy type={FSDP!r}: {problem}')
 
 
 def _problems(cfg: Config, strategy: dict) -> Iterator[str]:
+    """Yield a message for each setting that does not work with shards."""
     if (cfg.get('launcher') or 'none') == 'none':
-        yield 'one process has nothing to share; start with tools/dist_train.sh CONFIG PROCESSES.'
+        yield 'one process cannot shard; start several with tools/dist_train.sh CONFIG PROCESSES.'
     kind = strategy.get('state_dict_cfg', 'local')
     if kind != 'full' and 'FULL_STATE_DICT' not in str(kind):
         yield (
-            f'state_dict_cfg={kind!r} writes shards that only as many processes can read; set '
-            "state_dict_cfg='full'."
+            f'state_dict_cfg={kind!r} writes shards that only the same number of processes can '
+            "read; set state_dict_cfg='full'."
         )
     wrapper = strategy.get('model_wrapper') or {}
     if not wrapper.get('use_orig_params', True):
-        yield 'use_orig_params=False mixes what trains with what is frozen; leave it out.'
+        yield 'use_orig_params=False mixes trained and frozen parameters; leave it out.'
     clip = (cfg.get('optim_wrapper') or {}).get('clip_grad') or {}
     if clip and clip.get('type', 'norm') == 'norm':
         yield (
-            'optim_wrapper.clip_grad takes the norm of what each process holds, not of the whole '
-            "gradient; set clip_grad=None, or clip_grad=dict(type='value', clip_value=...)."
+            'optim_wrapper.clip_grad takes the norm of the gradient that each process holds, not of '
+            "the whole one; set clip_grad=None, or clip_grad=dict(type='value', clip_value=...)."
         )
     for hook in cfg.get('custom_hooks') or ():
-        if (name := _name(hook).rpartition('.')[-1]) in UNSHARDED_HOOKS:
+        if (name := _type_name(hook).rpartition('.')[-1]) in UNSHARDED_HOOKS:
             yield f'{name} needs the whole model in each process; leave it out of custom_hooks.'
 
 
-def _name(config: Any) -> str:
+def _type_name(config: Any) -> str:
     kind = config.get('type', '')
     return kind if isinstance(kind, str) else kind.__name__

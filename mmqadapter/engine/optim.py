@@ -1,4 +1,4 @@
-"""Optimiser over what trains, and nothing else."""
+"""Construction of an optimizer that holds only the parameters that train."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from mmqadapter.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor (same ``paramwise_cfg``) without the frozen parameters.
+    """Constructor of optimizer wrappers that leaves out frozen parameters.
 
-    The stock one hands every parameter to the optimiser where there is no ``paramwise_cfg``, warns
-    once per frozen parameter where there is one, and makes a group of each tensor, which keeps
-    optimisers from batching their updates. Here equal settings share a group.
+    It takes the same ``paramwise_cfg`` as mmengine's. That one gives every parameter to the
+    optimizer if there is no ``paramwise_cfg``, and otherwise warns once per frozen parameter and
+    makes a group of each tensor, which keeps optimizers from batching their updates. Here
+    parameters with equal settings share a group.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimiser wrapper of ``model``."""
+        """Build the optimizer wrapper of ``model``."""
         if not self.paramwise_cfg:
             self.paramwise_cfg: dict = {'custom_keys': {}}
         return super().__call__(model)
@@ -32,11 +33,11 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if any(parameter.requires_grad for parameter in module.parameters()):
             super().add_params(params, module, prefix, is_dcn_module)
         if not prefix:
-            params[:] = _merged(params)
+            params[:] = _merged_groups(params)
 
 
-def _merged(groups: list[dict]) -> list[dict]:
-    """Groups of equal settings joined, in order of first appearance."""
+def _merged_groups(groups: list[dict]) -> list[dict]:
+    """Return one group for all groups of equal settings, in order of first appearance."""
     merged: dict[str, dict] = {}
     for group in groups:
         settings = repr({key: value for key, value in group.items() if key != 'params'})

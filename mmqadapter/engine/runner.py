@@ -1,4 +1,4 @@
-"""From a config file to a model or to an mmengine runner, for mmdet and mmseg alike."""
+"""Models and mmengine runners from a config file, for mmdet and mmseg alike."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ from mmqadapter.utils.model_wrapping import unwrap_model
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
-    """Config of a file, with command-line overrides merged in.
+    """Read the config in a file and merge command-line overrides into it.
+
+    Args:
+        path: Path of the config.
+        options: Overrides by dotted names, such as ``{'model.backbone.depth': 4}``.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: The file does not exist.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no config {str(path)!r}; configs/ holds those we ship.')
+        raise FileNotFoundError(
+            f'there is no config {str(path)!r}; the shipped ones are in configs/.'
+        )
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))
@@ -38,20 +44,21 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
 def training_runner(
     cfg: Config, resume: bool | str = False, init_task: str | None = None, amp: bool = False
 ) -> Runner | FlexibleRunner:
-    """Runner that trains ``cfg``.
+    """Build the runner that trains ``cfg``.
 
     Args:
-        cfg: A config of mmdet or mmseg, with a wrapped backbone or without. With
-            ``runner_type='FlexibleRunner'`` its ``strategy`` counts.
-        resume: True for the last checkpoint in the work dir, or the path of one. ``cfg.resume``
-            counts as well, and then resumes ``cfg.load_from`` where that is set, as mmengine does.
-        init_task: A task file to start from.
-        amp: Train in mixed precision.
+        cfg: Config of mmdet or mmseg, with or without a wrapped backbone. Its ``strategy`` applies
+            if it sets ``runner_type='FlexibleRunner'``.
+        resume: Path of a checkpoint to resume, or True for the last one in the work dir. If False,
+            ``cfg.resume`` decides as in mmengine: it resumes ``cfg.load_from``, or the last
+            checkpoint if that is not set.
+        init_task: Path of a task file to start from; None for none.
+        amp: Whether to train in mixed precision.
 
     Raises:
-        FileNotFoundError: A file or a data root that does not exist.
-        ValueError: Mixed precision without a GPU, a strategy that does not go with something
-            else in ``cfg``, or a task file in place of a checkpoint.
+        FileNotFoundError: A file or a data root does not exist.
+        ValueError: Mixed precision is asked for without a GPU, the strategy conflicts with another
+            setting, or a task file is given where a checkpoint is expected.
     """
     for file in (resume, init_task):
         if isinstance(file, str) and not Path(file).is_file():
@@ -82,8 +89,8 @@ def training_runner(
 def _require_checkpoint(name: str, file: Any) -> None:
     if isinstance(file, str) and file.endswith('.safetensors'):
         raise ValueError(
-            f'{name}={file!r} is a task file, which holds no optimiser and no trunk; start from it '
-            'with --init-task.'
+            f'{name}={file!r} is invalid: expected a checkpoint; a task file holds no optimizer '
+            'and no trunk. Start from it with --init-task.'
         )
 
 
@@ -91,13 +98,17 @@ def _check_precision(cfg: Config) -> None:
     kind = str((cfg.get('optim_wrapper') or {}).get('type'))
     if kind.rpartition('.')[2] == 'AmpOptimWrapper' and get_device() == 'cpu':
         raise ValueError(
-            f'optim_wrapper.type={kind!r} needs a GPU, and there is none here: leave --amp out, or '
-            "set type='OptimWrapper' without loss_scale in a config of your own."
+            f'optim_wrapper.type={kind!r} needs a GPU, and there is none: leave --amp out, or set '
+            "type='OptimWrapper' without loss_scale in your own config."
         )
 
 
 def _resume_from(cfg: Config, resume: bool | str) -> str | None:
-    """Set what ``cfg`` resumes; returns its own ``load_from``, which brought the frozen trunk."""
+    """Set the checkpoint that ``cfg`` resumes.
+
+    Returns:
+        The ``load_from`` that ``cfg`` had, since the frozen trunk may come from it; None for none.
+    """
     if not resume and cfg.get('resume') and cfg.get('load_from'):
         return None
     wanted = resume or bool(cfg.get('resume'))
@@ -110,38 +121,38 @@ def _resume_from(cfg: Config, resume: bool | str) -> str | None:
 
 
 def _latest(work_dir: str) -> str | None:
-    """The last checkpoint in a work dir, which may have been moved or copied since.
+    """Return the last checkpoint of a work dir, even if the work dir was moved or copied.
 
     Raises:
-        FileNotFoundError: It is not there any more.
+        FileNotFoundError: The checkpoint does not exist anymore.
     """
-    noted = find_latest_checkpoint(work_dir)
-    if noted is None or '://' in noted:
-        return noted
-    places = [Path(work_dir, Path(noted).name), Path(noted)]
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
+    pointer = find_latest_checkpoint(work_dir)
+    if pointer is None or '://' in pointer:
+        return pointer
+    candidates = [Path(work_dir, Path(pointer).name), Path(pointer)]
+    checkpoint = next((path for path in candidates if path.exists()), None)
+    if checkpoint is None:
         raise FileNotFoundError(
-            f'{str(Path(work_dir, "last_checkpoint"))!r} names {noted!r}, which is gone; name '
-            'another checkpoint (--resume FILE).'
+            f'{str(Path(work_dir, "last_checkpoint"))!r} names {pointer!r}, which does not exist; '
+            'name another checkpoint (--resume FILE).'
         )
-    return str(found)
+    return str(checkpoint)
 
 
 def testing_runner(
     cfg: Config, weights: str | os.PathLike, amp: bool = False, trust: bool = False
 ) -> Runner:
-    """Runner that evaluates ``weights`` with the test data and the test evaluator of ``cfg``.
+    """Build the runner that evaluates ``weights`` with test data and test evaluator of ``cfg``.
 
     Args:
-        cfg: A config of mmdet or mmseg, with a wrapped backbone or without.
-        weights: A task file or a checkpoint; ``load_from`` of the config is loaded before it.
-        amp: Test in mixed precision.
+        cfg: Config of mmdet or mmseg, with or without a wrapped backbone.
+        weights: Path of a task file or a checkpoint; ``load_from`` of ``cfg`` is loaded before it.
+        amp: Whether to test in mixed precision.
         trust: See :func:`mmqadapter.checkpoints.load.load_weights`.
 
     Raises:
-        FileNotFoundError: A file or a data root that does not exist.
-        ValueError: The config tests nothing, or the weights do not fit the model.
+        FileNotFoundError: A file or a data root does not exist.
+        ValueError: The config has no test data, or the weights do not fit the model.
     """
     if not cfg.get('test_dataloader'):
         raise ValueError('the config has no test_dataloader; add test_dataloader = val_dataloader.')
@@ -154,7 +165,7 @@ def testing_runner(
         cfg.test_cfg.fp16 = True
     prepare_cpu(cfg)
     runner = Runner.from_cfg(cfg)
-    # Before `test`, so that an EMA hook, which copies the model then, has them as well.
+    # Load before `Runner.test`, in which an EMA hook copies the model with its weights.
     model = unwrap_model(runner.model)
     if start:
         load_checkpoint(model, start, map_location='cpu')
@@ -166,19 +177,19 @@ def require_model(cfg: Config) -> None:
     """Check that a config has a model.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The config has no model.
     """
     if not cfg.get('model'):
         raise ValueError(
-            'the config has no model; give one that inherits a config of mmdet or mmseg.'
+            'the config has no model; use one that inherits a config of mmdet or mmseg.'
         )
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Model of ``cfg``, with what its ``load_from`` names, on the CPU.
+    """Build the model of ``cfg`` on the CPU, and load the weights that ``load_from`` names.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The config has no model.
     """
     require_model(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
@@ -189,10 +200,10 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def require_data(cfg: Config, *splits: str) -> None:
-    """Check that the data roots of ``train``, ``val`` or ``test`` exist, before anything is built.
+    """Check that the data roots of the named splits (``'train'``, ``'val'``, ``'test'``) exist.
 
     Raises:
-        FileNotFoundError: One does not.
+        FileNotFoundError: A data root does not exist.
     """
     for split in splits:
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')

@@ -1,8 +1,8 @@
-"""Data whose order and augmentation follow from seed, epoch, position and index alone.
+"""Training data that depends only on seed, epoch, position and index.
 
-mmengine seeds the data workers once, so what a worker draws depends on all it drew before, and a
-resumed run draws something else. Here the sampler stamps every index with its place in the run,
-and the dataset draws from generators seeded by that stamp.
+mmengine seeds the data workers once, so what a worker draws depends on everything it drew before,
+and a resumed run draws other numbers. Here the sampler stamps every index with its position in the
+run, and the dataset draws from generators that this stamp seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmqadapter.utils.random_state import seeded
 
 
 class StampedIndex(int):
-    """A sample index that carries ``stamp = (seed, epoch, position)``, also through pickling."""
+    """Sample index that carries ``stamp = (seed, epoch, position)``, also through pickling."""
 
     stamp: tuple[int, int, int] | None
 
@@ -35,15 +35,15 @@ class StampedIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class StampedSampler(Sampler):
-    """Wraps any sampler and stamps its indices; the order stays the wrapped sampler's.
+    """Wrapper of a sampler that stamps its indices and keeps their order.
 
     Positions count over all ranks, so no two ranks share a stamp.
 
     Args:
-        dataset: the dataset to sample from.
-        sampler: config of the sampler, such as ``dict(type='InfiniteSampler', shuffle=True)``;
-            it gets the same dataset and seed.
-        seed: seed of order and stamps, equal on all ranks; drawn and shared when None.
+        dataset: Dataset to sample from.
+        sampler: Config of the wrapped sampler, such as
+            ``dict(type='InfiniteSampler', shuffle=True)``; it gets the same dataset and seed.
+        seed: Seed of order and stamps, equal on all ranks; if None, one is drawn and shared.
     """
 
     def __init__(self, dataset: Any, sampler: dict, seed: int | None = None) -> None:
@@ -60,18 +60,18 @@ class StampedSampler(Sampler):
     def __iter__(self) -> Iterator[StampedIndex]:
         """Yield the wrapped sampler's indices, stamped."""
         epoch = self.epoch
-        # An endless sampler goes on where it stopped, a finite one begins again.
+        # An endless sampler continues where it stopped, a finite one starts again.
         for position, index in enumerate(self.sampler, self._consumed if self._endless else 0):
             self._consumed = position + 1
-            place = position * self.world_size + self.rank
-            yield StampedIndex(index, (self.seed, epoch, place))
+            global_position = position * self.world_size + self.rank
+            yield StampedIndex(index, (self.seed, epoch, global_position))
 
     def __len__(self) -> int:
-        """Samples of this rank, as the wrapped sampler counts them."""
+        """Return the number of samples of this rank, as the wrapped sampler counts them."""
         return len(self.sampler)
 
     def __getattr__(self, name: str) -> Any:
-        """Offer ``skip`` exactly where the wrapped sampler does: mmengine looks for it."""
+        """Provide ``skip`` if the wrapped sampler does, since mmengine checks for it."""
         if name == 'skip' and hasattr(self.__dict__.get('sampler'), 'skip'):
             return self._skip
         raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
@@ -83,36 +83,37 @@ class StampedSampler(Sampler):
             self.sampler.set_epoch(epoch)
 
     def _skip(self, num_samples: int) -> None:
-        """Go to an absolute position, counted in samples of this rank, without loading any."""
+        """Go to an absolute position, in samples of this rank, without loading any."""
         self.sampler.skip(num_samples)
         self._consumed = num_samples
 
 
 @DATASETS.register_module()
 class SeededDataset:
-    """Wraps any dataset; a stamped index alone decides what its random transforms draw.
+    """Wrapper of a dataset whose random transforms depend only on the stamp of an index.
 
-    python's, numpy's and torch's CPU generators are seeded for the one sample and put back, so
-    loading disturbs neither dropout nor other samples, and 0 or more workers give equal samples.
-    A plain index, as in validation, reaches the wrapped dataset untouched. Transforms that keep a
-    generator of their own are beyond reach. Everything else is the wrapped dataset's.
+    Python's, NumPy's and PyTorch's CPU generators are seeded for each sample and restored after
+    it. So loading does not disturb dropout or other samples, and any number of workers yields the
+    same samples. An index without a stamp, as in validation, is passed on unchanged. Transforms
+    with a generator of their own are not covered. All other attributes are those of the wrapped
+    dataset.
 
     Args:
-        dataset: the dataset or its config.
+        dataset: The dataset or its config.
 
     Raises:
-        ValueError: it holds no image.
+        ValueError: The dataset holds no image.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = _built(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = _build_dataset(dataset) if isinstance(dataset, dict) else dataset
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        """Sample ``index``, drawn as its stamp decides."""
+        """Return sample ``index``, with random transforms that its stamp seeds."""
         stamp = getattr(index, 'stamp', None)
         if stamp is None:
             return self.dataset[index]
@@ -126,7 +127,7 @@ class SeededDataset:
         return getattr(self.dataset, name)
 
     def get_data_info(self, index: int) -> dict:
-        """Annotations of sample ``index``, without the stamp."""
+        """Return the annotations of sample ``index``, without the stamp."""
         return self.dataset.get_data_info(int(index))
 
     @property
@@ -140,27 +141,29 @@ class SeededDataset:
 
 
 def exactly_resumable(cfg: Config) -> Config:
-    """A copy of ``cfg`` whose training data can be continued exactly; wrapping twice is harmless.
+    """Return a copy of ``cfg`` whose training can resume exactly; a second call changes nothing.
 
-    The train dataset and its sampler are wrapped, a batch sampler stays. Without a seed the seed
-    is 0: mmengine would draw one, and a resumed run another, before it sees the checkpoint.
+    The train dataset and its sampler are wrapped; a batch sampler stays. If the config sets no
+    seed, the seed is 0: mmengine would draw one, and a resumed run would draw another before it
+    reads the checkpoint.
     """
     cfg = copy.deepcopy(cfg)
     loader = cfg.get('train_dataloader')
     if loader:
         _wrap(loader, 'dataset', SeededDataset)
         _wrap(loader, 'sampler', StampedSampler)
-    chosen = cfg.get('randomness') or {}
-    if chosen.get('seed') is None:
-        cfg.randomness = {**chosen, 'seed': 0}
+    randomness = cfg.get('randomness') or {}
+    if randomness.get('seed') is None:
+        cfg.randomness = {**randomness, 'seed': 0}
     return cfg
 
 
-def _built(cfg: dict) -> Any:
+def _build_dataset(cfg: dict) -> Any:
     try:
         return root.DATASETS.build(cfg)
     except ValueError as error:
-        if 'need at least one array' not in str(error):  # numpy's words, of mmengine's lists
+        # NumPy's message for the empty list in which mmengine collects the samples.
+        if 'need at least one array' not in str(error):
             raise
         raise ValueError(
             f'the training data holds no image (data_root {cfg.get("data_root")!r}, data_prefix '
@@ -169,7 +172,7 @@ def _built(cfg: dict) -> Any:
 
 
 def _wrap(loader: dict, key: str, wrapper: type) -> None:
-    """Put ``wrapper`` around the config ``loader[key]`` unless it is there already."""
+    """Wrap the config ``loader[key]`` in ``wrapper``, unless it is wrapped already."""
     kind = f'mmqadapter.{wrapper.__name__}'
     if loader[key]['type'] not in (kind, wrapper):
         loader[key] = {'type': kind, key: loader[key]}

@@ -137,7 +137,9 @@ def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:
     Path(here).unlink()
     assert started(True).load_from == elsewhere  # as with `out_dir` of the checkpoint hook
     Path(elsewhere).unlink()
-    with pytest.raises(FileNotFoundError, match='last_checkpoint.*iter_3.pth.*which is gone'):
+    with pytest.raises(
+        FileNotFoundError, match='last_checkpoint.*iter_3.pth.*which does not exist'
+    ):
         started(True)
 
 

@@ -63,7 +63,7 @@ def test_sync_bn_is_refused_by_its_place(group, norm):
 
 
 def test_conversion_to_sync_bn_is_refused(group):
-    with pytest.raises(ValueError, match='sync_bn: synchronised'):
+    with pytest.raises(ValueError, match='sync_bn: synchronized'):
         prepare_cpu(config(sync_bn='torch'))
 
 
