@@ -14,11 +14,13 @@ FOLDERS = {'benchmark': 'cpu_report/mask-rcnn_swin-t', 'sweep': 'sweep_camvid'}
 
 @pytest.mark.parametrize('name', FOLDERS)
 def test_a_committed_report_is_rebuilt(name: str, tmp_path: Path, capsys) -> None:
-    shutil.copy(RESULTS / FOLDERS[name] / 'report.json', tmp_path)
+    committed = RESULTS / FOLDERS[name]
+    shutil.copy(committed / 'report.json', tmp_path)
     with pytest.raises(SystemExit) as stop:
         tool(name)(['--render', str(tmp_path)])
     assert stop.value.code == 0
     assert f'Written: {tmp_path / "report.md"}, ' in capsys.readouterr().out
+    assert (tmp_path / 'report.md').read_text() == (committed / 'report.md').read_text()
     assert '<svg' in (tmp_path / 'report.html').read_text()
 
 

@@ -15,7 +15,7 @@ from mmqadapter.studies.benchmark.table import cells
 from mmqadapter.studies.report.drawing import Series, series_of
 from mmqadapter.studies.report.files import Report, load_report, write_files, write_json
 from mmqadapter.studies.report.page import Page, header_texts, render_page, svg_by_title
-from mmqadapter.studies.report.rows import Row, memory_label
+from mmqadapter.studies.report.rows import Row, memory_definition, memory_name
 from mmqadapter.studies.report.table import markdown_table, terminal_table
 
 LEGEND = (
@@ -53,7 +53,7 @@ def rebuild_report(folder: Path) -> list[Path]:
 def _render(report: Report) -> dict[str, bytes]:
     header, rows = report['header'], report['rows']
     series = series_of([row['method'] for row in rows])
-    plots = draw_plots(rows, series, memory_label(header))
+    plots = draw_plots(rows, series, memory_name(header))
     return {
         'report.md': _markdown(header, rows).encode(),
         'report.html': render_page(_page(header, rows, series, plots)).encode(),
@@ -62,7 +62,7 @@ def _render(report: Report) -> dict[str, bytes]:
 
 
 def _legend(header: Mapping[str, Any]) -> str:
-    return LEGEND.format(memory=memory_label(header))
+    return LEGEND.format(memory=memory_definition(header))
 
 
 def _markdown(header: Mapping[str, Any], rows: Sequence[Row]) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 Row = dict[str, Any]
-MEMORY_LABELS = {
-    'saved for backward': 'activation memory (saved for backward)',
-    'peak allocated': 'peak allocated memory',
-}
+# Names of the kinds of memory in headers.
+MEMORY_NAMES = {'saved for backward': 'activation memory', 'peak allocated': 'GPU memory'}
 
 
 def memory_bytes(row: Row) -> int | None:
@@ -18,6 +16,11 @@ def memory_bytes(row: Row) -> int | None:
     return saved if peak is None else peak
 
 
-def memory_label(header: Mapping[str, Any]) -> str:
-    """Return the name of the memory that :func:`memory_bytes` counts, for axes and legends."""
-    return MEMORY_LABELS.get(header['memory'], header['memory'])
+def memory_name(header: Mapping[str, Any]) -> str:
+    """Return the name of the memory that :func:`memory_bytes` counts."""
+    return MEMORY_NAMES[header['memory']]
+
+
+def memory_definition(header: Mapping[str, Any]) -> str:
+    """Return the name of the memory that is counted and what it is."""
+    return f'{memory_name(header)} ({header["memory"]})'

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mmqadapter.studies.report.drawing import Draw, Series, draw_files, new_figure
 from mmqadapter.studies.report.pareto import draw_pareto
-from mmqadapter.studies.report.rows import memory_bytes, memory_label
+from mmqadapter.studies.report.rows import memory_bytes, memory_name
 from mmqadapter.studies.report.table import megabytes
 from mmqadapter.studies.sweep.rows import Row
 
@@ -42,7 +42,7 @@ def draw_plots(
     metric = header['metric']
     scored = [row for row in rows if row['score_mean'] is not None]
     plots: dict[str, Draw] = {}
-    for name, (label, cost) in _costs(memory_label(header)).items():
+    for name, (label, cost) in _costs(memory_name(header)).items():
         known = [row for row in scored if cost(row) is not None]
         if known:
             plots[name] = partial(_draw_score_against, known, series, cost, (label, metric))
@@ -55,10 +55,10 @@ def draw_plots(
     return draw_files(plots)
 
 
-def _costs(memory_name: str) -> dict[str, tuple[str, Callable[[Row], float | None]]]:
+def _costs(memory: str) -> dict[str, tuple[str, Callable[[Row], float | None]]]:
     """Return the axis label and the function from a row to its cost, by file name."""
     return {
-        'score_memory': (f'{memory_name}, MB', lambda row: megabytes(memory_bytes(row))),
+        'score_memory': (f'{memory}, MB', lambda row: megabytes(memory_bytes(row))),
         'score_time': ('time of a step, s', lambda row: row['step_seconds']),
         'score_task': ('task file, MB', lambda row: megabytes(row['task_bytes'])),
     }

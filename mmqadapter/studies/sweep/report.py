@@ -19,7 +19,7 @@ from mmqadapter.studies.report.page import (
     render_page,
     svg_by_title,
 )
-from mmqadapter.studies.report.rows import memory_label
+from mmqadapter.studies.report.rows import memory_definition
 from mmqadapter.studies.report.settings import Settings
 from mmqadapter.studies.report.table import markdown_table
 from mmqadapter.studies.sweep.plan import Sweep
@@ -111,7 +111,7 @@ def _render(report: Report, samples: Samples | None) -> dict[str, bytes]:
         details=header_texts(header, exclude=('command', 'failed')),
         command=header['command'],
         table=cells(rows, header['metric']),
-        legend=LEGEND.format(memory=memory_label(header)),
+        legend=LEGEND.format(memory=memory_definition(header)),
         series=series,
         plots=svg_by_title(TITLES, plots),
         samples=samples,
@@ -134,7 +134,7 @@ def _failures(header: Mapping[str, Any]) -> list[str]:
 def _markdown(report: Report) -> str:
     header, rows = report['header'], report['rows']
     table = markdown_table(cells(rows, header['metric']))
-    sections = [f'# {header["sweep"]}', table, LEGEND.format(memory=memory_label(header))]
+    sections = [f'# {header["sweep"]}', table, LEGEND.format(memory=memory_definition(header))]
     if header['failed']:
         sections += ['## Failed', '\n'.join(f'- {line}' for line in _failures(header))]
     trials = tuning_cells(rows)
