@@ -1,11 +1,11 @@
-"""Coverage-guided fuzzing of all that reads files of strangers.
+"""Coverage-guided fuzzing of all readers of untrusted files.
 
     .venv/bin/python tests/test_robustness/fuzz.py            # 35,000 inputs for each target
     .venv/bin/python tests/test_robustness/fuzz.py task 1000  # one target
 
-It needs atheris. Inputs are valid files that are changed, half of them byte by byte and half in
-their structure, the checksum of a task file made anew. An input that ends in anything but the
-documented errors, runs code, takes 10 seconds of CPU time or asks for 2 GB more is printed.
+Needs atheris. Inputs are modified valid files, half of them byte by byte and half in their
+structure, with the checksum of a task file recomputed. An input is printed if it raises another
+error than the documented ones, runs code, takes 10 seconds of CPU time or allocates 2 GB more.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tempfile import mkdtemp
 from typing import Any
 
 import atheris
-import mmseg.models  # noqa: F401  (all that is not looked at is loaded first)
+import mmseg.models  # noqa: F401  (modules that are not instrumented are loaded first)
 import timm  # noqa: F401
 import yaml
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 RUNS = 35_000
-TOLD = 5_000  # inputs between two accounts of what became of them
+REPORT_INTERVAL = 5_000  # inputs between two lines with the outcomes
 READERS = ('mmqadapter.taskfile', 'mmqadapter.interop.petl_vit', 'mmqadapter.interop.peft')
 with atheris.instrument_imports(include=[*READERS], enable_loader_override=False):
     import hostile
@@ -44,7 +44,7 @@ ODD: tuple[Any, ...] = (
 
 
 def change_tree(tree: Any, chance: random.Random) -> Any:
-    """Replace, drop or add something at any place of plain data."""
+    """Replace, remove or add a value anywhere in plain data."""
     if not isinstance(tree, (dict, list)) or not tree or chance.random() < 0.1:
         return chance.choice(ODD)
     keys = sorted(tree) if isinstance(tree, dict) else range(len(tree))
@@ -62,7 +62,7 @@ def change_tree(tree: Any, chance: random.Random) -> Any:
 
 
 def change_container(data: bytes, chance: random.Random) -> bytes:
-    """Change metadata or descriptions of tensors; the digest is made anew."""
+    """Change the metadata or descriptions of tensors, and recompute the digest."""
     container = hostile.Container(data)
     own = container.header.get('__metadata__', {}).get(hostile.KEY)
     if own is not None and chance.random() < 0.7:
@@ -84,7 +84,7 @@ def change_json(data: bytes, chance: random.Random) -> bytes:
 
 
 def change_yaml(data: bytes, chance: random.Random) -> bytes:
-    if b'*' in data:  # an alias: what we are to refuse would hang us here
+    if b'*' in data:  # loading the aliases, which the reader refuses, would take forever
         return unchanged(data, chance)
     return yaml.safe_dump(change_tree(yaml.safe_load(data), chance)).encode()
 
@@ -94,7 +94,7 @@ def joined(*parts: bytes) -> bytes:
 
 
 def parted(data: bytes) -> tuple[bytes, bytes]:
-    """Two files of one input; inverse of :func:`joined`."""
+    """Split an input into its two files: the inverse of :func:`joined`."""
     length = int.from_bytes(data[:4], 'little')
     return data[4 : 4 + length], data[4 + length :]
 
@@ -110,7 +110,7 @@ def change_both(first: Callable, second: Callable) -> Callable:
 
 
 def unchanged(data: bytes, chance: random.Random) -> bytes:
-    """Nothing has a structure here; libFuzzer changes bytes well by itself."""
+    """Leave the mutation to libFuzzer, because the data have no structure."""
     return bytes(atheris.Mutate(data, len(data)))
 
 
@@ -145,19 +145,19 @@ TARGETS: dict[str, tuple[Callable, Callable, Callable]] = {
 
 
 def counted(read: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Tell now and then how deep the inputs came; libFuzzer ends without a last word."""
+    """Print the outcomes at intervals, because libFuzzer exits without a summary."""
     calls = count(1)
 
     def told(data: bytes) -> None:
         read(data)
-        if next(calls) % TOLD == 0:
+        if next(calls) % REPORT_INTERVAL == 0:
             print('OUTCOMES', dict(properties.outcomes.most_common()), flush=True)
 
     return told
 
 
 def fuzz(target: str, runs: int) -> None:
-    """Fuzz one target in this process, which ends with it."""
+    """Fuzz one target and exit the process."""
     read, change, seeds = TARGETS[target]
     corpus, valid = Path(mkdtemp()), seeds()
     for number, seed in enumerate(valid):
@@ -169,14 +169,14 @@ def fuzz(target: str, runs: int) -> None:
             return atheris.Mutate(data, max_size)
         try:
             return change(data, chance)[:max_size]
-        except Exception:  # too damaged to have a structure: start from a valid file
+        except Exception:  # too damaged to be parsed: start from a valid file
             return change(chance.choice(valid), chance)[:max_size]
 
     with open('/proc/self/statm') as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 2**30, resource.RLIM_INFINITY))
     options = [f'-runs={runs}', '-timeout=600', '-max_len=30000', '-seed=1', '-print_final_stats=1']
-    options += [f'-artifact_prefix={mkdtemp()}/']  # where an input that breaks something goes
+    options += [f'-artifact_prefix={mkdtemp()}/']  # for inputs that violate a property
     atheris.Setup([sys.argv[0], *options, str(corpus)], counted(read), custom_mutator=mutate)
     atheris.Fuzz()
 

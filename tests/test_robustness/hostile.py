@@ -1,6 +1,6 @@
-"""Files that an attacker could have written: valid ones with a few things changed.
+"""Files that an attacker could have written: valid ones with a few changes.
 
-The checksum of a task file is made anew, as an attacker would, so that what lies behind is reached.
+The checksum of a task file is recomputed, as an attacker would do, to reach the later checks.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ VALUES = st.recursive(
 
 
 def change_tree(draw: Draw, tree: Any) -> Any:
-    """Replace, drop or add something at any place of plain data."""
+    """Replace, remove or add a value anywhere in plain data."""
     if not isinstance(tree, (dict, list)) or not tree or draw(st.integers(0, 5)) == 0:
         return draw(VALUES)
     keys = sorted(tree) if isinstance(tree, dict) else range(len(tree))
@@ -78,7 +78,7 @@ def change_tree(draw: Draw, tree: Any) -> Any:
 
 
 def change_bytes(draw: Draw, data: bytes) -> bytes:
-    """Cut, overwrite or insert bytes at any place, or none of that."""
+    """Truncate, overwrite or insert bytes anywhere, or leave them unchanged."""
     place = draw(st.integers(0, len(data)))
     new = draw(st.binary(max_size=12))
     return {
@@ -92,7 +92,7 @@ def change_bytes(draw: Draw, data: bytes) -> bytes:
 
 
 class Container:
-    """The parts of a safetensors file, in any state."""
+    """Header and body of a safetensors file, valid or not."""
 
     def __init__(self, data: bytes) -> None:
         (length,) = struct.unpack('<Q', data[:8])
@@ -100,7 +100,7 @@ class Container:
         self.body = data[8 + length :]
 
     def change(self, draw: Draw) -> None:
-        """Change descriptions of tensors, or their bytes."""
+        """Change the descriptions of tensors, or their bytes."""
         names = sorted(name for name in self.header if name != '__metadata__')
         action = draw(st.sampled_from(['none', 'shape', 'entry', 'header', 'body', 'nan']))
         if action == 'header':
@@ -108,7 +108,7 @@ class Container:
         elif action == 'entry':
             name = draw(st.sampled_from(names))
             self.header[name] = change_tree(draw, self.header[name])
-        elif action == 'shape':  # of as many bytes
+        elif action == 'shape':  # the body stays as it is
             entry = self.header[draw(st.sampled_from(names))]
             entry['shape'] = [*entry['shape'], *draw(st.lists(st.just(1) | NUMBERS, max_size=3))]
             entry['dtype'] = draw(st.sampled_from([entry['dtype'], *DTYPES]))
@@ -118,7 +118,7 @@ class Container:
             self.body = self.body[: len(self.body) % 4] + b'\0\0\xc0\x7f' * (len(self.body) // 4)
 
     def data(self) -> bytes:
-        """The file."""
+        """Return the bytes of the file."""
         header = json.dumps(self.header).encode()
         return struct.pack('<Q', len(header)) + header + self.body
 
@@ -130,13 +130,13 @@ DTYPES = (
 
 @cache
 def model() -> nn.Module:
-    """An adapted backbone with neck and head."""
+    """Build an adapted backbone with neck and head."""
     return make(lambda: dict(type='mmqadapter.TimmBackbone', **TIMM)).eval()
 
 
 @cache
 def valid_tasks() -> tuple[bytes, ...]:
-    """Task files of the model: with a float head, and with a quantised one."""
+    """Return task files of the model: with a float head, and with a quantized one."""
     with TemporaryDirectory() as folder:
         path = Path(folder, 'a.task.safetensors')
         files = []
@@ -148,14 +148,14 @@ def valid_tasks() -> tuple[bytes, ...]:
 
 
 def sign(container: Container) -> None:
-    """Give a task file the digest that fits, as long as it can be read at all."""
+    """Recompute the digest of a task file, if it can still be parsed."""
     try:
         metadata = json.loads(container.header['__metadata__'][KEY])
         metadata.pop('sha256', None)
         tensors = _tensors(container)
         metadata['sha256'] = _digest(metadata, tensors)
         container.header['__metadata__'][KEY] = _text(metadata)
-    except Exception:  # then there is nothing to sign
+    except Exception:  # too damaged to have a digest
         return
 
 
@@ -181,7 +181,7 @@ def _digest(metadata: Any, tensors: dict[str, torch.Tensor]) -> str:
 
 @st.composite
 def task_files(draw: Draw) -> bytes:
-    """A task file with changed metadata, tensors or bytes."""
+    """Generate a task file with changed metadata, tensors or bytes."""
     container = Container(draw(st.sampled_from(valid_tasks())))
     for _ in range(draw(st.integers(0, 2))):
         text = container.header['__metadata__'][KEY]
@@ -201,7 +201,7 @@ def task_files(draw: Draw) -> bytes:
 
 @cache
 def valid_peft() -> tuple[bytes, bytes]:
-    """Config and weights of a LoRA folder for the tiny net."""
+    """Return config and weights of a LoRA folder for the tiny net."""
     shapes = ((2, CHANNELS), (3 * CHANNELS, 2))
     products = {
         f'blocks.{i}.attn.qkv': Product(*(torch.ones(shape) for shape in shapes))
@@ -216,7 +216,7 @@ def valid_peft() -> tuple[bytes, bytes]:
 
 @st.composite
 def peft_folders(draw: Draw) -> tuple[bytes, bytes]:
-    """Config and weights of a LoRA folder, changed."""
+    """Generate changed config and weights of a LoRA folder."""
     config, weights = valid_peft()
     tree, container = json.loads(config), Container(weights)
     for _ in range(draw(st.integers(0, 2))):
@@ -238,7 +238,7 @@ BOMB = b'a: &a {x: 1}\n' + b''.join(
 
 @st.composite
 def petl_files(draw: Draw) -> tuple[bytes, bytes]:
-    """Weights and settings of a released task, changed."""
+    """Generate changed weights and settings of a released task."""
     import yaml
 
     settings: Any = PETL | draw(
@@ -266,7 +266,7 @@ def petl_files(draw: Draw) -> tuple[bytes, bytes]:
 
 
 def petl_bytes(settings: dict[str, Any]) -> bytes:
-    """A .bin file of the right length."""
+    """Return a .bin file of the right length."""
     from mmqadapter.interop.petl_vit.layout import adapter_bytes, file_bytes, matrix_bytes
 
     NETS['tiny'] = TINY_NET

@@ -1,4 +1,4 @@
-"""Trainings of a small adapted Swin with a small head, some milliseconds a step."""
+"""Trainings of a small adapted Swin with a small head, at a few milliseconds per step."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from mmqadapter.engine import exactly_resumable
 
 @MODELS.register_module(force=True)
 class SmallNet(BaseModel):
-    """Adapted backbone, dropout, a convolution with batch norm; its loss can be spoilt.
+    """Model of an adapted backbone, dropout and convolutions, whose loss can be corrupted.
 
     Args:
         backbone: Config of the backbone.
-        spoilt: Values that are added to the loss of a step, by the step's number from 1.
+        spoilt: Value that changes the loss of a step, by the step's number from 1.
     """
 
     def __init__(self, backbone: dict[str, Any], spoilt: dict[int, float] | None = None) -> None:
@@ -43,13 +43,13 @@ class SmallNet(BaseModel):
         if mode != 'loss':
             return [out]
         self.steps += 1
-        # A factor, so that the gradient is spoilt as well.
+        # As a factor it corrupts the gradient as well.
         return {'loss_fit': out.square().mean() * (1 + self.spoilt.get(self.steps, 0.0))}
 
 
 @DATASETS.register_module(force=True)
 class SmallImages:
-    """Eight noisy images; the noise comes from torch's and numpy's generators."""
+    """Data set of eight noisy images, with noise from the generators of torch and numpy."""
 
     metainfo = {'classes': ('one',)}
 
@@ -62,7 +62,7 @@ class SmallImages:
 
 @METRICS.register_module(force=True)
 class Rising(BaseMetric):
-    """Each score is better than the one before."""
+    """Metric that is better in each evaluation than in the one before."""
 
     score = 0.0
 
@@ -82,7 +82,7 @@ def small_config(
     bits: int | None = 1,
     **model: Any,
 ) -> Config:
-    """Validation, a checkpoint and perhaps a best one after every two steps."""
+    """Return a config that validates and saves checkpoints, also the best, every two steps."""
     backbone = dict(
         type='mmqadapter.AdaptedBackbone',
         backbone=dict(type='mmseg.SwinTransformer', **SWIN),
@@ -112,7 +112,7 @@ def small_config(
 
 
 def train(cfg: Config, resume: bool = False, hook: Hook | None = None) -> Runner:
-    """Train a config, perhaps from its last checkpoint or with one more hook."""
+    """Train a config, optionally from its last checkpoint or with an additional hook."""
     cfg = exactly_resumable(cfg)
     cfg.resume = resume
     forget()
@@ -120,13 +120,13 @@ def train(cfg: Config, resume: bool = False, hook: Hook | None = None) -> Runner
     if hook is not None:
         runner.register_hook(hook)
     runner.train()
-    vars(runner.train_loop).pop('dataloader_iterator', None)  # its workers end with it
+    vars(runner.train_loop).pop('dataloader_iterator', None)  # ends its workers
     return runner
 
 
 @pytest.fixture
 def quick_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Spares mmengine the seconds in which it asks compilers for their versions."""
+    """Skip the seconds in which mmengine asks compilers for their versions."""
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     Rising.score = 0.0
     yield

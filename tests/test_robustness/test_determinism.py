@@ -13,7 +13,7 @@ __all__ = ['quick_start']
 
 
 def trained(work_dir: Path, seed: int = 0, **settings: Any) -> tuple[dict, bytes, list]:
-    """Weights, task file and losses of a run."""
+    """Train, and return weights, task file and losses."""
     cfg = small_config(work_dir, **settings)
     cfg.randomness = dict(seed=seed)
     runner = train(cfg)

@@ -1,4 +1,4 @@
-"""A disk that is full or fails: a clear error, the last good files whole, nothing left behind."""
+"""Full or failing disk: a clear error, intact earlier files, and no temporary files left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Break = Callable[..., list[str]]
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Break:
-    """``failing(step, number, match)``: that step of writing such a file fails from now on."""
+    """``failing(step, number, match)``: let this step of writing matching files fail."""
 
     def install(step: str, number: int, match: str = '', times: int = 10**6) -> list[str]:
         failed: list[str] = []
@@ -79,7 +79,7 @@ def _opener(perhaps: Callable[[str, Any], None]) -> Callable[..., Any]:
 
 
 class _Os:
-    """The module, with steps that fail."""
+    """The module ``os`` with steps that fail."""
 
     def __init__(self, perhaps: Callable[[str, Any], None]) -> None:
         self.perhaps = perhaps
@@ -117,7 +117,7 @@ def test_every_step_of_writing_may_fail(
     with pytest.raises(OSError, match=f'{FAULTS[number]}.*a.json') as caught:
         atomic_write(path, b'the new one')
     assert failed and caught.value.errno == number and caught.value.filename == str(path)
-    # Once the name is changed the new file is there, whatever the folder says.
+    # After the renaming the new file exists, even if syncing the folder fails.
     assert path.read_bytes() == (b'the new one' if step == 'folder' else b'old')
     assert [*path.parent.iterdir()] == [path]
 
@@ -180,7 +180,7 @@ def test_files_of_all_kinds_are_safe(
 
 FIRST = {'best_mIoU_iter_2.pth', 'iter_2.pth'}
 SECOND = {'best_mIoU_iter_4.pth', 'iter_2.pth', 'iter_4.pth'}
-TRAINED = [  # file that cannot be written; checkpoints that are left, and the pointer
+TRAINED = [  # file that cannot be written, remaining checkpoints, content of last_checkpoint
     ('iter_4.pth', FIRST, 'iter_2.pth'),
     ('last_checkpoint', FIRST | {'iter_4.pth'}, 'iter_2.pth'),
     ('best_mIoU_iter_4.pth', FIRST | {'iter_4.pth'}, 'iter_4.pth'),
@@ -208,7 +208,7 @@ def test_a_training_on_a_full_disk(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB of its own."""
+    """Mount a separate disk of 2 MB."""
     folder = tmp_path / 'disk'
     folder.mkdir()
     command = ['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', str(folder)]
@@ -219,7 +219,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all of the space."""
+    """Use up all of the space."""
     rest = disk / 'filler'
     with open(rest, 'wb', buffering=0) as file, suppress(OSError):
         while True:

@@ -1,6 +1,6 @@
-"""Whatever a file holds, reading it ends in the documented error: nothing is run, nothing hangs.
+"""Reading any file either works or raises a documented error; no code runs, nothing hangs.
 
-``fuzz.py`` drives the same properties by coverage.
+``fuzz.py`` checks the same properties with coverage-guided inputs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mmqadapter.interop.petl_vit import load_petl
 
 FOLDER = Path(mkdtemp(dir='/dev/shm' if Path('/dev/shm').is_dir() else None))
 SECONDS = 10
-# Events of Python that no reader of a file has a reason for.
+# Audit events that no reader of a file has a reason for.
 RUNS = {
     'os.system',
     'os.exec',
@@ -47,7 +47,7 @@ RUNS = {
     'socket.connect',
 }
 watching: list[str] = []
-# How often a file was accepted, or which function refused it.
+# Number of files that were accepted, or refused by each function.
 outcomes: Counter[str] = Counter()
 
 
@@ -61,7 +61,7 @@ sys.addaudithook(_watch)
 
 @contextmanager
 def safely() -> Iterator[None]:
-    """Nothing but the documented errors, nothing run, and in time."""
+    """Check that only documented errors are raised, that no code runs, and the CPU time."""
     watching[:] = ['begin']
     began = time.process_time()
     try:
@@ -93,7 +93,7 @@ def _assert_harmless_line(error: Exception) -> None:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost function of ours that an error came through, before others hid it."""
+    """Return the innermost of our functions in the traceback of an error, or of its cause."""
     frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
     ours = [f for f in frames if f'{os.sep}mmqadapter{os.sep}' in f.filename]
     return f'{Path(ours[-1].filename).stem}.{ours[-1].name}' if ours else 'elsewhere'

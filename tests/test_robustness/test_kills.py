@@ -1,4 +1,4 @@
-"""A training that is killed again and again ends with the weights of one that never was.
+"""A training that is killed repeatedly ends with the weights of an uninterrupted one.
 
 ``MMQADAPTER_KILLS=50 pytest tests/test_robustness/test_kills.py`` kills it fifty times.
 """
@@ -34,7 +34,7 @@ Start = Callable[..., multiprocessing.Process]
 
 @pytest.fixture(scope='module')
 def start() -> Start:
-    """``start(config, work_dir, resume, moment, at)``: a training in a process of its own."""
+    """``start(config, work_dir, resume, moment, at)``: start a training in another process."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['trainings'])
 
@@ -50,7 +50,7 @@ def start() -> Start:
 
 @pytest.fixture(scope='module')
 def config(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Twelve steps with dropout and random crops, a checkpoint after each."""
+    """Write a config of twelve steps with dropout and random crops, saving after each step."""
     path = tmp_path_factory.mktemp('kills') / 'killed.py'
     path.write_text(CONFIG.format(base=semantic.config))
     return str(path)
@@ -61,7 +61,7 @@ def weights(work_dir: Path) -> dict[str, torch.Tensor]:
 
 
 def check_files(work_dir: Path) -> None:
-    """Every file under its own name is whole, and the pointer names one of them."""
+    """Check that all files are complete, and that last_checkpoint names an existing one."""
     for path in work_dir.glob('*.pth'):
         torch.load(path, weights_only=False)
     for path in work_dir.glob('*.task.safetensors'):
@@ -99,7 +99,7 @@ def test_kills_at_random_moments_change_nothing(
         run.join(300)
         count += run.exitcode == -signal.SIGKILL
         check_files(killed)
-        if run.exitcode == 0:  # it came to its end before: once more from the start
+        if run.exitcode == 0:  # it finished before it was killed: start over
             assert_equal(weights(killed), weights(whole))
             killed = tmp_path / f'killed{count}'
         else:

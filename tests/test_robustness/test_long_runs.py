@@ -1,4 +1,4 @@
-"""A long training keeps its memory, its open files and its hooks as they were early on."""
+"""Memory, open files and hooks do not grow in a long training."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from torch import nn
 __all__ = ['quick_start']
 
 MIB = 2**20
-EARLY = 100  # by then all caches are filled
+EARLY = 100  # steps after which all caches are filled
 
 
 class Watch(Hook):
-    """Notes what a process holds after some steps."""
+    """Hook that records the resources of the process at intervals."""
 
     priority = 'LOWEST'
 

@@ -1,4 +1,4 @@
-"""Numbers and labels at the border: training goes on with finite weights, or says why it stops."""
+"""Extreme numbers and labels: training continues with finite weights, or says why it stops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIZES = [(64, 64), (37, 53), (64, 41), (33, 97)]
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., nn.Module]:
-    """``build(template, package, **changes of the head)``: a model of mmdet or mmseg."""
+    """``build(template, package, **changes of the head)``: build a model of mmdet or mmseg."""
 
     def make(template: str, package: str, **head: Any) -> nn.Module:
         backbone = dict(
@@ -55,7 +55,7 @@ def build(tmp_path: Path) -> Callable[..., nn.Module]:
 
 
 def step(model: Any, images: list[Tensor], samples: list[Any]) -> dict[str, Tensor]:
-    """One step at a high rate; all losses are finite, and so is all that trains."""
+    """Train one step at a high learning rate, and check that losses and weights are finite."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     wrapper = OptimWrapper(torch.optim.AdamW(parameters, lr=0.1))
     losses = model.train_step(dict(inputs=images, data_samples=samples), wrapper)
@@ -120,7 +120,7 @@ def test_one_class_alone(build: Callable) -> None:
 
 
 def test_batch_norm_of_a_single_number_says_so(build: Callable) -> None:
-    """Pyramid pooling makes one pixel of each image; two images are enough."""
+    """Pyramid pooling reduces each image to one pixel, so that a batch needs two images."""
     size = (64, 64)
     pooling = dict(type='PSPHead', pool_scales=(1, 2), num_convs=None)
     model = build(SEMANTIC, 'mmseg', **pooling)
@@ -147,7 +147,7 @@ def test_detection_goes_on(build: Callable, scene: str) -> None:
     sizes, boxes = zip(*SCENES[scene], strict=True)
     samples = [instances(*one, label=2) for one in SCENES[scene]]
     images = [image(size) for size in sizes]
-    for _ in range(2):  # the second one with weights that have moved
+    for _ in range(2):  # the second step starts from changed weights
         step(model, images, samples)
 
 
@@ -162,12 +162,12 @@ def test_a_broken_loss_stops_before_a_file_is_written(
     state = torch.load(tmp_path / 'iter_2.pth', weights_only=False)['state_dict']
     assert all(bool(tensor.isfinite().all()) for tensor in state.values())
     inspect_task(tmp_path / 'best.task.safetensors')
-    # Without the bad step the run goes on from there.
+    # Without the corrupted step the run can be resumed.
     train(small_config(tmp_path, steps=6), resume=True)
 
 
 class Breaks(torch.autograd.Function):
-    """The identity, whose gradient is NaN."""
+    """Identity whose gradient is NaN."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class Breaks(torch.autograd.Function):
 def test_adapters_never_turn_nan_silently(
     quick_start: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int | None
 ) -> None:
-    """The loss of the last step is finite, the gradient is not."""
+    """The loss of the last step is finite, but its gradient is not."""
     cfg = small_config(tmp_path, steps=2, bits=bits)
     from mmqadapter.adapters import AdaptFormer
 

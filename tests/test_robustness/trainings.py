@@ -1,4 +1,4 @@
-"""Trainings in processes that can be killed at any moment, also within the writing of a file."""
+"""Trainings in processes that can be killed at any moment, even while a file is written."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import signal
 from typing import Any
 
 import cv2
-import mmseg.models  # noqa: F401  (loaded once, in the server that the processes are forked from)
+import mmseg.models  # noqa: F401  (loaded once, in the server from which the processes are forked)
 import torch
 from tiny_runs import tool
 
 import mmqadapter.utils.atomic
 
-# Where a process may die while it writes a file: bytes half written, all written, name changed.
+# Moments of death while a file is written: half written, fully written, renamed.
 MOMENTS = ('write', 'fsync', 'replace')
 
 
 def train(config: str, work_dir: str, resume: bool, moment: str | None = None, at: int = 0) -> None:
-    """Train; with a moment the process dies there when it writes its file number ``at``."""
+    """Train; with a moment, the process dies at it while it writes file number ``at``."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     if moment is not None:
