@@ -56,7 +56,7 @@ def is_finished(work: Path) -> bool:
 
 
 def collect(work: Path, metric: str, training: Training) -> dict[str, Any]:
-    """Result of a training that came to its end, for result.json.
+    """Return the result of a finished training, for result.json.
 
     Raises:
         ValueError: Its validation gave no ``metric``, but others.
@@ -111,12 +111,12 @@ def _curve(lines: list[dict[str, Any]], name: str, unit: float = 1) -> list[list
 
 
 def unit_of(metric: str) -> int:
-    """What a metric is multiplied by to be points out of 100."""
+    """Return the factor that turns a metric into points out of 100."""
     return 100 if metric.startswith(SHARES) else 1
 
 
 def _with_none_found(line: dict[str, Any], metric: str) -> dict[str, Any]:
-    """A share of 0 where a detector found nothing at all: its metrics say nothing then."""
+    """Return 0 where a detector found nothing at all, since its metrics are undefined then."""
     validation = 'data_time' in line and 'loss' not in line
     mute = validation and not any(name.startswith(SHARES) for name in line)
     return {**line, metric: 0.0} if mute and metric.startswith(SHARES) else line
