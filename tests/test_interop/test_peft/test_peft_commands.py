@@ -36,7 +36,7 @@ def test_mistakes_are_reported_in_one_line(capsys, tmp_path: Path) -> None:
     assert task('import-peft', tmp_path / 'peft', '--out', out, '--checkpoint', 'x', *NET) == 1
     assert "'x' is not a file" in capsys.readouterr().err
     assert task('import-peft', tmp_path / 'peft', '--out', out, '--model', 'vit_none') == 1
-    assert "no model_name='vit_none'" in capsys.readouterr().err
+    assert "model_name='vit_none' is invalid: timm does not know it" in capsys.readouterr().err
     assert task('export-peft', out, tmp_path / 'new', *NET) == 1
     assert 'there is no task file' in capsys.readouterr().err
     assert not out.exists() and not (tmp_path / 'new').exists()

@@ -114,7 +114,7 @@ def test_other_layers_are_refused_by_name(
 def test_another_net_is_refused(peft_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not fit 'swin_tiny_.*layers.0.blocks.0.attn.qkv"):
         import_peft(peft_folder, tmp_path / 'out.safetensors', net_of('timm_swin'))
-    with pytest.raises(ValueError, match="no model_name='vit_none'"):
+    with pytest.raises(ValueError, match="model_name='vit_none' is invalid: timm does not know it"):
         import_peft(peft_folder, tmp_path / 'out.safetensors', dict(model_name='vit_none'))
     wider = {**net_of('timm_vit'), 'embed_dim': 32}
     with pytest.raises(ValueError, match='as a PEFT folder: adapter tensor .*this model'):
