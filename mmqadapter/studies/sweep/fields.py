@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+# pydantic was tried: the same checks and messages took as much code of ours, and a dependency.
+
 
 def check_keys(
     name: str, content: Any, required: Collection[str], optional: Collection[str] = ()
