@@ -17,8 +17,11 @@ CLASSES: list[Any] = [None, [], ['[/b]', '[bold]x', 'a\x1b[31mb'], ['街']]
 
 
 @pytest.mark.parametrize('classes', CLASSES, ids=str)
-def test_texts_of_a_file_are_shown_as_they_are(classes, tiny_timm_vit, tmp_path: Path) -> None:
-    path = tmp_path / 'runs[v1]' / '[/x].task.safetensors'
+def test_texts_of_a_file_are_shown_as_they_are(
+    classes, tiny_timm_vit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a long path would be broken into lines
+    path = Path('runs[v1]', '[/x].task.safetensors')
     model = AdaptedBackbone(tiny_timm_vit(), dict(type='LoRA', rank=2))
     save_task(model, path, dataset_meta={'classes': classes})
     page = io.StringIO()

@@ -68,7 +68,7 @@ def test_single_weight_per_output_cannot_be_quantized_per_channel() -> None:
     assert can_quantize(narrow, Setting(1)) and not can_quantize(
         narrow, Setting(1, granularity='channel')
     )
-    with pytest.raises(ValueError, match='two weights or more'):
+    with pytest.raises(ValueError, match='two or more weights per output'):
         quantized(narrow, Setting(1, granularity='channel'))
 
 
