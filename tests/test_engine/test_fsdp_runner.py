@@ -1,4 +1,4 @@
-"""What a config that cuts the model into shards may not say."""
+"""Settings that do not work with a model in shards are refused."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def config(**changes: object) -> Config:
     return Config({**cfg, **changes})
 
 
-def test_what_goes_with_shards_passes() -> None:
+def test_settings_that_work_with_shards_pass() -> None:
     check_strategy(config())
     by_hand = dict(type='FSDPStrategy', state_dict_cfg=dict(state_dict_type='FULL_STATE_DICT'))
     check_strategy(config(strategy=by_hand))
 
 
-@pytest.mark.parametrize('other', [dict(runner_type='Runner'), dict(strategy=None)])
-def test_without_shards_everything_passes(other: dict) -> None:
+@pytest.mark.parametrize('settings', [dict(runner_type='Runner'), dict(strategy=None)])
+def test_without_shards_everything_passes(settings: dict) -> None:
     hooks = [dict(type='EMAHook')]
-    check_strategy(config(custom_hooks=hooks, launcher='none', **other))
+    check_strategy(config(custom_hooks=hooks, launcher='none', **settings))
 
 
 @pytest.mark.parametrize(
-    'changes, told',
+    'changes, message',
     [
         (dict(launcher='none'), r'dist_train\.sh'),
         (dict(strategy=dict(type='FSDPStrategy')), "state_dict_cfg='local' writes shards"),
@@ -48,6 +48,6 @@ def test_without_shards_everything_passes(other: dict) -> None:
         (dict(custom_hooks=[dict(type='mmqadapter.QuantizeTaskHook')]), 'QuantizeTaskHook needs'),
     ],
 )  # fmt: skip
-def test_the_obstacle_and_the_remedy_are_named(changes: dict, told: str) -> None:
-    with pytest.raises(ValueError, match=f"strategy type='FSDPStrategy': .*{told}"):
+def test_the_obstacle_and_the_remedy_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"strategy type='FSDPStrategy': .*{message}"):
         check_strategy(config(**changes))

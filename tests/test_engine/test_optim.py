@@ -1,3 +1,5 @@
+"""The optimizer holds what trains, and equal settings share a group."""
+
 from __future__ import annotations
 
 import logging

@@ -1,3 +1,5 @@
+"""From a config to a model or a runner: overrides, data roots, resuming, refused settings."""
+
 from __future__ import annotations
 
 import logging
@@ -66,7 +68,7 @@ def test_the_config_that_a_page_shows(page: str, tmp_path: Path) -> None:
     assert 'mmqadapter.ExactResumeHook' in [hook.type for hook in cfg.custom_hooks]
 
 
-def test_a_config_without_a_model_is_told() -> None:
+def test_a_config_without_a_model_is_refused() -> None:
     for ask in (build_model, Settings(torch.device('cpu')).completed, BlankModel):
         with pytest.raises(ValueError, match='the config has no model'):
             ask(Config(dict(work_dir='none')))
@@ -82,11 +84,11 @@ def test_a_model_is_built_in_the_scope_of_its_config() -> None:
 
 @pytest.fixture
 def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
-    """``started(resume, asked, **settings)``: the config that a run begins with, and no run."""
-    begun: list[Config] = []
+    """``started(resume, asked, **settings)``: the config that a run starts with; none runs."""
+    configs: list[Config] = []
 
     def begin(cfg: Config) -> Any:
-        begun.append(cfg)
+        configs.append(cfg)
         return SimpleNamespace(logger=logging.getLogger('tests'), model=torch.nn.Identity())
 
     monkeypatch.setattr('mmqadapter.engine.runner.Runner.from_cfg', begin)
@@ -96,13 +98,13 @@ def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
     def start(resume: bool | str = False, asked: dict | None = None, **settings: Any) -> Config:
         cfg = Config(dict(work_dir=str(tmp_path / 'work'), **settings, **(asked or {})))
         training_runner(cfg, resume)
-        return begun[-1]
+        return configs[-1]
 
     return start
 
 
 def checkpoint(folder: Path, pointer: str | None = None) -> str:
-    """One in ``folder``, which ``last_checkpoint`` names, under ``pointer`` if that is given."""
+    """Make a checkpoint in ``folder`` that ``last_checkpoint`` names (or names ``pointer``)."""
     folder.mkdir(exist_ok=True)
     path = folder / 'iter_3.pth'
     path.touch()
@@ -117,14 +119,14 @@ def test_the_option_resumes_the_last_checkpoint(started, tmp_path: Path) -> None
     assert (cfg.resume, cfg.load_from) == (True, last)
 
 
-def test_a_config_may_ask_for_it_as_mmengine_has_it(started, tmp_path: Path) -> None:
+def test_a_config_may_ask_to_resume_as_in_mmengine(started, tmp_path: Path) -> None:
     last = checkpoint(tmp_path / 'work')
     assert started(asked=dict(resume=True)).load_from == last
     cfg = started(asked=dict(resume=True, load_from='other.pth'))
     assert (cfg.resume, cfg.load_from) == (True, 'other.pth')
 
 
-def test_nothing_to_resume_is_told(started, caplog) -> None:
+def test_nothing_to_resume_is_logged(started, caplog) -> None:
     cfg = started(True)
     assert cfg.resume is False and cfg.get('load_from') is None
     assert 'No checkpoint in' in caplog.text and 'starts anew' in caplog.text
@@ -144,7 +146,9 @@ def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('place', ['resume', 'load_from'])
-def test_a_task_file_is_no_checkpoint(started, tmp_path: Path, place: str) -> None:
+def test_a_task_file_in_place_of_a_checkpoint_is_refused(
+    started, tmp_path: Path, place: str
+) -> None:
     file = tmp_path / 'a.task.safetensors'
     file.touch()
     with pytest.raises(ValueError, match=f'{place}=.*a.task.safetensors.*--init-task'):

@@ -1,4 +1,4 @@
-"""Order and augmentation follow from seed, epoch, position and index alone."""
+"""Order and augmentation depend only on seed, epoch, position and index."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_sample_depends_on_its_stamp_alone():
     assert data[1]['noise'] != data[1]['noise']
 
 
-def test_generators_are_put_back_after_an_error():
+def test_generators_are_restored_after_an_error():
     data = SeededDataset([])
     before = random.getstate()
     with pytest.raises(IndexError):
@@ -76,7 +76,7 @@ def test_generators_are_put_back_after_an_error():
     assert random.getstate() == before
 
 
-def test_dataset_forwards_what_it_does_not_define():
+def test_dataset_forwards_all_other_attributes():
     data = pickle.loads(pickle.dumps(toy()))
     assert len(data) == 6
     assert data.metainfo['classes'] == ('a', 'b')
@@ -89,7 +89,7 @@ def test_dataset_forwards_what_it_does_not_define():
     assert not hasattr(SeededDataset([1, 2]), 'metainfo')
 
 
-def test_finite_sampler_begins_again_and_follows_the_epoch():
+def test_finite_sampler_starts_again_and_follows_the_epoch():
     stamped = sampler()
     assert len(stamped) == 6
     stamped.set_epoch(0)
@@ -103,7 +103,7 @@ def test_finite_sampler_begins_again_and_follows_the_epoch():
     assert not hasattr(stamped, 'skip')
 
 
-def test_endless_sampler_goes_on_and_skips():
+def test_endless_sampler_continues_and_skips():
     whole = take(sampler('InfiniteSampler'), 20)
     assert [place for _, place in whole] == [(3, 0, i) for i in range(20)]
     stamped = sampler('InfiniteSampler')
@@ -114,12 +114,12 @@ def test_endless_sampler_goes_on_and_skips():
 
 
 def test_ranks_never_share_a_stamp(monkeypatch):
-    places = []
+    positions = []
     for rank in range(2):
         for module in ('mmqadapter.engine.seeded_data', 'mmengine.dataset.sampler'):
             monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, 2))
-        places.append([place for _, place in take(sampler(), 99)])
-    assert places == [[(3, 0, i) for i in range(r, 6, 2)] for r in range(2)]
+        positions.append([place for _, place in take(sampler(), 99)])
+    assert positions == [[(3, 0, i) for i in range(r, 6, 2)] for r in range(2)]
 
 
 def test_a_seed_is_drawn_when_none_is_given():
@@ -139,14 +139,14 @@ def loader(dataset: dict, **kwargs) -> dict:
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_data_loader_gives_the_same_samples(workers):
+def test_data_loader_yields_the_same_samples(workers):
     data = loader(dict(type='SeededToy', pipeline=[noise]), batch_size=2, num_workers=workers)
     cfg = exactly_resumable(Config(dict(train_dataloader=data)))
     built = Runner.build_dataloader(cfg.train_dataloader, seed=3)
-    got = [values for batch in built for values in zip(*batch['noise'], strict=True)]
+    samples = [values for batch in built for values in zip(*batch['noise'], strict=True)]
     data = toy()
     expected = [data[index]['noise'] for index in sampler()]
-    assert [tuple(float(v) for v in values) for values in got] == expected
+    assert [tuple(float(v) for v in values) for values in samples] == expected
 
 
 def test_exactly_resumable_wraps_once_and_copies():

@@ -24,7 +24,7 @@ from mmqadapter.utils.tuned_backbone import TunedBackbone
 
 
 class TinyTuned(TunedBackbone):
-    """Stands for a tuned backbone: a frozen trunk and one trainable adapter."""
+    """Stand-in for a tuned backbone: a frozen trunk and one trainable adapter."""
 
     fingerprint = ''
 
@@ -42,7 +42,7 @@ class TinyTuned(TunedBackbone):
 
 @MODELS.register_module(force=True)
 class TinyModel(BaseModel):
-    """Backbone, dropout, head."""
+    """Model of a backbone, dropout and a head."""
 
     def __init__(self, fingerprint: str | None = 'abc', classes: int = 1) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class NoisyData:
 
 @METRICS.register_module(force=True)
 class Scripted(BaseMetric):
-    """Gives the scores it is told to, and draws random numbers as real metrics may."""
+    """Metric with given scores that draws random numbers, as real metrics may."""
 
     def __init__(self, scores: list[float]) -> None:
         super().__init__(prefix='toy')
@@ -154,7 +154,7 @@ def train() -> Callable[..., Runner]:
 
 @pytest.fixture
 def saved_tasks(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[dict, dict]]:
-    """What task files would hold, by file name: (weights, keyword arguments of save_task)."""
+    """Content of the task files by name: (weights, keyword arguments of save_task)."""
     tasks: dict[str, tuple[dict, dict]] = {}
 
     def save(model: nn.Module, path: Path, **kwargs: Any) -> None:

@@ -24,7 +24,7 @@ SECONDS = {f'{part}_seconds' for part in ('step', 'forward', 'backward', 'optimi
 
 def with_hooks(cfg: Config, *names: str, **options: Any) -> Config:
     cfg.custom_hooks += [dict(type=f'mmqadapter.{name}', **options) for name in names]
-    cfg.model.fingerprint = None  # a bare backbone, which has no task file
+    cfg.model.fingerprint = None  # a bare backbone has no task file
     return cfg
 
 
@@ -45,7 +45,7 @@ def summary(work_dir: Path) -> dict[str, Any]:
 
 
 def scalars(work_dir: Path) -> list[dict[str, float]]:
-    """Lines of the log that hold our figures, without the prefix."""
+    """Return the lines of the log that hold our figures, without the prefix."""
     text = next(work_dir.glob('*/vis_data/scalars.json')).read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     return [
@@ -80,7 +80,7 @@ def test_figures_reach_the_log_and_the_work_dir(tiny, train, tmp_path: Path) -> 
     assert 0 < parts < 10 * written['step_seconds']
 
 
-def test_a_task_file_gives_its_own_bytes(semantic: Run) -> None:
+def test_the_sizes_of_a_task_file_are_its_own(semantic: Run) -> None:
     written = summary(semantic.work_dir)
     stored = inspect_task(semantic.task)['bytes']
     assert written['adapter_bytes'] == stored['adapters'] > 0
@@ -138,8 +138,8 @@ def test_parts_and_figures_are_in_the_log_of_the_run(tiny, train, capfd) -> None
     assert len(seconds.partition('.')[2]) == 4
 
 
-def test_peaks_are_read_before_mmengine_forgets_them(tiny, train, monkeypatch) -> None:
-    """Its logger sets the counters back in each step, ahead of our hooks."""
+def test_peaks_are_read_before_mmengine_resets_them(tiny, train, monkeypatch) -> None:
+    """Its logger resets the counters in each step, before our hook."""
     events: list[str] = []
     for name in ('begin', 'update', 'pause'):
         monkeypatch.setattr(PeakMemory, name, lambda self, name=name: events.append(name))
@@ -178,12 +178,12 @@ def test_a_validation_before_the_first_step_is_not_measured(tiny, train, tmp_pat
     assert len(meter_of(runner).steps) == 3
 
 
-def test_steps_that_gather_gradients_have_no_optimizer(tiny, train) -> None:
+def test_steps_that_accumulate_gradients_have_no_optimizer(tiny, train) -> None:
     cfg = with_hooks(tiny(), 'EfficiencyHook')
     cfg.optim_wrapper.accumulative_counts = 2
     steps = meter_of(train(cfg)).steps
-    gathering, stepping = steps[2::2], steps[3::2]
-    assert min(step.optimizer for step in gathering) < min(step.optimizer for step in stepping)
+    accumulating, stepping = steps[2::2], steps[3::2]
+    assert min(step.optimizer for step in accumulating) < min(step.optimizer for step in stepping)
 
 
 def test_epochs_are_measured_as_well(tiny, train, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_resume_equals_uninterrupted(tiny, train, tmp_path, by_epoch, workers):
     assert_same_run(tmp_path / 'whole' / end, tmp_path / 'resumed' / end)
 
 
-def test_number_of_workers_changes_nothing(tiny, train, tmp_path):
+def test_the_number_of_workers_changes_nothing(tiny, train, tmp_path):
     train(tiny('zero', workers=0))
     train(tiny('two', workers=2))
     assert_same_run(tmp_path / 'zero' / 'iter_6.pth', tmp_path / 'two' / 'iter_6.pth')
@@ -103,7 +103,7 @@ def test_checkpoint_loads_without_running_code(tiny, train, tmp_path):
     assert_equal(safe['random_states'], load(path)['random_states'])
 
 
-def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
+def test_the_log_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
     def config(name):
         cfg = tiny(name)
         cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'head': dict(lr_mult=0.5)})
@@ -139,7 +139,7 @@ def test_says_whether_the_run_resumes_exactly(tiny, train, tmp_path, capfd):
     assert 'while gradients were being accumulated' in ''.join(capfd.readouterr())
 
 
-def test_every_rank_takes_its_own_state(monkeypatch):
+def test_every_rank_restores_its_own_state(monkeypatch):
     module = 'mmqadapter.hooks.exact_resume_hook'
     states = [get_random_state()]
     expected = [random.random()]
@@ -165,7 +165,7 @@ def test_random_state_round_trip():
     assert_equal(first, (random.gauss(0, 1), np.random.randn(), torch.randn(2)))
 
 
-def test_seeded_block_leaves_the_generators_alone():
+def test_a_seeded_block_restores_the_generators():
     before = get_random_state()
     draws = []
     for key in ((1, 2), (1, 2), (2, 1)):

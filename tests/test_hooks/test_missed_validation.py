@@ -1,4 +1,4 @@
-"""What a kill between a checkpoint and the end of its validation would lose."""
+"""A kill between a checkpoint and the end of its validation loses nothing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCORES = {3: 0.5, 6: 0.4}
 
 
 class KillError(Exception):
-    """Stands for a kill."""
+    """Stand-in for a kill."""
 
 
 @METRICS.register_module(force=True)
 class ByStep(BaseMetric):
-    """The score of a step; in ``killed_at`` no validation ends."""
+    """Metric with a given score for each step; the validation at ``killed_at`` does not end."""
 
     def __init__(self, scores: dict[int, float], killed_at: int | None = None) -> None:
         super().__init__(prefix='toy')
@@ -34,19 +34,19 @@ class ByStep(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         step = RUNNER[-1].iter
-        SEEN.append(step)
+        VALIDATED.append(step)
         if step == self.killed_at:
             raise KillError
         return {'mIoU': self.by_step[step]}
 
 
 RUNNER: list[Runner] = []
-SEEN: list[int] = []
+VALIDATED: list[int] = []
 
 
 @pytest.fixture(autouse=True)
 def note_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    SEEN.clear()
+    VALIDATED.clear()
     train = Runner.train
 
     def noted(self: Runner) -> Any:
@@ -69,22 +69,22 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize('by_epoch', [False, True])
 @pytest.mark.parametrize('killed', [1, 2])
 @pytest.mark.parametrize('rising', [False, True])
-def test_a_validation_that_was_cut_short_is_made_up_for(
+def test_an_interrupted_validation_runs_after_the_resume(
     tiny, train, tmp_path: Path, saved_tasks, by_epoch: bool, killed: int, rising: bool
 ) -> None:
-    """The best files are those of a run that nobody killed, also if the last validation was cut."""
+    """The best files equal those of an uninterrupted run, also after the last validation."""
     steps = (4, 8) if by_epoch else (3, 6)
     scores = dict(zip(steps, (0.5, 0.6) if rising else (0.5, 0.4), strict=True))
     train(scored(tiny('whole', by_epoch), scores))
     expected = dict(saved_tasks)
     saved_tasks.clear()
-    SEEN.clear()
+    VALIDATED.clear()
     with pytest.raises(KillError):
         train(scored(tiny('killed', by_epoch), scores, steps[killed - 1]))
     last = Path((tmp_path / 'killed/last_checkpoint').read_text())
-    SEEN.clear()
+    VALIDATED.clear()
     train(scored(tiny('killed', by_epoch), scores), last)
-    assert SEEN == list(steps[killed - 1 :])
+    assert VALIDATED == list(steps[killed - 1 :])
     best = [next((tmp_path / name).glob('best_*.pth')) for name in ('whole', 'killed')]
     assert best[0].name == best[1].name
     assert all(torch.equal(weights(best[1])[k], w) for k, w in weights(best[0]).items())
@@ -92,13 +92,13 @@ def test_a_validation_that_was_cut_short_is_made_up_for(
         assert all(torch.equal(expected[name][0][key], state[key]) for key in state)
 
 
-def test_a_validation_whose_score_is_saved_is_not_repeated(
+def test_a_validation_with_a_saved_score_is_not_repeated(
     tiny, train, tmp_path: Path, saved_tasks
 ) -> None:
     train(scored(tiny(), SCORES))
-    SEEN.clear()
+    VALIDATED.clear()
     train(scored(tiny(), SCORES), tmp_path / 'run/iter_3.pth')
-    assert SEEN == [6]
+    assert VALIDATED == [6]
 
 
 @pytest.mark.parametrize('name', ['iter_2.pth', 'iter_5.pth'])
@@ -108,15 +108,15 @@ def test_between_validations_none_is_due(
     cfg = scored(tiny(), SCORES)
     cfg.default_hooks.checkpoint.interval = 1
     train(cfg)
-    SEEN.clear()
+    VALIDATED.clear()
     train(scored(tiny(), SCORES), tmp_path / 'run' / name)
-    assert SEEN == ([3, 6] if name == 'iter_2.pth' else [6])
+    assert VALIDATED == ([3, 6] if name == 'iter_2.pth' else [6])
 
 
 def test_a_kill_before_the_best_task_file_leaves_the_score_new(
     tiny, train, tmp_path: Path, saved_tasks, monkeypatch
 ) -> None:
-    """Were the score saved first, the file of the task would stay behind it for ever."""
+    """If the score were saved first, the task file would never catch up with it."""
     rising = {3: 0.5, 6: 0.6}
     written = 'mmqadapter.hooks.task_checkpoint_hook.save_task'
     with monkeypatch.context() as patch:
@@ -129,7 +129,7 @@ def test_a_kill_before_the_best_task_file_leaves_the_score_new(
             train(scored(tiny(), rising))
     assert not saved_tasks
     train(scored(tiny(), rising), tmp_path / 'run/iter_3.pth')
-    assert SEEN == [3, 3, 6]
+    assert VALIDATED == [3, 3, 6]
     state = weights(next((tmp_path / 'run').glob('best_*iter_6.pth')))
     best = saved_tasks['best.task.safetensors'][0]
     assert torch.equal(best['head.weight'], state['head.weight'])

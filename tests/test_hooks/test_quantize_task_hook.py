@@ -1,4 +1,4 @@
-"""Training at few bits under mmengine's runner: start, checkpoints, EMA, resume, test."""
+"""Quantization-aware training with mmengine's runner: start, checkpoints, EMA, resume, test."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ WIDE = dict(type='TinyModel', classes=3)
 
 
 @MODELS.register_module(force=True)
-class Initialised(MODELS.get('TinyModel')):
-    """With an ``init_cfg``."""
+class Initialized(MODELS.get('TinyModel')):
+    """Tiny model with an ``init_cfg``."""
 
     def __init__(self, init_cfg: dict, **settings: Any) -> None:
         super().__init__(**settings)
@@ -63,7 +63,7 @@ def test_the_model_trains_at_few_bits_from_the_start(few, train, saved_tasks) ->
     np.testing.assert_array_equal(bias, bias.astype(np.float16))
 
 
-def test_the_optimiser_moves_the_latent_weights(few, train, tmp_path, saved_tasks) -> None:
+def test_the_optimizer_updates_the_latent_weights(few, train, tmp_path, saved_tasks) -> None:
     train(few())
     first, last = (load(tmp_path / 'run' / f'iter_{step}.pth') for step in (3, 6))
     weight = last['state_dict']['head.weight']
@@ -72,18 +72,18 @@ def test_the_optimiser_moves_the_latent_weights(few, train, tmp_path, saved_task
     assert len(last['optimizer']['state']) == 4  # weight and bias of adapter and head
 
 
-def test_names_and_numbers_in_checkpoints_are_the_usual_ones(
+def test_checkpoints_have_the_usual_names_and_shapes(
     few, plain, train, tmp_path, saved_tasks
 ) -> None:
     train(few('few', ema=True))
     cfg = plain('float')
     cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.4))
     train(cfg)
-    one, other = (load(tmp_path / name / 'iter_6.pth') for name in ('few', 'float'))
+    few_bits, in_float = (load(tmp_path / name / 'iter_6.pth') for name in ('few', 'float'))
     for part in ('state_dict', 'ema_state_dict'):
-        shapes = [{name: t.shape for name, t in c[part].items()} for c in (one, other)]
+        shapes = [{name: t.shape for name, t in c[part].items()} for c in (few_bits, in_float)]
         assert shapes[0] == shapes[1]
-    assert one[KEY] == {'head': 2} and KEY not in other
+    assert few_bits[KEY] == {'head': 2} and KEY not in in_float
 
 
 @pytest.mark.parametrize('ema', [False, True])
@@ -132,7 +132,9 @@ def test_a_checkpoint_of_few_bits_starts_a_float_training(
     assert not trained_bits(train(cfg).model)
 
 
-def test_a_float_checkpoint_starts_it(few, plain, train, tmp_path, saved_tasks) -> None:
+def test_a_float_checkpoint_starts_a_training_at_few_bits(
+    few, plain, train, tmp_path, saved_tasks
+) -> None:
     train(plain('float'))
     start = load(tmp_path / 'float' / 'iter_6.pth')['state_dict']
     cfg = few('few', bits=4)
@@ -142,10 +144,10 @@ def test_a_float_checkpoint_starts_it(few, plain, train, tmp_path, saved_tasks) 
     assert torch.equal(runner.model.state_dict()['head.weight'], start['head.weight'])
 
 
-def test_the_model_s_own_initialisation_acts(few, train, tmp_path, saved_tasks) -> None:
+def test_the_model_is_initialized_before_it_is_quantized(few, train, tmp_path, saved_tasks) -> None:
     cfg = few()
     start = dict(type='Normal', layer='Linear', mean=5.0, std=1.0, bias=2.0)
-    cfg.model = dict(type='Initialised', init_cfg=start, classes=3)
+    cfg.model = dict(type='Initialized', init_cfg=start, classes=3)
     cfg.optim_wrapper.optimizer.lr = 0.0
     runner = train(cfg)
     assert runner.model.state_dict()['head.weight'].mean() > 3
@@ -167,7 +169,7 @@ def test_the_averaged_model_computes_at_few_bits(few, train, monkeypatch, saved_
     )
 
 
-def test_its_task_file_is_the_validated_model(few, train, tmp_path) -> None:
+def test_the_task_file_is_the_validated_model(few, train, tmp_path) -> None:
     runner = train(few(bits=4, ema=True))
     averaged = next(h for h in runner.hooks if isinstance(h, EMAHook)).ema_model.module
     expected, bias = averaged.head.weight.detach(), averaged.head.bias.detach()
@@ -179,7 +181,7 @@ def test_its_task_file_is_the_validated_model(few, train, tmp_path) -> None:
 
 def test_mmengine_tests_a_checkpoint_as_it_was_trained(few, train, tmp_path, saved_tasks) -> None:
     trained = train(few(bits=1)).model.head.weight.detach()
-    cfg = few('test', bits=8)  # what the checkpoint says counts
+    cfg = few('test', bits=8)  # the bits in the checkpoint count
     cfg.load_from = str(tmp_path / 'run' / 'iter_6.pth')
     cfg.merge_from_dict(
         dict(test_cfg={}, test_dataloader=cfg.val_dataloader, test_evaluator=cfg.val_evaluator)
@@ -193,16 +195,16 @@ def test_mmengine_tests_a_checkpoint_as_it_was_trained(few, train, tmp_path, sav
 def test_a_layer_that_starts_at_zero_is_named(few, train, saved_tasks) -> None:
     cfg = few()
     start = dict(type='Constant', layer='Linear', val=0.0)
-    cfg.model = dict(type='Initialised', init_cfg=start, classes=3)
+    cfg.model = dict(type='Initialized', init_cfg=start, classes=3)
     with pytest.raises(ValueError, match='^head: .* it is constant.*give this layer 16 bits'):
         train(cfg)
 
 
-def test_what_it_starts_from_counts(few, train, tmp_path) -> None:
+def test_a_task_to_start_from_replaces_a_constant_layer(few, train, tmp_path) -> None:
     first = train(few('first', bits=4)).model.head.weight.detach()
     cfg = few('second', bits=4)
     start = dict(type='Constant', layer='Linear', val=0.0)
-    cfg.model = dict(type='Initialised', init_cfg=start, classes=3)
+    cfg.model = dict(type='Initialized', init_cfg=start, classes=3)
     task = str(tmp_path / 'first' / 'last.task.safetensors')
     cfg.custom_hooks.append(dict(type='mmqadapter.InitTaskHook', task=task))
     cfg.optim_wrapper.optimizer.lr = 0.0
@@ -217,7 +219,7 @@ def test_a_pattern_that_matches_nothing(few, train, saved_tasks, pattern) -> Non
         train(cfg)
 
 
-def test_twice_is_refused(few, train, saved_tasks) -> None:
+def test_a_second_hook_is_refused(few, train, saved_tasks) -> None:
     cfg = few()
     cfg.custom_hooks.append(dict(type='mmqadapter.QuantizeTaskHook', bits=8))
     with pytest.raises(ValueError, match='lists QuantizeTaskHook twice; put all patterns into one'):
@@ -245,15 +247,15 @@ def test_a_bare_backbone_is_refused(few, train, saved_tasks) -> None:
         train(cfg)
 
 
-def test_a_step_quantises_its_layers_together(few, train, saved_tasks, monkeypatch) -> None:
-    read = []
+def test_a_step_quantizes_its_layers_together(few, train, saved_tasks, monkeypatch) -> None:
+    cache_hits = []
     real = LayerQuantizer.forward
 
     def forward(quantizer: LayerQuantizer, weight: torch.Tensor) -> torch.Tensor:
         if quantizer.training and torch.is_grad_enabled():
-            read.append(quantizer.cached.get(weight) is not None)
+            cache_hits.append(quantizer.cached.get(weight) is not None)
         return real(quantizer, weight)
 
     monkeypatch.setattr(LayerQuantizer, 'forward', forward)
     train(few())
-    assert read and all(read)
+    assert cache_hits and all(cache_hits)

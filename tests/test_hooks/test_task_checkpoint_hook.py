@@ -1,4 +1,4 @@
-"""What checkpoints hold, what they refuse, and what a crash leaves behind."""
+"""Checkpoints and task files: their content, refused ones, and files after a crash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load(path):
 
 
 def named_by_pointer(work_dir):
-    """The checkpoint that last_checkpoint names."""
+    """Return the checkpoint that last_checkpoint names."""
     return Path((work_dir / 'last_checkpoint').read_text())
 
 
@@ -29,16 +29,18 @@ def test_checkpoints_hold_no_trunk(tiny, train, tmp_path, saved_tasks):
     runner = train(cfg)
     checkpoint = load(tmp_path / 'run' / 'iter_6.pth')
     assert checkpoint['mmqadapter'] == {'version': 1, 'fingerprint': 'abc', 'tuning': {}}
-    own = {
+    trained = {
         f'{part}.{name}' for part in ('backbone.adapters', 'head') for name in ('weight', 'bias')
     }
-    assert set(checkpoint['state_dict']) == own
-    assert set(checkpoint['ema_state_dict']) == {f'module.{key}' for key in own} | {'steps'}
+    assert set(checkpoint['state_dict']) == trained
+    assert set(checkpoint['ema_state_dict']) == {f'module.{key}' for key in trained} | {'steps'}
     assert named_by_pointer(tmp_path / 'run') == tmp_path / 'run' / 'iter_6.pth'
-    assert frozen_keys(runner.model) == set(runner.model.state_dict()) - own
+    assert frozen_keys(runner.model) == set(runner.model.state_dict()) - trained
 
 
-def test_keep_trunk_and_bare_backbone_are_whole(tiny, train, tmp_path, saved_tasks):
+def test_checkpoints_are_whole_with_keep_trunk_or_a_bare_backbone(
+    tiny, train, tmp_path, saved_tasks
+):
     cfg = tiny('kept')
     cfg.default_hooks.checkpoint.keep_trunk = True
     runner = train(cfg)
@@ -55,7 +57,7 @@ def test_keep_trunk_and_bare_backbone_are_whole(tiny, train, tmp_path, saved_tas
     assert not saved_tasks
 
 
-def test_task_files_of_the_end_and_the_best(tiny, train, tmp_path, saved_tasks):
+def test_task_files_of_the_last_and_the_best_step(tiny, train, tmp_path, saved_tasks):
     cfg = tiny()
     cfg.default_hooks.checkpoint.update(save_best='toy/mIoU', head_bits=16)
     train(cfg)

@@ -1,4 +1,4 @@
-"""Peaks of training steps, where a logger sets the counters back and validation takes more."""
+"""Peaks of training steps, although a logger resets the counters and validation takes more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmqadapter.utils.peak_memory import PeakMemory
 
 
 class Device:
-    """Stands for a GPU's counters."""
+    """Stand-in for a GPU's counters."""
 
     def __init__(self) -> None:
         self.held = self.peak = 100
@@ -30,11 +30,11 @@ class Device:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
-    made = Device()
-    monkeypatch.setattr(torch.cuda, 'reset_peak_memory_stats', made.reset)
-    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', made.allocated)
-    monkeypatch.setattr(torch.cuda, 'max_memory_reserved', made.reserved)
-    return made
+    stand_in = Device()
+    monkeypatch.setattr(torch.cuda, 'reset_peak_memory_stats', stand_in.reset)
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', stand_in.allocated)
+    monkeypatch.setattr(torch.cuda, 'max_memory_reserved', stand_in.reserved)
+    return stand_in
 
 
 def step(device: Device, peak: PeakMemory, extra: int) -> None:
@@ -64,7 +64,7 @@ def test_validation_does_not_count(device: Device) -> None:
     assert peak.allocated == 400
 
 
-def test_a_cpu_tells_nothing(device: Device) -> None:
+def test_a_cpu_has_no_peak(device: Device) -> None:
     peak = PeakMemory(torch.device('cpu'))
     step(device, peak, 300)
     assert peak.allocated is peak.reserved is None

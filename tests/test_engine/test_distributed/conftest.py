@@ -65,7 +65,7 @@ def upernet(semantic: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope='session')
 def upernet_highway(upernet: str) -> str:
-    """The same with a 1-bit highway and its last block in path."""
+    """Config of the UperNet with a 1-bit highway and the last block in path."""
     path = Path(upernet).with_name('two_ranks_highway.py')
     path.write_text(f'_base_ = {upernet!r}' + HIGHWAY)
     return str(path)
@@ -85,7 +85,7 @@ def _derived(folder: Path, run: Run, delta: str) -> str:
 
 @pytest.fixture(scope='session')
 def killed(upernet: str) -> str:
-    """The UperNet, whose second process is killed in the fourth step."""
+    """Config of the UperNet, whose second process is killed in the fourth step."""
     path = Path(upernet).with_name('killed.py')
     path.write_text(KILLED.format(base=upernet))
     return str(path)
@@ -113,7 +113,7 @@ def _launch(name: str, *arguments: str) -> str:
 
 @pytest.fixture(scope='session')
 def launch_to_fail() -> Callable[..., str]:
-    """As ``launch``, of a run that ends with an error."""
+    """``launch`` for a run that ends with an error."""
     return _launch_to_fail
 
 
@@ -124,7 +124,7 @@ def _launch_to_fail(name: str, *arguments: str) -> str:
 
 
 def _run(name: str, *arguments: str) -> tuple[int, str]:
-    """Exit status and output of a tool."""
+    """Return exit status and output of a tool."""
     process = _start(name, *arguments)
     try:
         output, _ = process.communicate(timeout=LIMIT)
@@ -136,7 +136,7 @@ def _run(name: str, *arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen]]:
-    """As ``launch``, without waiting; on another host where a prefix says so."""
+    """``launch`` without waiting; a prefix runs it on another host."""
     with ExitStack() as after:
 
         def begin(*words: str, **place: Any) -> subprocess.Popen:
@@ -163,7 +163,7 @@ def _start(
 
 
 def _environment() -> dict[str, str]:
-    """No GPU, one thread, the probes importable."""
+    """Return an environment without a GPU, with one thread, in which probes can be imported."""
     path = [str(Path(__file__).parent), str(ROOT), os.environ.get('PYTHONPATH', '')]
     return dict(
         os.environ,
@@ -175,7 +175,7 @@ def _environment() -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End torchrun by the signal at which it ends its workers first."""
+    """End torchrun with the signal on which it ends its workers first."""
     process.terminate()
     try:
         process.wait(timeout=60)

@@ -1,4 +1,4 @@
-"""Hooks that write down what each rank holds; the launched processes import this file."""
+"""Hooks that save what each rank holds; the launched processes import this file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmqadapter.utils.random_state import get_random_state, set_random_state
 
 @HOOKS.register_module(force=True)
 class StateProbe(Hook):
-    """Writes the model of every rank before and after training."""
+    """Hook that saves the model of every rank before and after training."""
 
     priority = 'LOWEST'
 
@@ -32,7 +32,7 @@ class StateProbe(Hook):
 
 @HOOKS.register_module(force=True)
 class LossProbe(Hook):
-    """Writes the loss of each step of every rank, its own."""
+    """Hook that saves the losses of each rank's own steps."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -48,7 +48,7 @@ class LossProbe(Hook):
 
 @HOOKS.register_module(force=True)
 class LastStep(Hook):
-    """Kills one rank before a step, as a machine does whose memory has run out."""
+    """Hook that kills one rank before a step, as a machine that is out of memory does."""
 
     def __init__(self, rank: int, step: int) -> None:
         self.rank, self.step = rank, step
@@ -61,9 +61,9 @@ class LastStep(Hook):
 
 @HOOKS.register_module(force=True)
 class GradientProbe(Hook):
-    """Writes the local and the synchronised gradients of the first batch, of the same random draws.
+    """Hook that saves the local and the synchronized gradients of the first batch.
 
-    Twice without synchronisation: the second pass tells whether the draws really are the same.
+    All passes draw the same random numbers; a second local pass shows that they really do.
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -73,25 +73,25 @@ class GradientProbe(Hook):
         with runner.model.no_sync():
             local = gradients(runner, data_batch, start)
             again = gradients(runner, data_batch, start)
-        synchronised = gradients(runner, data_batch, start)
+        synchronized = gradients(runner, data_batch, start)
         set_random_state(start)
-        write(runner, 'gradients', dict(local=local, again=again, synchronised=synchronised))
+        write(runner, 'gradients', dict(local=local, again=again, synchronized=synchronized))
 
 
 def gradients(runner: Runner, batch: Any, random_state: dict) -> dict[str, torch.Tensor]:
-    """Gradients of one batch by parameter name; the model's own are cleared."""
+    """Return the gradients of one batch by parameter name; those of the model are cleared."""
     set_random_state(random_state)
     model = runner.model
     losses = model(**model.module.data_preprocessor(batch, training=True), mode='loss')
     model.module.parse_losses(losses)[0].backward()
     trained = ((name, p) for name, p in model.module.named_parameters() if p.requires_grad)
-    found = {name: parameter.grad.clone() for name, parameter in trained}
+    by_name = {name: parameter.grad.clone() for name, parameter in trained}
     model.zero_grad()
-    return found
+    return by_name
 
 
 def state(runner: Runner) -> dict[str, torch.Tensor]:
-    """The whole state by the names of the bare model; FSDP gives it to rank 0."""
+    """Return the whole state by the names of the unwrapped model; under FSDP only on rank 0."""
     state = runner.model.state_dict()
     return {name.removeprefix('module.'): tensor for name, tensor in state.items()}
 

@@ -1,4 +1,4 @@
-"""A frozen trunk that mmengine's FSDP strategy cuts into shards trains as a whole one does."""
+"""A frozen trunk that mmengine's FSDP strategy shards trains as a whole one does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that trained over gloo ends clean, with its model still in a reference cycle."""
+"""A process that trained over gloo ends cleanly, although its model is in a reference cycle."""
 
 from __future__ import annotations
 

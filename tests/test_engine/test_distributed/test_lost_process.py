@@ -1,4 +1,4 @@
-"""A process that is killed ends the run at once, with what to do; the resumed run is exact."""
+"""A killed process ends the run at once with a remedy, and the resumed run is exact."""
 
 from __future__ import annotations
 

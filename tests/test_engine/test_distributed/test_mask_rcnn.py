@@ -20,14 +20,14 @@ def whole(mask_rcnn, launch, tmp_path_factory) -> Path:
     return work_dir
 
 
-def test_synchronised_gradient_is_the_mean_of_the_ranks(whole):
+def test_synchronized_gradient_is_the_mean_of_the_ranks(whole):
     ranks = [torch.load(whole / f'gradients_rank{rank}.pth') for rank in range(2)]
     first, second = (rank['local'] for rank in ranks)
     assert all(equal(rank['again'], rank['local']) for rank in ranks)  # the same proposals drawn
     assert not equal(first, second)
     mean = {name: (first[name] + second[name]) / 2 for name in first}
     for rank in ranks:
-        torch.testing.assert_close(rank['synchronised'], mean, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(rank['synchronized'], mean, rtol=1e-5, atol=1e-7)
     assert any('adapters' in name and grad.any() for name, grad in mean.items())
 
 

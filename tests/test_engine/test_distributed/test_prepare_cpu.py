@@ -1,4 +1,4 @@
-"""What a launcher without a GPU is told, and what it leaves alone."""
+"""Distributed runs without a GPU: the process group, the wrapper, and refused settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmqadapter.engine.distributed import prepare_cpu
 
 @pytest.fixture
 def group(monkeypatch) -> mock.Mock:
-    """Stands for ``init_process_group`` in a process that torchrun started, without a GPU."""
+    """Stand-in for ``init_process_group``, in a process that torchrun started, without a GPU."""
     init = mock.Mock()
     monkeypatch.setattr(torch.distributed, 'init_process_group', init)
     monkeypatch.setattr(distributed, 'get_device', lambda: 'cpu')
@@ -40,7 +40,7 @@ def test_gloo_and_no_device_ids(group):
     )
 
 
-def test_a_wrapper_of_the_user_stays(group):
+def test_a_wrapper_in_the_config_stays(group):
     cfg = config(model_wrapper_cfg=dict(static_graph=True))
     prepare_cpu(cfg)
     assert cfg.model_wrapper_cfg == dict(static_graph=True, device_ids=None)
@@ -56,7 +56,7 @@ def test_one_process_or_a_gpu_is_left_to_mmengine(group, monkeypatch, launcher, 
 
 
 @pytest.mark.parametrize('norm', ['SyncBN', 'MMSyncBN', torch.nn.SyncBatchNorm])
-def test_sync_bn_is_refused_by_its_place(group, norm):
+def test_sync_bn_is_refused_by_its_path(group, norm):
     with pytest.raises(ValueError, match=r"model\.heads\.1\.norm_cfg\.type: .*type='BN'"):
         prepare_cpu(config(norm))
     group.assert_not_called()

@@ -1,4 +1,4 @@
-"""Two hosts on one machine: network namespaces with a cable between them."""
+"""Two hosts on one machine: network namespaces joined by a virtual cable."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CABLE = 'mmqa0'
 
 @dataclass(frozen=True)
 class Host:
-    """A namespace with an address of its own."""
+    """Network namespace with an address of its own."""
 
     name: str
     address: str
 
     @property
     def prefix(self) -> list[str]:
-        """What to put before a command line so that it runs there."""
+        """Words to put before a command line so that it runs on this host."""
         return ['ip', 'netns', 'exec', self.name]
 
 
 def obstacle() -> str:
-    """Why this machine cannot have namespaces; '' where it can."""
+    """Return why this machine cannot have network namespaces; '' if it can."""
     if shutil.which('ip') is None:
         return 'network namespaces need ip (package iproute2)'
     try:
@@ -40,7 +40,7 @@ def obstacle() -> str:
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Two hosts that see each other and nothing else; gone afterwards."""
+    """Make two hosts that reach each other and nothing else, and remove them afterwards."""
     first, second = (
         Host(f'mmqa{os.getpid()}-{number}', address) for number, address in enumerate(ADDRESSES)
     )
