@@ -197,7 +197,7 @@ def compare(rows: list[dict]) -> list[dict]:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The table as a reader sees it."""
+    """Return the table in Markdown."""
     lines = [
         '| net | method | trains | kept for backward, MB | over full | s per step | over full | '
         'over trunk forward |',

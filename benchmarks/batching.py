@@ -139,7 +139,7 @@ def rows(nets: list[str], sizes: list[int], batch: int, steps: int) -> Iterator[
 
 
 def table(measured: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Return the rows in Markdown."""
     lines = ['| net | pixels | method, 1 bit | batching of | s, on | off / on |', '|---' * 6 + '|']
     for row in measured:
         lines.append(

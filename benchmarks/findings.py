@@ -83,7 +83,7 @@ def rows(out: Path, study: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def table(title: str, head: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
-    """A Markdown table under a heading; numbers with four digits."""
+    """Return a Markdown table under a heading; numbers have four digits."""
     cells = [[f'{c:.4g}' if isinstance(c, float) else str(c) for c in line] for line in lines]
     head = list(head)
     drawn = [head, ['---'] * len(head), *cells]
@@ -91,7 +91,7 @@ def table(title: str, head: Iterable[str], lines: Iterable[Iterable[object]]) ->
 
 
 def report(out: Path) -> str:
-    """The figures of all studies that are there."""
+    """Return the figures of all studies in the folder."""
     flat = ('moved', 'loss', 'rise_half', 'rise', 'curvature')
     shape = ('skewness', 'excess_kurtosis', 'straightness')
     loss = ('bits', 'criterion', 'granularity', 'relative_error', 'gaussian_error')

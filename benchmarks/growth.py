@@ -61,7 +61,7 @@ NETS['swin-s'] = dict(NETS['swin-t'], depths=(2, 2, 18, 2))
 
 
 def trunk_weights(net: str) -> float:
-    """Number of weights in the blocks, to leading order: 12 C^2 a block."""
+    """Return the number of weights in the blocks, to leading order: 12 C^2 per block."""
     width, depths = NETS[net]['embed_dims'], NETS[net]['depths']
     return sum(12 * depth * (width * 2**stage) ** 2 for stage, depth in enumerate(depths))
 

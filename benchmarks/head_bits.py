@@ -53,7 +53,7 @@ def runs(sweep: Path, method: str) -> dict[int, Path]:
 
 
 def source_of(run: Path) -> Source:
-    """The task file of a training."""
+    """Return the task file of a training."""
     task = run / 'work_dir' / 'last.task.safetensors'
     return adapted_source(load_config(run / 'config.py'), str(task))
 
@@ -111,7 +111,7 @@ def _row(
 
 
 def told(row: Row, metric: str) -> dict[str, str]:
-    """A row for people."""
+    """Return a row of the table in Markdown."""
     return {
         'quantised': row['kind'],
         'bits': row['bits'],

@@ -40,7 +40,7 @@ def kept(config: dict, images: torch.Tensor) -> int:
 
 
 def recomputed(config: dict) -> dict:
-    """The same backbone with activation checkpointing in its trunk."""
+    """Return the same backbone with activation checkpointing in its trunk."""
     copy = deepcopy(config)
     copy.get('backbone', copy)['with_cp'] = True
     return copy

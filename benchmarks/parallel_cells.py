@@ -52,7 +52,7 @@ WAYS: dict[str, Callable[[nn.ModuleList, list[Tensor]], Tensor]] = {
 
 
 def seconds(way: str, cells: nn.ModuleList, taps: list[Tensor], grad: Tensor) -> float:
-    """A forward and a backward pass."""
+    """Return the seconds of a forward and a backward pass."""
     wait = torch.cuda.synchronize if DEVICE == 'cuda' else int
     wait()
     start = time.perf_counter()

@@ -75,7 +75,7 @@ class Ranges:
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """A range of the profiler around a piece of the step."""
+    """Open a range of the profiler around a part of the step."""
     finish()
     with record_function(f'part: {name}'):
         yield
@@ -83,7 +83,7 @@ def part(name: str) -> Iterator[None]:
 
 
 def ranged(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """A call within a range of the profiler."""
+    """Wrap a call in a range of the profiler."""
 
     def within(*args: Any) -> Any:
         with part(name):
@@ -154,7 +154,7 @@ def summary(profiler: Any, steps: int) -> dict[str, Any]:
 
 
 def inner_parts(event: Any) -> Iterator[Any]:
-    """The outermost ranges of parts within another."""
+    """Return the outermost ranges of parts within another."""
     for child in event.cpu_children:
         if child.name.startswith('part: '):
             yield child

@@ -88,7 +88,7 @@ def measure(case: Case, method: str) -> dict[str, str | int]:
 
 
 def deep(shallow: list[Bytes], depth: int) -> Bytes:
-    """What a net of ``depth`` blocks has, from nets of ``SHALLOW`` blocks."""
+    """Extrapolate the figures of a net of ``depth`` blocks from nets of ``SHALLOW`` blocks."""
     first, second, third = shallow
     for name in first:
         assert third[name] - second[name] == second[name] - first[name], f'{name} is not linear'
@@ -130,7 +130,7 @@ def held(row: dict) -> int:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The plan; ranks differ in what they send alone."""
+    """Return the plan; ranks differ only in what they send."""
     ranks = ' | '.join(f'sent by a rank of {n}, MB' for n in RANKS)
     lines = [
         f'| net | method | weights, optimiser, GB | kept an image, GB | gradients, MB | {ranks} |',

@@ -137,7 +137,7 @@ def timed(call: Callable[[int], object], repeats: int) -> list[float]:
 
 
 def markdown(row: dict[str, Any]) -> str:
-    """The figures as a reader sees them."""
+    """Return the figures in Markdown."""
     lines = {
         'switch to another task, median': f'{row["switch_ms"]:.2f} ms',
         'slowest switch': f'{row["slowest_switch_ms"]:.2f} ms',

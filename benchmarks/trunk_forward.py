@@ -76,7 +76,7 @@ class Measured:
         self.seconds: list[float] = []
 
     def step(self) -> list[Tensor]:
-        """Maps of the images, in float32."""
+        """Return the maps of the images, in float32."""
         wait: Callable[[], None] = torch.cuda.synchronize if DEVICE == 'cuda' else _nothing
         wait()
         start = time.perf_counter()
@@ -136,7 +136,7 @@ def error(maps: list[Tensor], exact: list[Tensor]) -> float:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The table as a reader sees it."""
+    """Return the table in Markdown."""
     lines = [
         '| net | way | forward, s | over stock | parameters, MB | peak, MB | error of the maps |',
         '|---|---|---|---|---|---|---|',
@@ -151,11 +151,11 @@ def markdown(rows: list[dict]) -> str:
 
 
 def _nothing() -> None:
-    """A CPU has nothing to wait for."""
+    """Do nothing: a CPU has nothing to wait for."""
 
 
 def parse() -> argparse.Namespace:
-    """What is asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     nets = ['swin-t', 'swin-b', 'swin-l', 'vit-b']
     parser.add_argument('--nets', nargs='+', choices=NETS, default=nets)

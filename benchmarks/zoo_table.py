@@ -74,7 +74,7 @@ def methods() -> list[Method]:
 
 
 def tables(sizes: Sizes) -> str:
-    """The three tables in Markdown."""
+    """Return the three tables in Markdown."""
     parts = [
         overview(sizes),
         'Trainable parameters in the backbone:',
@@ -89,7 +89,7 @@ def tables(sizes: Sizes) -> str:
 
 
 def overview(sizes: Sizes) -> str:
-    """A line for each config as it is."""
+    """Yield a line for each config as it is."""
     lines = [
         '| launch | trains in the backbone | trains in all | adapters, bytes | task file, bytes | '
         'activation memory and step on a CPU, this / full fine-tuning |',
@@ -121,7 +121,7 @@ def cost(config: str) -> str:
 
 
 def by_method(columns: Sizes, told: Callable[[dict[str, Any]], str]) -> str:
-    """A line for each method, a column for each of ``columns``."""
+    """Yield a line for each method, with a column for each of ``columns``."""
     lines = [f'| method | {" | ".join(columns)} |', '|---' * (len(columns) + 1) + '|']
     for method in next(iter(columns.values())):
         if method != SHIPPED:
