@@ -28,7 +28,7 @@ LORA = dict(type='LoRA', rank=2)
         (dict(backbone=None), 'backbone=None is not a config'),
         (dict(trunk=dict(dtype=['int8'])), r"trunk\.dtype=\['int8'\] is invalid: expected one of"),
         (dict(trunk='bfloat16'), "trunk='bfloat16' is invalid: expected a dict with some of"),
-        (dict(trunk=dict(atention='fused')), 'trunk=.*atention.* is invalid: expected a dict'),
+        (dict(trunk=dict(fused='fused')), 'trunk=.*fused.* is invalid: expected a dict'),
         (dict(trunk=dict(prepacked=2)), r'trunk\.prepacked=2 is invalid: expected one of \(False'),
         (dict(fast=True), 'fast=True is invalid: a wrapper has no such argument'),
     ],

@@ -40,16 +40,19 @@ def equivalent_training(config: str, other: str) -> bool:
         return False
 
 
-def equivalent_measurement(one: str, other: str) -> bool:
+def equivalent_measurement(config: str, other: str) -> bool:
     """Return whether two configs, as texts of plain values, train and measure the same.
 
-    All settings count, but not under which of its names a config lists the cost hook. Texts that
-    are more than plain values have to be equal.
+    All settings count, except under which of its names a config lists the cost hook.
+
+    Args:
+        config: Text of a config with plain values only; any other text has to equal ``other``.
+        other: Text of the config to compare with.
     """
-    if one == other:
+    if config == other:
         return True
     try:
-        return _measured(parse_config(one)) == _measured(parse_config(other))
+        return _measured(parse_config(config)) == _measured(parse_config(other))
     except ValueError:
         return False
 

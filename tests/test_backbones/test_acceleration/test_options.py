@@ -42,7 +42,7 @@ def test_auto_leaves_choices_alone() -> None:
         (dict(attention=True), r'trunk\.attention=True is invalid: .*fused'),
         (dict(mlp='compiled'), r"trunk\.mlp='compiled' is invalid: .*chunked"),
         (dict(prepacked='yes'), r"trunk\.prepacked='yes' is invalid: .*True"),
-        (dict(atention='fused'), r"trunk=\{'atention': 'fused'\} is invalid: .*'attention'"),
+        (dict(fused='fused'), r"trunk=\{'fused': 'fused'\} is invalid: .*'attention'"),
         ('fast', r"trunk='fast' is invalid: expected a dict"),
     ],
     ids=str,
