@@ -73,7 +73,7 @@ def _problems(cfg: Config, strategy: dict) -> Iterator[str]:
     clip = (cfg.get('optim_wrapper') or {}).get('clip_grad') or {}
     if clip and clip.get('type', 'norm') == 'norm':
         yield (
-            'optim_wrapper.clip_grad takes the norm of the gradient that each process holds, not of '
+            'optim_wrapper.clip_grad takes the norm of the gradient that one process holds, not of '
             "the whole one; set clip_grad=None, or clip_grad=dict(type='value', clip_value=...)."
         )
     for hook in cfg.get('custom_hooks') or ():
