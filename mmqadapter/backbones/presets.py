@@ -19,7 +19,7 @@ def parse_train(train: str | Sequence[str]) -> tuple[str, ...]:
         ValueError: It is neither a string nor a list of strings.
     """
     choices = (train,) if isinstance(train, str) else train
-    if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) for c in choices):
+    if not isinstance(choices, (list, tuple)) or not all(isinstance(c, str) and c for c in choices):
         raise ValueError(
             f'train={train!r} is invalid: expected a preset or a regex, or a list of them.'
         )

@@ -46,7 +46,7 @@ def task_table(path: str, content: dict[str, Any]) -> Table:
         'bits per head weight': content['head_bits'],
         **{f'bytes: {name}': f'{size:,}' for name, size in content['bytes'].items()},
         **dict(map(_group_row, content['groups'])),
-        'a lossless second stage': _lossless_verdict(content),
+        'lossless compression (zstd)': _lossless_verdict(content),
         'tensors': len(content['tensors']),
     }
     return _two_columns(path, rows)
@@ -64,8 +64,8 @@ def _lossless_verdict(content: dict[str, Any]) -> str:
     coded = [group for group in content['groups'] if group['lossless'] is not None]
     saved = sum(group['lossless'] * group['bytes'] for group in coded)
     share = saved / content['bytes']['file']
-    verdict = 'would pay' if share > WORTHWHILE else 'does not pay'
-    return f'{verdict}: {share:.1%} of the file'
+    verdict = 'worthwhile' if share > WORTHWHILE else 'not worthwhile'
+    return f'{verdict}, it would save {share:.1%} of the file'
 
 
 def _two_columns(title: str, rows: dict[str, Any]) -> Table:

@@ -60,9 +60,9 @@ class EfficiencyHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self, interval: int = 50) -> None:
-        if interval < 1:
+        if type(interval) is not int or interval < 1:
             raise ValueError(
-                f'interval={interval} is invalid: expected a number of steps; use 1 to log each.'
+                f'interval={interval!r} is invalid: expected a number of steps; use 1 to log each.'
             )
         self.interval = interval
         self.meter: StepMeter | None = None
@@ -74,7 +74,7 @@ class EfficiencyHook(Hook):
         if _measuring_hook(runner) is not self:
             runner.logger.warning(
                 'custom_hooks lists EfficiencyHook more than once (TuningSummaryHook is its former '
-                'name); one of them measures, the others do nothing. Remove them from the config.'
+                'name); only one of them measures. Keep EfficiencyHook and remove the others.'
             )
             return
         self.meter = StepMeter(runner.model, _optimizers(runner))

@@ -24,7 +24,7 @@ def check_bits(bits: int) -> None:
     Raises:
         ValueError: ``bits`` is not one of 1, 2, 4, 8.
     """
-    if bits not in BITS:
+    if type(bits) is not int or bits not in BITS:
         raise ValueError(
             f'bits={bits!r} is invalid: expected one of 1, 2, 4, 8; use 32 for float adapters.'
         )

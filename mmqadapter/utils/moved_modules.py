@@ -31,7 +31,16 @@ class MovedModules(MetaPathFinder, Loader):
         """Make ``module`` look up its attributes in the new module; warn about the old name."""
         old, new = module.__name__, self._moved[module.__name__]
         warnings.warn(f'{old} is now {new}; import that.', DeprecationWarning, stacklevel=2)
-        module.__getattr__ = partial(getattr, import_module(new))  # type: ignore[method-assign]
+        target = import_module(new)
+        module.__dir__ = partial(dir, target)  # type: ignore[method-assign]
+        module.__getattr__ = partial(_lookup, target)  # type: ignore[method-assign]
+
+
+def _lookup(target: ModuleType, name: str) -> Any:
+    # Without `__path__`, so that a submodule is not imported a second time under the old name.
+    if name.startswith('__'):
+        raise AttributeError(name)
+    return getattr(target, name)
 
 
 def answer_for_moved_modules(moved: Mapping[str, str]) -> None:

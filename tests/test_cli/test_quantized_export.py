@@ -117,7 +117,7 @@ def test_inspect_tells_bytes_and_entropy(few: Run, run_task) -> None:
     status, told, _ = run_task('inspect', few.task)
     words = ' '.join(told.replace('│', ' ').split())
     assert status == 0 and 'decode_head: 4-bit codes' in words and 'bits per code' in words
-    assert 'a lossless second stage' in words and '% of the file' in words
+    assert 'lossless compression (zstd)' in words and '% of the file' in words
     groups = json.loads(run_task('inspect', few.task, '--json')[1])['groups']
     codes = next(g for g in groups if (g['part'], g['stored']) == ('neck', '2-bit codes'))
     assert codes['bytes'] == (8 * 8 + 16 * 8 + 2 * 8 * 8 * 9) // 4 and 1 < codes['entropy'] <= 2

@@ -26,6 +26,11 @@ def test_an_old_name_gives_the_same_object_and_names_the_new_one(old: str) -> No
     assert getattr(module, PUBLIC[old]) is getattr(import_module(new), PUBLIC[old])
 
 
+def test_a_submodule_is_not_imported_a_second_time() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r'taskbank'):
+        import_module('mmqadapter.taskbank.bank')
+
+
 def test_a_name_that_never_was_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'mmqadapter\.nothing'"):
         import_module('mmqadapter.nothing')

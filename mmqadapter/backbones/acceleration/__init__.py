@@ -10,7 +10,11 @@ from mmqadapter.backbones.acceleration.fused_windows import (
     FusedWindowAttention,
 )
 from mmqadapter.backbones.acceleration.int8_linear import code_names, decode_int8
-from mmqadapter.backbones.acceleration.legacy_arguments import LEGACY_ARGUMENTS, with_legacy
+from mmqadapter.backbones.acceleration.legacy_arguments import (
+    LEGACY_ARGUMENTS,
+    with_legacy,
+    without_legacy,
+)
 from mmqadapter.backbones.acceleration.options import TrunkOptions
 
 __all__ = [
@@ -26,4 +30,5 @@ __all__ = [
     'code_names',
     'decode_int8',
     'with_legacy',
+    'without_legacy',
 ]

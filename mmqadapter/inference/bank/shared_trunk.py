@@ -29,11 +29,15 @@ class MultiTaskModel:
         names: Names of registered tasks; empty for all of the bank.
 
     Raises:
-        ValueError: The bank has no task or not the named ones, or the forward of the trunk depends
-            on the task.
+        ValueError: ``names`` is not a list of different names, or the bank lacks one of them or
+            has no task at all, or the forward of the trunk depends on the task.
     """
 
     def __init__(self, bank: TaskBank, names: Sequence[str] = ()) -> None:
+        if isinstance(names, str) or len(set(names)) != len(names):
+            raise ValueError(
+                f'names={names!r} is invalid: expected a list of different task names.'
+            )
         self.names = tuple(names or bank.names)
         if not self.names:
             raise ValueError('the bank has no tasks; register some first.')

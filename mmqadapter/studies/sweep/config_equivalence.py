@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmqadapter.backbones.acceleration import without_legacy
 from mmqadapter.checkpoints.stored_config import parse_config
 from mmqadapter.studies.sweep.cost_hook import COST_HOOK, FORMER_NAME, with_one_cost_hook
 
@@ -58,7 +59,8 @@ def equivalent_measurement(config: str, other: str) -> bool:
 
 
 def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**config, 'custom_hooks': with_one_cost_hook(config.get('custom_hooks') or ())}
+    hooks = with_one_cost_hook(config.get('custom_hooks') or ())
+    return _present_names({**config, 'custom_hooks': hooks})
 
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +71,15 @@ def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     decisive['default_hooks'] = {
         name: hook for name, hook in default.items() if not _observes(hook)
     }
-    return decisive
+    return _present_names(decisive)
+
+
+def _present_names(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config whose backbone names its trunk options as this version does."""
+    model = config.get('model') or {}
+    if not isinstance(model.get('backbone'), Mapping):
+        return config
+    return {**config, 'model': {**model, 'backbone': without_legacy(model['backbone'])}}
 
 
 def _observes(hook: Any) -> bool:

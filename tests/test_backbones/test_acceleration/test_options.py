@@ -9,7 +9,7 @@ import torch
 from tiny_backbones import tiny_config
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
-from mmqadapter.backbones.acceleration import TrunkOptions, with_legacy
+from mmqadapter.backbones.acceleration import TrunkOptions, with_legacy, without_legacy
 
 ALL_AUTO = dict(attention='auto', mlp='auto', prepacked='auto')
 
@@ -65,22 +65,52 @@ def test_each_wrapper_takes_them(wrapper: type) -> None:
         (dict(trunk_dtype='bfloat16'), dict(dtype='bfloat16')),
         (dict(fused_attention=True, piecewise_mlp=True), dict(attention='fused', mlp='chunked')),
         (dict(packed_weights=True), dict(prepacked=True)),
-        (dict(packed_weights=False, fused_attention=False), {}),
+        (
+            dict(packed_weights=False, fused_attention=False, piecewise_mlp=False),
+            dict(prepacked=False, attention='stock', mlp='stock'),
+        ),
     ],
     ids=str,
 )
 def test_arguments_of_0_1_0_still_count(old: dict, new: dict) -> None:
-    with pytest.warns(UserWarning, match=rf'{next(iter(old))}=.* is now trunk=dict\('):
+    option, value = next(iter(new.items()))
+    with pytest.warns(
+        FutureWarning, match=rf'{next(iter(old))}=.* is now trunk=dict\({option}={value!r}'
+    ):
         assert with_legacy(None, old) == new
-    with pytest.warns(UserWarning):
+    with pytest.warns(FutureWarning):
         net = FrozenBackbone(tiny_config('timm_vit'), **old)
     assert net.trunk_options == TrunkOptions(**new)
 
 
 def test_an_argument_that_was_removed_is_named() -> None:
-    with pytest.warns(UserWarning, match='compiled_mlp was removed'):
+    with pytest.warns(FutureWarning, match='compiled_mlp=True was removed'):
         assert with_legacy(dict(dtype='int8'), dict(compiled_mlp=True)) == dict(dtype='int8')
 
 
-def test_without_old_arguments_the_options_stay_as_they_are() -> None:
-    assert with_legacy('wrong', {}) == 'wrong'  # which `parse` then refuses
+def test_old_arguments_override_options_that_a_config_chose() -> None:
+    auto = dict(attention='auto', mlp='auto', prepacked='auto')
+    old = dict(fused_attention=False, piecewise_mlp=False, packed_weights=False)
+    with pytest.warns(FutureWarning):
+        assert TrunkOptions(**with_legacy(auto, old)) == TrunkOptions()
+
+
+@pytest.mark.parametrize('old', [dict(fused_attention='yes'), dict(compiled_mlp='no')], ids=str)
+def test_old_switches_are_bools(old: dict) -> None:
+    with pytest.raises(
+        ValueError, match=f'{next(iter(old))}=.* is invalid: expected True or False'
+    ):
+        with_legacy(None, old)
+
+
+@pytest.mark.parametrize('old', [{}, dict(fused_attention=True)], ids=len)
+def test_wrong_options_stay_as_they_are_for_the_check(old: dict) -> None:
+    assert with_legacy('wrong', old) == 'wrong'  # which `parse` refuses
+
+
+def test_a_config_of_0_1_0_equals_one_of_today() -> None:
+    old = dict(type='FrozenBackbone', trunk_dtype='int8', packed_weights=True, compiled_mlp=False)
+    assert without_legacy(old) == dict(
+        type='FrozenBackbone', trunk=dict(dtype='int8', prepacked=True)
+    )
+    assert without_legacy(dict(type='FrozenBackbone')) == dict(type='FrozenBackbone')

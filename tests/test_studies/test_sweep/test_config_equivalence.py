@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from mmqadapter.studies.sweep.config_equivalence import equivalent_training
+from mmqadapter.studies.sweep.config_equivalence import equivalent_measurement, equivalent_training
 from mmqadapter.studies.sweep.length import Length
 from mmqadapter.studies.sweep.training import SEED, Training, training_config
 
@@ -82,3 +82,16 @@ def test_texts_with_code_have_to_be_equal() -> None:
     assert equivalent_training('a = f()', 'a = f()')
     assert not equivalent_training('a = f()', 'a = g()')
     assert not equivalent_training('a = f()', 'a = 1')
+
+
+def test_trunk_options_of_0_1_0_are_those_of_today() -> None:
+    wrapper = "dict(type='mmqadapter.FrozenBackbone', {})"
+    old, new, other = (
+        f'model = dict(backbone={wrapper.format(options)})'
+        for options in (
+            "trunk_dtype='bfloat16'", "trunk=dict(dtype='bfloat16')", "trunk=dict(dtype='int8')"
+        )
+    )  # fmt: skip
+    for equivalent in (equivalent_training, equivalent_measurement):
+        assert equivalent(old, new)
+        assert not equivalent(old, other)
