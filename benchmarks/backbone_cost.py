@@ -1,10 +1,11 @@
-"""Memory and time of a backbone alone: full, frozen, in-path adapters, PEFT's LoRA, highway.
+"""Memory and time of a training step of a backbone alone, for different tuning methods.
 
 python benchmarks/backbone_cost.py --out benchmarks/results/backbone_cost
 
-Random weights (they change neither), 512 x 512, float32; the same gradient of ones into every map,
-so that no loss adds its own. Methods take turns within one process, so that a machine that drifts
-hurts all alike. Bytes are those that autograd keeps for backward; seconds are medians.
+Images of 512 x 512, float32, random weights (they influence neither memory nor time), and a
+gradient of ones for every map instead of a loss. Methods are measured in rounds within one process,
+so that a change of the machine's speed affects all of them alike. Bytes are activation memory
+(saved for backward by autograd); seconds are medians.
 """
 
 from __future__ import annotations
@@ -49,22 +50,22 @@ FASTER = dict(trunk=dict(FAST['trunk'], dtype='bfloat16'))
 
 @MODELS.register_module()
 class PeftBackbone(nn.Module):
-    """A net with LoRA by Hugging Face PEFT on the fused projections of its attention.
+    """Net with LoRA of Hugging Face PEFT on the fused projections of its attention.
 
     Args:
         backbone: Config of the net.
-        rank: Of the products.
+        rank: Rank of the products.
     """
 
     def __init__(self, backbone: dict, rank: int) -> None:
         super().__init__()
-        import peft  # other scripts take methods from here on machines that lack it
+        import peft  # optional: other scripts import the methods of this one without it
 
         config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=['qkv'])
         self.trunk = peft.inject_adapter_in_model(config, MODELS.build(backbone))
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
-        """Feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+        """Compute feature maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
         return self.trunk(x)
 
 
@@ -103,17 +104,17 @@ METHODS: dict[str, Callable[[dict], dict]] = {
 }
 
 
-# Frozen tensors of the trunks built so far, by shape, name and dtype; methods share them.
+# Frozen tensors of the trunks built so far, by name, shape and dtype, which methods share.
 Frozen = dict[tuple, Tensor]
 
 
 class Measured:
-    """A method on a net: one step at a time, and what it cost.
+    """Tuning method on a net, whose training steps are measured.
 
     Args:
-        config: Of the backbone.
+        config: Config of the backbone.
         images: (B, 3, H, W).
-        frozen: What frozen trunks share, so that many methods fit into memory side by side.
+        frozen: Frozen tensors to share, so that many methods fit into memory side by side.
     """
 
     def __init__(self, config: dict, images: Tensor, frozen: Frozen | None = None) -> None:
@@ -129,20 +130,20 @@ class Measured:
         self.step_seconds: list[float] = []
 
     def step(self) -> None:
-        """Forward, backward, optimiser; of a net that trains nothing the forward alone."""
+        """Run forward, backward and optimizer; only forward if nothing is trained."""
         start = time.perf_counter()
         with torch.set_grad_enabled(self.optimizer is not None):
             maps = self.net(self.images)
         self.forward_seconds.append(time.perf_counter() - start)
         if self.optimizer is not None:
-            reached = [one for one in maps if one.requires_grad]
-            torch.autograd.backward(reached, [torch.ones_like(one) for one in reached])
+            trained = [map_ for map_ in maps if map_.requires_grad]
+            torch.autograd.backward(trained, [torch.ones_like(map_) for map_ in trained])
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         self.step_seconds.append(time.perf_counter() - start)
 
     def saved_bytes(self) -> int:
-        """Bytes kept for backward."""
+        """Return the activation memory in bytes."""
         if self.optimizer is None:
             return 0
         with saved_for_backward(self.net) as saved:
@@ -152,7 +153,7 @@ class Measured:
 
 
 def share(trunk: nn.Module | None, frozen: Frozen) -> None:
-    """Let frozen weights of a trunk be those that are there already."""
+    """Replace the frozen weights of a trunk by equal ones that exist already."""
     for name, parameter in () if trunk is None else trunk.named_parameters():
         if not parameter.requires_grad:
             key = (name, parameter.shape, parameter.dtype)
@@ -160,32 +161,32 @@ def share(trunk: nn.Module | None, frozen: Frozen) -> None:
 
 
 def measure(net: str, methods: list[str], size: int, steps: int, warm_up: int) -> list[dict]:
-    """One row a method."""
+    """Return one row per method."""
     images = torch.randn(BATCH[net], 3, size, size)
     frozen: Frozen = {}
-    built = {name: Measured(METHODS[name](dict(NETS[net])), images, frozen) for name in methods}
-    saved = {name: one.saved_bytes() for name, one in built.items()}
+    measured = {name: Measured(METHODS[name](dict(NETS[net])), images, frozen) for name in methods}
+    saved = {name: method.saved_bytes() for name, method in measured.items()}
     for _ in track(range(warm_up + steps), net):
-        for one in built.values():
-            one.step()
+        for method in measured.values():
+            method.step()
     rows = []
-    for name, one in built.items():
+    for name, method in measured.items():
         rows.append(
             {
                 'net': net,
                 'batch': BATCH[net],
                 'method': name,
-                'trainable_backbone_params': one.trained,
+                'trainable_backbone_params': method.trained,
                 'saved_for_backward_bytes': saved[name],
-                'forward_seconds': statistics.median(one.forward_seconds[warm_up:]),
-                'step_seconds': statistics.median(one.step_seconds[warm_up:]),
+                'forward_seconds': statistics.median(method.forward_seconds[warm_up:]),
+                'step_seconds': statistics.median(method.step_seconds[warm_up:]),
             }
         )
     return compare(rows)
 
 
 def compare(rows: list[dict]) -> list[dict]:
-    """Shares of full fine-tuning and of the trunk's forward, where both were measured."""
+    """Add ratios to full fine-tuning and to the trunk's forward, if these were measured."""
     by_name = {row['method']: row for row in rows}
     for row in rows:
         for key in ('saved_for_backward_bytes', 'step_seconds'):
@@ -199,7 +200,7 @@ def compare(rows: list[dict]) -> list[dict]:
 def markdown(rows: list[dict]) -> str:
     """Return the table in Markdown."""
     lines = [
-        '| net | method | trains | kept for backward, MB | over full | s per step | over full | '
+        '| net | method | trains | activation memory, MB | over full | s per step | over full | '
         'over trunk forward |',
         '|---|---|---|---|---|---|---|---|',
     ]
@@ -219,7 +220,7 @@ def markdown(rows: list[dict]) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all methods, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))

@@ -2,10 +2,11 @@
 
 python benchmarks/batching.py --out benchmarks/results/batching
 
-A Swin alone, forward, backward and AdamW at a rate of zero. Each row switches one kind of batching
-off and on in turns, within one process; ratios are of medians, off over on. With quantizers off
-every layer quantizes its own weight where it reads it, once more where a call is recomputed; with
-cells off each parallel cell adds to the side stream by itself. On a GPU if there is one.
+A Swin alone, with forward, backward and AdamW at a learning rate of zero. Each row alternates one
+kind of batching on and off, within one process; ratios are those of medians, off over on. With
+quantizers off each layer quantizes its own weight when it uses it, and again if a call is
+recomputed; with cells off each parallel cell updates the side stream by itself. Runs on a GPU if
+there is one.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 
 
 class Training:
-    """A wrapped net that takes training steps."""
+    """Wrapped net with its optimizer, whose training steps are timed."""
 
     def __init__(self, net: str, method: str, size: int, batch: int) -> None:
         torch.manual_seed(0)
@@ -73,19 +74,19 @@ class Training:
         self.optimizer = torch.optim.AdamW(trained, lr=0.0)
 
     def step(self) -> float:
-        """Seconds of one step."""
+        """Return the seconds of one step."""
         wait: Callable[[], Any] = torch.cuda.synchronize if DEVICE == 'cuda' else int
         wait()
         start = time.perf_counter()
         self.optimizer.zero_grad()
         maps = self.net(self.images)
-        torch.autograd.backward(maps, [torch.ones_like(one) for one in maps])
+        torch.autograd.backward(maps, [torch.ones_like(map_) for map_ in maps])
         self.optimizer.step()
         wait()
         return time.perf_counter() - start
 
     def forget(self) -> None:
-        """Leave no quantized weight of another step to be read."""
+        """Drop the quantized weights that an earlier step cached."""
         for _, quantizer, _ in quantized_weights(self.net):
             quantizer.cached.clear()
 
@@ -103,7 +104,7 @@ def without_quantizers(training: Training) -> Iterator[None]:
 
 @contextmanager
 def without_cells(training: Training) -> Iterator[None]:
-    """Let each parallel cell add to the side stream by itself."""
+    """Let each parallel cell update the side stream by itself."""
     with mock.patch.object(ParallelCell, 'update', return_value=None):
         yield
 
@@ -112,7 +113,7 @@ SWITCHES = {'quantizers': without_quantizers, 'cells': without_cells}
 
 
 def measure(training: Training, switch: str, steps: int) -> dict[str, float]:
-    """Median seconds of a step with a kind of batching on and off, and their ratio."""
+    """Return the median seconds of a step with a kind of batching on and off, and the ratio."""
     on, off = [], []
     for number in range(steps + 2):
         for _ in range(2):
@@ -126,7 +127,7 @@ def measure(training: Training, switch: str, steps: int) -> dict[str, float]:
 
 
 def rows(nets: list[str], sizes: list[int], batch: int, steps: int) -> Iterator[dict[str, Any]]:
-    """One row for each net, method, size and kind of batching that acts there."""
+    """Yield one row for each net, size, method and kind of batching that applies to it."""
     for net in nets:
         for size in sizes:
             for method in track(METHODS, description=f'{net} {size}'):
@@ -139,7 +140,7 @@ def rows(nets: list[str], sizes: list[int], batch: int, steps: int) -> Iterator[
 
 
 def table(measured: list[dict[str, Any]]) -> str:
-    """Return the rows in Markdown."""
+    """Return the table in Markdown."""
     lines = ['| net | pixels | method, 1 bit | batching of | s, on | off / on |', '|---' * 6 + '|']
     for row in measured:
         lines.append(
@@ -150,7 +151,7 @@ def table(measured: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all cases, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
     parser.add_argument('--sizes', nargs='+', type=int, default=[224, 512])

@@ -1,9 +1,9 @@
-"""How many tokens of an MLP to compute at a time on a CPU: one call against pieces of sizes.
+"""Time of a frozen MLP on a CPU that is computed in chunks of tokens, by the size of a chunk.
 
 python benchmarks/chunk_size.py --out benchmarks/results/chunk_size
 
-Frozen MLPs of the four stages of a Swin-B at 512 x 512, batch 2, float32, no gradients. Sizes take
-turns; the time of each is its best, since what disturbs a machine only adds.
+MLPs of the four stages of a Swin-B at 512 x 512, batch 2, float32, no gradients. Sizes are measured
+in rounds; each time is the minimum, because disturbances of a machine only add to it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ SIZES = (256, 512, 1024, 2048, 4096)
 
 
 def mlp(channels: int) -> nn.Module:
-    """Frozen, four times as wide inside, run in pieces."""
+    """Build a frozen MLP, four times as wide inside, that is computed in chunks."""
     layers = nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
-    built = nn.Sequential(*layers).requires_grad_(False)
-    run_chunked([built])
-    return built
+    net = nn.Sequential(*layers).requires_grad_(False)
+    run_chunked([net])
+    return net
 
 
 def seconds(net: nn.Module, x: Tensor, size: int) -> float:
-    """One call in pieces of ``size`` tokens."""
+    """Return the seconds of one call in chunks of ``size`` tokens."""
     chunked.CHUNK = size
     start = time.perf_counter()
     net(x)
@@ -44,16 +44,16 @@ def seconds(net: nn.Module, x: Tensor, size: int) -> float:
 
 
 def measure(tokens: int, channels: int, repeats: int) -> dict[str, float]:
-    """Best time of each size over that of one call."""
+    """Return the time with each chunk size, relative to that without chunks."""
     net, x = mlp(channels), torch.randn(2, tokens // 2, channels)
     sizes = (tokens, *(size for size in SIZES if size < tokens))
-    turns = [[seconds(net, x, size) for size in sizes] for _ in range(repeats)]
-    whole, *pieces = (min(times) for times in zip(*turns, strict=True))
-    return {str(size): best / whole for size, best in zip(sizes[1:], pieces, strict=True)}
+    rounds = [[seconds(net, x, size) for size in sizes] for _ in range(repeats)]
+    unchunked, *chunks = (min(times) for times in zip(*rounds, strict=True))
+    return {str(size): best / unchunked for size, best in zip(sizes[1:], chunks, strict=True)}
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all stages, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--repeats', type=int, default=10)
     parser.add_argument('--out', type=Path, required=True)

@@ -1,10 +1,11 @@
-"""How cost grows with depth, resolution and batch: full fine-tuning and the highway side by side.
+"""Growth of memory and time with the size of trunk, images and batch, for different methods.
 
 python benchmarks/growth.py --out benchmarks/results/growth
 
-Along each axis the methods take turns at every point, in float32 with random weights; seconds are
-medians of whole steps, bytes those that autograd keeps for backward. The exponent p of
-cost ~ x^p is fitted by least squares on logarithms; x is pixels, images, or weights of the trunk.
+At each point of an axis the methods are measured in rounds, in float32 with random weights; seconds
+are medians of whole steps, bytes are activation memory (saved for backward by autograd). The
+exponent p of cost ~ x^p is fitted by least squares on logarithms; x is the number of pixels, of
+images, or of weights of the trunk.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-COSTS = {'step_seconds': 'seconds a step', 'saved_bytes': 'bytes kept for backward'}
+COSTS = {'step_seconds': 'seconds per step', 'saved_bytes': 'activation memory, bytes'}
 
 
 class Point(NamedTuple):
-    """One net on one batch."""
+    """Net, image size in pixels and batch size of a measurement."""
 
     net: str
     size: int
@@ -67,36 +68,36 @@ def trunk_weights(net: str) -> float:
 
 
 def measure(point: Point, methods: list[str], steps: int) -> dict[str, dict[str, float]]:
-    """Costs of each method at a point."""
+    """Return the costs of each method at a point."""
     images = torch.randn(point.batch, 3, point.size, point.size)
-    built = {name: Measured(METHODS[name](dict(NETS[point.net])), images) for name in methods}
-    saved = {name: one.saved_bytes() for name, one in built.items()}
+    measured = {name: Measured(METHODS[name](dict(NETS[point.net])), images) for name in methods}
+    saved = {name: method.saved_bytes() for name, method in measured.items()}
     for _ in range(1 + steps):
-        for one in built.values():
-            one.step()
+        for method in measured.values():
+            method.step()
     return {
         name: {
-            'step_seconds': statistics.median(one.step_seconds[1:]),
+            'step_seconds': statistics.median(method.step_seconds[1:]),
             'saved_bytes': float(saved[name]),
         }
-        for name, one in built.items()
+        for name, method in measured.items()
     }
 
 
 def exponent(x: list[float], y: list[float]) -> float | None:
-    """Power p of y ~ x^p; None where something costs nothing."""
+    """Return the power p of y ~ x^p; None if a cost is 0."""
     return None if min(y) <= 0 else float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def along(axis: str, methods: list[str], steps: int) -> list[dict]:
-    """One row a method and cost."""
-    of_point, points = AXES[axis]
+    """Return one row per method and cost."""
+    coordinate, points = AXES[axis]
     measured = [measure(point, methods, steps) for point in track(points, axis)]
-    x = [of_point(point) for point in points]
+    x = [coordinate(point) for point in points]
     rows = []
     for method in methods:
         for cost in COSTS:
-            y = [one[method][cost] for one in measured]
+            y = [costs[method][cost] for costs in measured]
             rows.append(
                 {'axis': axis, 'method': method, 'cost': cost, 'x': x, 'y': y,
                  'points': [list(point) for point in points], 'exponent': exponent(x, y)}
@@ -105,29 +106,29 @@ def along(axis: str, methods: list[str], steps: int) -> list[dict]:
 
 
 def markdown(rows: list[dict]) -> str:
-    """Exponents, one line an axis and cost."""
+    """Return the exponents in Markdown, one line per axis and cost."""
     methods = list(dict.fromkeys(row['method'] for row in rows))
     lines = [f'| cost | grows with | {" | ".join(methods)} |', '|---' * (len(methods) + 2) + '|']
     for axis in dict.fromkeys(row['axis'] for row in rows):
         for cost, title in COSTS.items():
-            found = {
+            exponents = {
                 r['method']: r['exponent'] for r in rows if (r['axis'], r['cost']) == (axis, cost)
             }
-            cells = ['-' if found[m] is None else f'{found[m]:.2f}' for m in methods]
+            cells = ['-' if exponents[m] is None else f'{exponents[m]:.2f}' for m in methods]
             lines.append(f'| {title} | {axis} | {" | ".join(cells)} |')
     return '\n'.join(lines) + '\n'
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Costs along the axes, on logarithmic scales; a method has one colour in all of them."""
+    """Plot the costs along the axes on logarithmic scales, each method in one color."""
     axes = list(dict.fromkeys(row['axis'] for row in rows))
     methods = list(dict.fromkeys(row['method'] for row in rows))
     figure, panels = plt.subplots(len(COSTS), len(axes), figsize=(4 * len(axes), 6), squeeze=False)
     for row in rows:
         panel = panels[list(COSTS).index(row['cost'])][axes.index(row['axis'])]
         if min(row['y']) > 0:
-            colour = COLORS[methods.index(row['method'])]
-            panel.loglog(row['x'], row['y'], marker='o', color=colour, label=row['method'])
+            color = COLORS[methods.index(row['method'])]
+            panel.loglog(row['x'], row['y'], marker='o', color=color, label=row['method'])
         panel.set(xlabel=row['axis'], ylabel=COSTS[row['cost']])
         panel.set_xticks(row['x'], [_short(x) for x in row['x']])
         panel.minorticks_off()
@@ -139,14 +140,14 @@ def draw(rows: list[dict], path: Path) -> None:
 
 
 def _short(number: float) -> str:
-    """Such as 590k or 27M."""
+    """Return a number as short text, such as 590k or 27M."""
     power = next((p for p in (9, 6, 3) if number >= 10**p), 0)
     unit = {0: '', 3: 'k', 6: 'M', 9: 'G'}[power]
     return f'{number / 10**power:.0f}{unit}' if number >= 10 else f'{number:.2g}'
 
 
 def main() -> None:
-    """Measure, fit, draw, write."""
+    """Measure all axes, and print, plot and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     methods = ['full', 'frozen', 'joined cell, half']
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=methods)

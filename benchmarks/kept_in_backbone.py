@@ -1,11 +1,12 @@
-"""Score of a sweep's methods against the bytes that their backbone keeps for backward.
+"""Score of a sweep's methods against the activation memory of their backbone.
 
 python benchmarks/kept_in_backbone.py configs/sweeps/camvid.yaml DIR/report.json [MORE/report.json]
     --image-size 240 320 --batch-size 4 --out benchmarks/results/sweep_camvid/kept_in_backbone
 
-A sweep's own report counts the whole model, of which the decoder may keep the larger part whatever
-the method. Here every backbone of the report is built and run alone on a random batch; with
-activation checkpointing of the trunk as well, where gradients cross it.
+Activation memory is what autograd saves for backward. The report of a sweep counts the whole model,
+in which the decoder may need most of it whatever the method. Here every backbone of the report is
+run alone on a random batch, and again with activation checkpointing of the trunk if gradients pass
+through it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from mmqadapter.utils.accounting import saved_for_backward
 from mmqadapter.utils.atomic import atomic_write
 
 
-def kept(config: dict, images: torch.Tensor) -> int:
-    """Bytes that a backbone keeps for backward."""
+def activation_bytes(config: dict, images: torch.Tensor) -> int:
+    """Return the activation memory of a backbone in bytes."""
     torch.manual_seed(0)
     net: nn.Module = MODELS.build(config)
     net.train()
@@ -39,29 +40,29 @@ def kept(config: dict, images: torch.Tensor) -> int:
     return saved.total
 
 
-def recomputed(config: dict) -> dict:
-    """Return the same backbone with activation checkpointing in its trunk."""
+def checkpointed(config: dict) -> dict:
+    """Return the config with activation checkpointing in the trunk."""
     copy = deepcopy(config)
     copy.get('backbone', copy)['with_cp'] = True
     return copy
 
 
 def measure(row: dict[str, Any], config: dict, images: torch.Tensor) -> dict[str, Any]:
-    """Bytes and scores of a method."""
-    bytes_kept = kept(config, images)
+    """Return the scores and the activation memory of a method."""
+    memory = activation_bytes(config, images)
     return {
         'method': row['method'],
         'score_mean': row['score_mean'],
         'score_deviation': row['score_deviation'],
-        'kept_bytes': bytes_kept,
-        'kept_bytes_recomputed': bytes_kept and kept(recomputed(config), images),
+        'kept_bytes': memory,
+        'kept_bytes_recomputed': memory and activation_bytes(checkpointed(config), images),
     }
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """One line a method."""
+    """Return the table in Markdown, with one line per method."""
     lines = [
-        '| method | score | kept, MB | with checkpointing, MB |',
+        '| method | score | activation memory, MB | with checkpointing, MB |',
         '|---|---|---|---|',
     ]
     for row in rows:
@@ -74,14 +75,14 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, draw, write."""
+    """Measure the backbones, and print, plot and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sweep', type=Path)
     parser.add_argument(
         'reports',
         type=Path,
         nargs='+',
-        help='report.json of tools/sweep.py, or several of one sweep',
+        help='one report.json of tools/sweep.py, or several of the same sweep',
     )
     parser.add_argument('--image-size', type=int, nargs=2, required=True, help='height and width')
     parser.add_argument('--batch-size', type=int, required=True)
@@ -89,7 +90,7 @@ def main() -> None:
     args = parser.parse_args()
     sweep, reports = read_sweep(args.sweep), [json.loads(p.read_text()) for p in args.reports]
     init_default_scope(sweep.config.default_scope)
-    scored = [row for one in reports for row in one['rows'] if row['score_mean'] is not None]
+    scored = [r for report in reports for r in report['rows'] if r['score_mean'] is not None]
     images = torch.randn(args.batch_size, 3, *args.image_size)
     backbones = {name: method.backbone for name, method in sweep.methods.items()}
     rows = [measure(row, backbones[row['method']], images) for row in track(scored)]
@@ -97,25 +98,25 @@ def main() -> None:
 
 
 def write(rows: list[dict[str, Any]], header: dict[str, Any], args: argparse.Namespace) -> None:
-    """report.json, report.md and the picture."""
+    """Write report.json, report.md and the plot."""
     points = {row['method']: (row['kept_bytes'] / 1e6, row['score_mean']) for row in rows}
     deviations = {row['method']: row['score_deviation'] for row in rows}
-    axes = ('kept for backward in the backbone, MB', header['metric'])
-    pictures = draw_files(
+    axes = ('activation memory of the backbone, MB', header['metric'])
+    plots = draw_files(
         {
             'score_kept': lambda: draw_pareto(
                 points, series_of(list(points)), axes, highest=True, deviations=deviations
             )
         }
     )
-    about = {
+    settings = {
         'script': 'benchmarks/kept_in_backbone.py', 'sweep': header['sweep'],
         'torch': torch.__version__, 'image_size': args.image_size, 'batch_size': args.batch_size,
     }  # fmt: skip
     files = {
-        'report.json': json.dumps({'header': about, 'rows': rows}, indent=1).encode(),
+        'report.json': json.dumps({'header': settings, 'rows': rows}, indent=1).encode(),
         'report.md': markdown(rows).encode(),
-        **pictures,
+        **plots,
     }
     args.out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

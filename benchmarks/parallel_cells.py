@@ -1,10 +1,10 @@
-"""Parallel cells of a stage of the highway, added together against one after another.
+"""Time of the parallel cells of a highway stage, computed together or one after another.
 
 python benchmarks/parallel_cells.py --out benchmarks/results/parallel_cells
 
-The stages of a Swin-B at 512 x 512, batch 2: two taps a block, the published adapter, bfloat16 taps
-for backward; forward and backward. Both ways take turns; seconds are medians. On a GPU if there is
-one.
+Forward and backward of the stages of a Swin-B at 512 x 512, batch 2: two taps per block, the
+published adapter, taps saved in bfloat16 for backward. Both variants are measured in rounds;
+seconds are medians. Runs on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from mmqadapter.utils.atomic import atomic_write
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 STAGES = ((32768, 128, 4), (8192, 256, 4), (2048, 512, 36), (512, 1024, 4))
-GRID = (0, 0)  # of no concern to this adapter
+GRID = (0, 0)  # not used by this adapter
 
 
 def one_after_another(cells: nn.ModuleList, taps: list[Tensor]) -> Tensor:
-    """Each changes the stream that the one before has left."""
+    """Update the stream by one cell after another."""
     h = torch.zeros(1, 1, 1, device=DEVICE)
     for cell, tap in zip(cells, taps, strict=True):
         h = cell(h, tap, GRID)
@@ -40,41 +40,44 @@ def one_after_another(cells: nn.ModuleList, taps: list[Tensor]) -> Tensor:
 
 
 def together(cells: nn.ModuleList, taps: list[Tensor]) -> Tensor:
-    """All change the stream at once."""
+    """Update the stream by all cells at once."""
     updates = [cell.update(tap, GRID) for cell, tap in zip(cells, taps, strict=True)]
     return add_updates(torch.zeros(1, 1, 1, device=DEVICE), updates)
 
 
-WAYS: dict[str, Callable[[nn.ModuleList, list[Tensor]], Tensor]] = {
+VARIANTS: dict[str, Callable[[nn.ModuleList, list[Tensor]], Tensor]] = {
     'one after another': one_after_another,
     'together': together,
 }
 
 
-def seconds(way: str, cells: nn.ModuleList, taps: list[Tensor], grad: Tensor) -> float:
+def seconds(variant: str, cells: nn.ModuleList, taps: list[Tensor], grad: Tensor) -> float:
     """Return the seconds of a forward and a backward pass."""
     wait = torch.cuda.synchronize if DEVICE == 'cuda' else int
     wait()
     start = time.perf_counter()
-    WAYS[way](cells, taps).backward(grad)
+    VARIANTS[variant](cells, taps).backward(grad)
     wait()
     return time.perf_counter() - start
 
 
 def measure(tokens: int, channels: int, count: int, repeats: int) -> dict[str, float]:
-    """Milliseconds of both ways."""
+    """Return the milliseconds of both variants."""
     residual = FusedResidual(SAVED_TAPS['half'])
     cells = nn.ModuleList(
         ParallelCell(DualLowRankAdapter(channels), residual) for _ in range(count)
     )
     cells.to(DEVICE)
     *taps, grad = torch.randn(count + 1, 2, tokens // 2, channels, device=DEVICE)
-    turns = [{way: seconds(way, cells, taps, grad) for way in WAYS} for _ in range(repeats + 2)]
-    return {way: 1e3 * statistics.median(turn[way] for turn in turns[2:]) for way in WAYS}
+    rounds = [
+        {variant: seconds(variant, cells, taps, grad) for variant in VARIANTS}
+        for _ in range(repeats + 2)
+    ]
+    return {v: 1e3 * statistics.median(times[v] for times in rounds[2:]) for v in VARIANTS}
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all stages, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument('--out', type=Path, required=True)

@@ -1,9 +1,9 @@
-"""Linear layers of a Swin-B on a CPU, stock against packed weights: GFLOPS in float32 and bfloat16.
+"""GFLOPS of the linear layers of a Swin-B on a CPU, with and without prepacked weights.
 
 python benchmarks/prepacked_linear.py --out benchmarks/results/prepacked_linear
 
-A thousand tokens a call, as MLPs in pieces have them, no gradients. Ways take turns; the time of
-each is its best, since what disturbs a machine only adds.
+A call has a thousand tokens, as in a chunked MLP, and computes no gradients. Variants are measured
+in rounds; each time is the minimum, because disturbances of a machine only add to it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
 
 def seconds(layer: nn.Module, x: Tensor) -> float:
-    """One call."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     layer(x)
     return time.perf_counter() - start
@@ -39,21 +39,24 @@ def seconds(layer: nn.Module, x: Tensor) -> float:
 
 @torch.no_grad()
 def measure(inputs: int, outputs: int, repeats: int) -> dict[str, float]:
-    """GFLOPS of each way."""
+    """Return the GFLOPS of each variant."""
     layers, tokens = {}, {}
     for name, dtype in DTYPES.items():
         stock = nn.Linear(inputs, outputs).to(dtype).requires_grad_(False)
-        packed = deepcopy(stock)
-        prepack_weights(packed)
-        layers |= {name: stock, f'{name}, packed': packed}
+        prepacked = deepcopy(stock)
+        prepack_weights(prepacked)
+        layers |= {name: stock, f'{name}, packed': prepacked}
         tokens |= dict.fromkeys((name, f'{name}, packed'), torch.randn(TOKENS, inputs).to(dtype))
-    turns = [{n: seconds(one, tokens[n]) for n, one in layers.items()} for _ in range(repeats)]
+    rounds = [
+        {name: seconds(layer, tokens[name]) for name, layer in layers.items()}
+        for _ in range(repeats)
+    ]
     work = 2e-9 * TOKENS * inputs * outputs
-    return {name: work / min(turn[name] for turn in turns) for name in layers}
+    return {name: work / min(times[name] for times in rounds) for name in layers}
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all layers, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--repeats', type=int, default=30)
     parser.add_argument('--out', type=Path, required=True)
@@ -66,10 +69,11 @@ def main() -> None:
         'repeats': args.repeats,
     }
     rows = [{'inputs': i, 'outputs': o, **measure(i, o, args.repeats)} for i, o in SHAPES]
-    ways = list(rows[0])[2:]
-    lines = [f'| inputs -> outputs | {" | ".join(ways)} |', '|---' * (1 + len(ways)) + '|']
+    names = list(rows[0])[2:]
+    heads = [name.replace('packed', 'prepacked') for name in names]
+    lines = [f'| inputs -> outputs | {" | ".join(heads)} |', '|---' * (1 + len(heads)) + '|']
     for row in rows:
-        speeds = ' | '.join(f'{row[way]:.0f}' for way in ways)
+        speeds = ' | '.join(f'{row[name]:.0f}' for name in names)
         lines.append(f'| {row["inputs"]:,} -> {row["outputs"]:,} | {speeds} |')
     args.out.mkdir(parents=True, exist_ok=True)
     atomic_write(args.out / 'report.json', json.dumps({'header': header, 'rows': rows}).encode())

@@ -1,13 +1,13 @@
-"""Where the time and memory of one training step of a backbone go, by module and by operator.
+"""Profile of a training step of a backbone, by module and by operator.
 
 python benchmarks/profile_step.py --out benchmarks/results/profile
 python benchmarks/profile_step.py --net swin-l --methods full 'joined cell, half' --out DIR
 
-Random weights, a gradient of ones into every map. DIR/METHOD.json.gz is a trace for Perfetto or
-chrome://tracing; report.md tells the share of parts of the step (exclusive of what they contain)
-and the operators that take most. A GPU finishes its work at the ends of parts: backward runs in a
-thread of its own, where no range of the profiler reaches. (Not called profile.py: Python's own
-module has that name.)
+Random weights, and a gradient of ones for every map. DIR/METHOD.json.gz is a trace for Perfetto or
+chrome://tracing; report.md has the time of each part of the step, without the parts inside it, and
+the slowest operators. A GPU is synchronized at the end of each part. Backward runs in another
+thread, where profiler ranges of modules have no effect, and is therefore one part. (The script is
+not called profile.py because that is a module of Python.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from mmqadapter.highway import Cell
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-# Parts by a regex over module names; what is inside another part counts there.
+# Parts by a regex for module names; a nested part is not counted in the outer one.
 PARTS = {
     'patch embedding': r'patch_embed',
     'attention': r'blocks\.\d+\.attn',
@@ -46,25 +46,25 @@ PARTS = {
 
 
 class Ranges:
-    """Hooks that open and close a range of the profiler around every module of a part."""
+    """Hooks that open and close a profiler range around every module of a part."""
 
     def __init__(self, model: nn.Module) -> None:
         self._open: list[Any] = []
         for name, module in model.named_modules():
-            found = next((p for p, regex in PARTS.items() if re.search(f'{regex}$', name)), None)
-            if found is not None:
-                module.register_forward_pre_hook(self._opener(found))
+            part = next((p for p, regex in PARTS.items() if re.search(f'{regex}$', name)), None)
+            if part is not None:
+                module.register_forward_pre_hook(self._opener(part))
                 module.register_forward_hook(self._close)
             if isinstance(module, Cell):
-                # Not called where changes are added together.
-                module.change = ranged(str(found), module.change)
+                # Batched parallel cells are not called, only their updates are computed.
+                module.update = ranged(str(part), module.update)
 
     def _opener(self, part: str) -> Any:
         def start(module: nn.Module, args: tuple) -> None:
             finish()
-            entered = record_function(f'part: {part}')
-            entered.__enter__()
-            self._open.append(entered)
+            open_range = record_function(f'part: {part}')
+            open_range.__enter__()
+            self._open.append(open_range)
 
         return start
 
@@ -74,8 +74,8 @@ class Ranges:
 
 
 @contextmanager
-def part(name: str) -> Iterator[None]:
-    """Open a range of the profiler around a part of the step."""
+def profiled(name: str) -> Iterator[None]:
+    """Open a profiler range for a part of the step."""
     finish()
     with record_function(f'part: {name}'):
         yield
@@ -83,10 +83,10 @@ def part(name: str) -> Iterator[None]:
 
 
 def ranged(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a call in a range of the profiler."""
+    """Return ``call`` with a profiler range around it."""
 
     def within(*args: Any) -> Any:
-        with part(name):
+        with profiled(name):
             return call(*args)
 
     return within
@@ -99,21 +99,21 @@ def finish() -> None:
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer | None, images: Tensor) -> None:
-    """Forward, backward, optimiser; of a net that trains nothing the forward alone."""
-    with part('forward, the rest'), torch.set_grad_enabled(optimizer is not None):
+    """Run forward, backward and optimizer; only forward if nothing is trained."""
+    with profiled('forward, the rest'), torch.set_grad_enabled(optimizer is not None):
         maps = model(images)
     if optimizer is None:
         return
-    reached = [one for one in maps if one.requires_grad]
-    with part('backward'):
-        torch.autograd.backward(reached, [torch.ones_like(one) for one in reached])
-    with part('optimiser'):
+    trained = [map_ for map_ in maps if map_.requires_grad]
+    with profiled('backward'):
+        torch.autograd.backward(trained, [torch.ones_like(map_) for map_ in trained])
+    with profiled('optimizer'):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
 
 def measure(net: str, method: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of a step by part and by operator; writes the trace."""
+    """Profile a method, write its trace, and return its times by part and by operator."""
     torch.manual_seed(0)
     model = MODELS.build(METHODS[method](dict(NETS[net]))).to(DEVICE)
     model.train()
@@ -133,15 +133,15 @@ def measure(net: str, method: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def summary(profiler: Any, steps: int) -> dict[str, Any]:
-    """Milliseconds a step of all parts and of the operators that take most."""
+    """Return the milliseconds per step of all parts and of the slowest operators."""
     events = profiler.events()
-    own: dict[str, float] = {}
+    parts: dict[str, float] = {}
     for event in events:
         if event.name.startswith('part: ') and event.device_type == torch.autograd.DeviceType.CPU:
             inside = sum(inner.cpu_time_total for inner in inner_parts(event))
             name = event.name.removeprefix('part: ')
-            own[name] = own.get(name, 0.0) + (event.cpu_time_total - inside) / steps / 1e3
-    # Of the CPU: what a kernel took is with the operator that started it.
+            parts[name] = parts.get(name, 0.0) + (event.cpu_time_total - inside) / steps / 1e3
+    # Only events of the CPU: an operator includes the time of the kernels that it launched.
     averages = [
         e
         for e in profiler.key_averages()
@@ -150,11 +150,11 @@ def summary(profiler: Any, steps: int) -> dict[str, Any]:
     key = 'self_device_time_total' if DEVICE == 'cuda' else 'self_cpu_time_total'
     averages.sort(key=lambda e: getattr(e, key), reverse=True)
     operators = {e.key: getattr(e, key) / steps / 1e3 for e in averages[:12]}
-    return {'parts_ms': own, 'operators_ms': operators}
+    return {'parts_ms': parts, 'operators_ms': operators}
 
 
 def inner_parts(event: Any) -> Iterator[Any]:
-    """Return the outermost ranges of parts within another."""
+    """Yield the outermost parts inside a part."""
     for child in event.cpu_children:
         if child.name.startswith('part: '):
             yield child
@@ -163,11 +163,13 @@ def inner_parts(event: Any) -> Iterator[Any]:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """Two tables for each method."""
+    """Return two tables per method in Markdown."""
     text = []
     for row in rows:
         total = sum(row['parts_ms'].values())
-        text.append(f'## {row["net"]}, {row["method"]}: {total:.0f} ms a step under the profiler\n')
+        text.append(
+            f'## {row["net"]}, {row["method"]}: {total:.0f} ms per step under the profiler\n'
+        )
         for title, key in (('part', 'parts_ms'), ('operator, itself', 'operators_ms')):
             text.append(f'| {title} | ms | share |\n|---|---|---|')
             by_size = sorted(row[key].items(), key=lambda item: -item[1])
@@ -177,7 +179,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Profile, print, write."""
+    """Profile all methods, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--net', choices=NETS, default='swin-b')
     methods = ['full', 'frozen', 'adaptformer-64', 'highway, half', 'joined cell, half']

@@ -1,16 +1,16 @@
-"""What data-parallel training sends and holds: measured for one rank, planned for many.
+"""Traffic and memory of data-parallel training: measured for one rank, computed for many.
 
 python benchmarks/scale.py --out benchmarks/results/scale
 
-One process, one DDP rank over gloo: a communication hook counts the bytes of gradients that a step
-hands over, and autograd those that it keeps for backward, on one image in float32. From these the
-plan follows: a ring all-reduce sends and receives 2 (n - 1) / n of them on each of n ranks, however
-many there are, and a rank holds weights, gradients, AdamW's two moments, and what is kept for its
-images.
+One process is one DDP rank over gloo. A communication hook counts the gradient bytes that a step
+sends, and autograd the activation memory (saved for backward), for one image in float32. From this
+follow the numbers for n ranks: a ring all-reduce sends and receives 2 (n - 1) / n of the gradient
+bytes on each rank, and the memory of a rank consists of weights, gradients, the two moments of
+AdamW, and the activation memory of its images.
 
-A ViT-g of full depth needs more memory than small machines have. Its blocks are alike, so each of
-these counts grows by the same number of bytes with each block: three shallow nets are measured, the
-third proves that it is so, and the deep one follows exactly.
+A ViT-g of full depth needs more memory than small machines have. Its blocks are alike, so that each
+of these counts grows by the same number of bytes with each block: three shallow nets are measured,
+the third confirms the growth, and the counts of the deep net follow exactly.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from mmqadapter.utils.accounting import saved_for_backward
 
 
 class Case(NamedTuple):
-    """A net on images of a size in pixels; its depth where that follows from shallow ones."""
+    """Net and image size in pixels; with a depth, the counts are computed from shallow nets."""
 
     net: str
     size: int
@@ -47,7 +47,7 @@ Bytes = dict[str, int]
 
 
 def net_config(case: Case, depth: int | None) -> dict:
-    """Config of the net; a ViT-g of ``depth`` blocks gives four maps, as the deep one does."""
+    """Return the config of the net; a ViT-g of ``depth`` blocks has four maps like the deep one."""
     if depth is None:
         return dict(NETS[case.net])
     return dict(
@@ -61,13 +61,13 @@ def net_config(case: Case, depth: int | None) -> dict:
 
 
 class SentBytes:
-    """Communication hook that counts what it is given, and sends it as DDP would."""
+    """Communication hook that counts the bytes of gradients and reduces them as DDP does."""
 
     def __init__(self) -> None:
         self.total = 0
 
     def hook(self, state: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
-        """Mean of a bucket of gradients over all ranks; DDP checks these annotations."""
+        """Reduce a bucket of gradients over all ranks; DDP requires these annotations."""
         self.total += bucket.buffer().nbytes
         work = distributed.all_reduce(bucket.buffer(), async_op=True)
         return work.get_future().then(_first)
@@ -78,76 +78,75 @@ def _first(future: torch.futures.Future) -> Tensor:
 
 
 def measure(case: Case, method: str) -> dict[str, str | int]:
-    """Bytes of one rank with one image."""
+    """Return the byte counts of one rank with one image."""
     if case.depth is None:
-        counted = measure_net(METHODS[method](net_config(case, None)), case.size)
+        counts = measure_net(METHODS[method](net_config(case, None)), case.size)
     else:
         shallow = [METHODS[method](net_config(case, depth)) for depth in SHALLOW]
-        counted = deep([measure_net(config, case.size) for config in shallow], case.depth)
-    return {'net': case.net, 'size': case.size, 'method': method, **counted}
+        counts = extrapolate([measure_net(config, case.size) for config in shallow], case.depth)
+    return {'net': case.net, 'size': case.size, 'method': method, **counts}
 
 
-def deep(shallow: list[Bytes], depth: int) -> Bytes:
-    """Extrapolate the figures of a net of ``depth`` blocks from nets of ``SHALLOW`` blocks."""
+def extrapolate(shallow: list[Bytes], depth: int) -> Bytes:
+    """Return the counts of a net of ``depth`` blocks, from those of ``SHALLOW`` blocks."""
     first, second, third = shallow
     for name in first:
         assert third[name] - second[name] == second[name] - first[name], f'{name} is not linear'
-    more = depth - SHALLOW[0]
-    return {name: first[name] + more * (second[name] - first[name]) for name in first}
+    added = depth - SHALLOW[0]
+    return {name: first[name] + added * (second[name] - first[name]) for name in first}
 
 
 def measure_net(config: dict, size: int) -> Bytes:
-    """Bytes of a net: weights, those that train, those that a step sends and keeps."""
+    """Count the bytes of a net: weights, trained weights, sent gradients, activation memory."""
     torch.manual_seed(0)
     model = MODELS.build(config)
     model.train()
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     parallel, sent = DistributedDataParallel(model), SentBytes()
     parallel.register_comm_hook(None, sent.hook)
-    with saved_for_backward(model) as kept:
+    with saved_for_backward(model) as saved:
         maps = parallel(torch.randn(1, 3, size, size))
-    torch.autograd.backward(
-        [one for one in maps if one.requires_grad],
-        [torch.ones_like(one) for one in maps if one.requires_grad],
-    )
-    assert sent.total == trained, f'{sent.total:,} bytes were sent, {trained:,} train'
+    trained_maps = [map_ for map_ in maps if map_.requires_grad]
+    torch.autograd.backward(trained_maps, [torch.ones_like(map_) for map_ in trained_maps])
+    assert sent.total == trained, f'{sent.total:,} bytes were sent, expected {trained:,}'
     return {
         'weight_bytes': sum(p.nbytes for p in model.parameters()),
         'trained_bytes': trained,
         'sent_bytes': sent.total,
-        'kept_bytes': kept.total,
+        'kept_bytes': saved.total,
     }
 
 
-def planned(row: dict, ranks: int) -> float:
-    """Bytes that a rank sends in a step, and receives, in a ring all-reduce."""
+def bytes_sent(row: dict, ranks: int) -> float:
+    """Return the bytes that a rank sends, and receives, in the ring all-reduce of a step."""
     return 2 * (ranks - 1) / ranks * row['sent_bytes']
 
 
-def held(row: dict) -> int:
-    """Bytes that a rank holds besides what it keeps for images: weights, gradients, moments."""
+def state_bytes(row: dict) -> int:
+    """Return the bytes of weights, gradients and moments on a rank."""
     return row['weight_bytes'] + 3 * row['trained_bytes']
 
 
 def markdown(rows: list[dict]) -> str:
-    """Return the plan; ranks differ only in what they send."""
+    """Return the table in Markdown; the number of ranks affects only what a rank sends."""
     ranks = ' | '.join(f'sent by a rank of {n}, MB' for n in RANKS)
     lines = [
-        f'| net | method | weights, optimiser, GB | kept an image, GB | gradients, MB | {ranks} |',
+        '| net | method | weights, optimizer, GB | activation memory per image, GB '
+        f'| gradients, MB | {ranks} |',
         '|---' * (5 + len(RANKS)) + '|',
     ]
     for row in rows:
-        kept = f'{row["kept_bytes"] / GIGA:.2f}'
-        sent = ' | '.join(f'{planned(row, n) / 1e6:,.1f}' for n in RANKS)
+        state, activations = state_bytes(row) / GIGA, row['kept_bytes'] / GIGA
+        sent = ' | '.join(f'{bytes_sent(row, n) / 1e6:,.1f}' for n in RANKS)
         lines.append(
-            f'| {row["net"]}, {row["size"]} px | {row["method"]} | {held(row) / GIGA:.2f} | {kept} '
-            f'| {row["sent_bytes"] / 1e6:,.1f} | {sent} |'
+            f'| {row["net"]}, {row["size"]} px | {row["method"]} | {state:.2f} '
+            f'| {activations:.2f} | {row["sent_bytes"] / 1e6:,.1f} | {sent} |'
         )
     return '\n'.join(lines) + '\n'
 
 
 def main() -> None:
-    """Measure, plan, write."""
+    """Measure all cases, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     methods = ['full', 'adaptformer-64', 'highway, half', 'joined cell, half', 'joined cell, 1 bit']
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=methods)

@@ -1,10 +1,11 @@
-"""Forward of a frozen trunk in other ways than the stock code's: time, memory, change of the maps.
+"""Time, memory and error of the forward of a frozen trunk, for each way to accelerate it.
 
 python benchmarks/trunk_forward.py --out benchmarks/results/trunk_forward
 
-Random weights, the same ones for every way; no gradients. Ways take turns within one process, so
-that a machine that drifts hurts all alike; seconds are medians. The error is that of the worst map
-against the stock net in float32, relative to the map's norm. On a GPU if there is one.
+All ways have the same random weights and compute no gradients. They are measured in rounds within
+one process, so that a change of the machine's speed affects all of them alike; seconds are medians.
+The error is that of the worst map compared with the stock net in float32, relative to the map's
+norm. Runs on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -66,17 +67,17 @@ WAYS: dict[str, dict] = {
 
 
 class Measured:
-    """A trunk computed in one way: one forward at a time, and what it took."""
+    """Trunk with one way of acceleration, whose forward is measured."""
 
     def __init__(self, way: str, config: dict, images: Tensor) -> None:
         torch.manual_seed(0)
-        # Without options the trunk in it is the stock net, in eval mode and frozen.
+        # Without options this is the stock net, frozen and in eval mode.
         self.net = FrozenBackbone(dict(config), trunk=WAYS[way]).to(DEVICE)
         self.images, self.autocast = images, way == AUTOCAST
         self.seconds: list[float] = []
 
     def step(self) -> list[Tensor]:
-        """Return the maps of the images, in float32."""
+        """Time one forward, and return the maps in float32."""
         wait: Callable[[], None] = torch.cuda.synchronize if DEVICE == 'cuda' else _nothing
         wait()
         start = time.perf_counter()
@@ -84,14 +85,14 @@ class Measured:
             maps = self.net(self.images)
         wait()
         self.seconds.append(time.perf_counter() - start)
-        return [one.float() for one in maps]
+        return [map_.float() for map_ in maps]
 
     def megabytes(self) -> float:
-        """Of the parameters, and of codes in their place."""
+        """Return the size of the parameters, or of the codes in their place, in MB."""
         return sum(t.nbytes for t in stored_weights(self.net)) / 1e6
 
     def peak_megabytes(self) -> float | None:
-        """Of GPU memory during a forward, beyond what was there; None on a CPU."""
+        """Return the GPU memory in MB that a forward needs in addition; None on a CPU."""
         if DEVICE == 'cpu':
             return None
         torch.cuda.reset_peak_memory_stats()
@@ -104,35 +105,35 @@ class Measured:
 
 
 def measure(net: str, args: argparse.Namespace) -> list[dict]:
-    """One row a way."""
+    """Return one row per way."""
     images = torch.randn(args.batch, 3, args.size, args.size, device=DEVICE)
-    built = {way: Measured(way, NETS[net], images) for way in args.ways}
-    maps = {way: one.step() for way, one in built.items()}
-    peaks = {way: one.peak_megabytes() for way, one in built.items()}
-    for one in built.values():
-        one.seconds.clear()
+    trunks = {way: Measured(way, NETS[net], images) for way in args.ways}
+    maps = {way: trunk.step() for way, trunk in trunks.items()}
+    peaks = {way: trunk.peak_megabytes() for way, trunk in trunks.items()}
+    for trunk in trunks.values():
+        trunk.seconds.clear()
     for _ in track(range(args.warm_up + args.steps), net):
-        for one in built.values():
-            one.step()
-    medians = {way: statistics.median(one.seconds[args.warm_up :]) for way, one in built.items()}
+        for trunk in trunks.values():
+            trunk.step()
+    medians = {way: statistics.median(t.seconds[args.warm_up :]) for way, t in trunks.items()}
     return [
         {
             'net': net,
             'way': way,
             'seconds': medians[way],
             'over_stock': medians[way] / medians[STOCK],
-            'parameters_mb': one.megabytes(),
+            'parameters_mb': trunk.megabytes(),
             'peak_mb': peaks[way],
             'error': error(maps[way], maps[STOCK]),
         }
-        for way, one in built.items()
+        for way, trunk in trunks.items()
     ]
 
 
 def error(maps: list[Tensor], exact: list[Tensor]) -> float:
-    """Relative error of the worst map."""
+    """Return the relative error of the worst map."""
     pairs = zip(maps, exact, strict=True)
-    return max(float((one - best).norm() / best.norm()) for one, best in pairs)
+    return max(float((map_ - best).norm() / best.norm()) for map_, best in pairs)
 
 
 def markdown(rows: list[dict]) -> str:
@@ -151,11 +152,11 @@ def markdown(rows: list[dict]) -> str:
 
 
 def _nothing() -> None:
-    """Do nothing: a CPU has nothing to wait for."""
+    """Do nothing: a CPU needs no synchronization."""
 
 
 def parse() -> argparse.Namespace:
-    """Parse the command line."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     nets = ['swin-t', 'swin-b', 'swin-l', 'vit-b']
     parser.add_argument('--nets', nargs='+', choices=NETS, default=nets)
@@ -166,12 +167,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--warm-up', type=int, default=5)
     parser.add_argument('--out', type=Path, required=True, help='folder of report.json and .md')
     args = parser.parse_args()
-    args.ways = list(dict.fromkeys([STOCK, *args.ways]))  # what the others are compared with
+    args.ways = list(dict.fromkeys([STOCK, *args.ways]))  # always included, for comparison
     return args
 
 
 def main() -> None:
-    """Measure and write net by net; print."""
+    """Measure all nets, write the report after each, and print it."""
     args = parse()
     header = {
         'script': 'benchmarks/trunk_forward.py',

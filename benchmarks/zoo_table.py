@@ -1,9 +1,9 @@
-"""Tables of docs/zoo.md: what each method trains in each config of the zoo, and its task file.
+"""Tables of docs/zoo.md: trainable parameters and task file of each method in each config.
 
 python benchmarks/zoo_table.py          # builds every model without weights: about 15 minutes
-python benchmarks/zoo_table.py --tables # only the tables, of the counts that are there
+python benchmarks/zoo_table.py --tables # only the tables, from the stored counts
 
-The counts are kept in benchmarks/results/zoo/sizes.json; no network and no data are needed.
+The counts are stored in benchmarks/results/zoo/sizes.json; no network and no data are needed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZES = ROOT / 'benchmarks/results/zoo/sizes.json'
 PAGE = ROOT / 'docs/zoo.md'
 BEGIN, END = '<!-- made by benchmarks/zoo_table.py -->', '<!-- end -->'
-COSTS = ROOT / 'benchmarks/results/cpu_report'  # a report for each model that was measured
+COSTS = ROOT / 'benchmarks/results/cpu_report'  # one report per measured model
 SHIPPED, SHIPPED_METHOD = 'as shipped', 'highway-joined@1'
-# What trains in the backbone depends on the trunk alone.
+# Trainable parameters of the backbone depend only on the trunk.
 TRUNKS = {
     'Swin-T': 'upernet_swin-t_160k_ade20k',
     'Swin-B': 'upernet_swin-b_160k_ade20k',
@@ -47,27 +47,27 @@ Sizes = dict[str, dict[str, dict[str, Any]]]  # by config and method
 
 
 def count_all() -> Sizes:
-    """Sizes of every method in every config of the zoo."""
+    """Return the sizes of every method in every config of the zoo."""
     return {path.stem: count(path) for path in sorted(ROOT.glob('configs/zoo/*.py'))}
 
 
 def count(path: Path) -> dict[str, dict[str, Any]]:
-    """Sizes of every method in a config, and of the config as it is."""
+    """Return the sizes of the config as shipped, and of every method in it."""
     cfg = load_config(path)
-    own = {k: v for k, v in cfg.model.backbone.to_dict().items() if k != 'backbone'}
-    shipped = Method(SHIPPED, None, lambda net: {**own, 'backbone': net})
-    settings = Settings(torch.device('cpu'), real_data=True)  # no images are made
+    wrapper = {k: v for k, v in cfg.model.backbone.to_dict().items() if k != 'backbone'}
+    shipped = Method(SHIPPED, None, lambda net: {**wrapper, 'backbone': net})
+    settings = Settings(torch.device('cpu'), real_data=True)  # no images are generated
     builder = ModelBuilder(plain_config(cfg, settings), seed=0)
-    found = {}
+    counts = {}
     for method in [shipped, *methods()]:
         sizes = count_sizes(builder.build(method), builder.plain_bytes)
-        found[method.name] = asdict(sizes)
-        print(path.stem, method.name, found[method.name], flush=True)
-    return found
+        counts[method.name] = asdict(sizes)
+        print(path.stem, method.name, counts[method.name], flush=True)
+    return counts
 
 
 def methods() -> list[Method]:
-    """All of tools/benchmark.py, those with adapters at 32 bits, and the highways at 1 bit too."""
+    """Return the methods of tools/benchmark.py at 32 bits, and the highways also at 1 bit."""
     names = [name for name in KNOWN if name != RECOMPUTED]
     quantized = [f'{name}@1' for name in WITH_ADAPTERS if name.startswith('highway')]
     return parse_methods(','.join([*names, *quantized]))
@@ -89,7 +89,7 @@ def tables(sizes: Sizes) -> str:
 
 
 def overview(sizes: Sizes) -> str:
-    """Yield a line for each config as it is."""
+    """Return a table with one line per config as shipped."""
     lines = [
         '| launch | trains in the backbone | trains in all | adapters, bytes | task file, bytes | '
         'activation memory and step on a CPU, this / full fine-tuning |',
@@ -109,33 +109,33 @@ def overview(sizes: Sizes) -> str:
 
 
 def cost(config: str) -> str:
-    """Memory and time of a config of the zoo, as far as its model was measured."""
+    """Return memory and time of a config of the zoo, if its model was measured."""
     reports = [path for path in COSTS.glob('*/report.json') if config.startswith(path.parent.name)]
     if not reports:
         return 'not yet measured'
     rows = {row['method']: row for row in json.loads(reports[0].read_text())['rows']}
     pair = [rows[method] for method in (SHIPPED_METHOD, 'full')]
-    kept = ' / '.join(f'{row["saved_for_backward_bytes"] / 1e6:,.0f}' for row in pair)
+    memory = ' / '.join(f'{row["saved_for_backward_bytes"] / 1e6:,.0f}' for row in pair)
     seconds = ' / '.join(f'{row["step_seconds"]:.1f}' for row in pair)
-    return f'{kept} MB, {seconds} s'
+    return f'{memory} MB, {seconds} s'
 
 
-def by_method(columns: Sizes, told: Callable[[dict[str, Any]], str]) -> str:
-    """Yield a line for each method, with a column for each of ``columns``."""
+def by_method(columns: Sizes, cell: Callable[[dict[str, Any]], str]) -> str:
+    """Return a table with a line per method and a column for each of ``columns``."""
     lines = [f'| method | {" | ".join(columns)} |', '|---' * (len(columns) + 1) + '|']
     for method in next(iter(columns.values())):
         if method != SHIPPED:
-            cells = [told(rows[method]) for rows in columns.values()]
+            cells = [cell(rows[method]) for rows in columns.values()]
             lines.append(f'| {method} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 
 def main() -> None:
-    """Count, and put the tables into the page."""
+    """Count the sizes, and insert the tables into the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--tables', action='store_true', help='count nothing')
+    parser.add_argument('--tables', action='store_true', help='use the stored counts')
     if not parser.parse_args().tables:
         os.environ.pop('MMQADAPTER_METHOD', None)
         SIZES.parent.mkdir(parents=True, exist_ok=True)
@@ -143,8 +143,8 @@ def main() -> None:
     page = PAGE.read_text(encoding='utf-8')
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    made = tables(json.loads(SIZES.read_text()))
-    PAGE.write_text(f'{before}{BEGIN}\n\n{made}\n\n{END}{after}', encoding='utf-8')
+    text = tables(json.loads(SIZES.read_text()))
+    PAGE.write_text(f'{before}{BEGIN}\n\n{text}\n\n{END}{after}', encoding='utf-8')
 
 
 if __name__ == '__main__':

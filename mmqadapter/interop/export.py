@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -114,29 +113,6 @@ def require_own_config(config: str | os.PathLike | None, trust: bool) -> None:
             'come from anybody: give the config of the training (--config), or state that you '
             'know who wrote the checkpoint (--trust-checkpoint).'
         )
-
-
-def parse_head_bits(words: Sequence[str]) -> HeadBits:
-    """Parse the head bits of a command line, such as ``8`` or ``decode_head.*=4 neck.*=8``.
-
-    A number without a pattern holds for all layers; later words override earlier ones.
-
-    Raises:
-        ValueError: A word has another form, or an invalid number of bits.
-    """
-    bits: dict[str, int] = {}
-    for word in words:
-        pattern, _, number = word.rpartition('=')
-        if not number.isdecimal():
-            raise ValueError(
-                f'head_bits={word!r} is invalid: expected NUMBER or PATTERN=NUMBER, such as '
-                '8 or neck.*=8.'
-            )
-        bits.pop(pattern or '.*', None)  # a repeated pattern moves to the end of the order
-        bits[pattern or '.*'] = int(number)
-    head_bits: HeadBits = bits['.*'] if [*bits] == ['.*'] else bits
-    check_head_bits(head_bits)
-    return head_bits
 
 
 def _load(

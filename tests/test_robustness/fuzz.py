@@ -148,12 +148,12 @@ def counted(read: Callable[[bytes], None]) -> Callable[[bytes], None]:
     """Print the outcomes at intervals, because libFuzzer exits without a summary."""
     calls = count(1)
 
-    def told(data: bytes) -> None:
+    def read_and_report(data: bytes) -> None:
         read(data)
         if next(calls) % REPORT_INTERVAL == 0:
             print('OUTCOMES', dict(properties.outcomes.most_common()), flush=True)
 
-    return told
+    return read_and_report
 
 
 def fuzz(target: str, runs: int) -> None:

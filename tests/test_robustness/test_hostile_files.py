@@ -80,7 +80,7 @@ def safely() -> Iterator[None]:
 
 
 def _assert_harmless_line(error: Exception) -> None:
-    """What the command line prints of an error holds nothing that a terminal would obey."""
+    """Check that the command line prints the error without control characters."""
 
     @user_errors
     def command() -> None:
