@@ -11,19 +11,15 @@ so that a change of the machine's speed affects all of them alike. Bytes are act
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
 
 import mmdet.models.backbones  # noqa: F401  (registers the nets)
 import torch
 from mmengine.registry import MODELS
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 from torch import Tensor, nn
 
@@ -229,24 +225,18 @@ def main() -> None:
     parser.add_argument('--warm-up', type=int, default=5)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    header = {
-        'script': 'benchmarks/backbone_cost.py',
-        'date': date.today().isoformat(),
-        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        'torch': torch.__version__,
-        'precision': 'float32',
-        'image_size': args.image_size,
-        'steps': args.steps,
-        'warm_up': args.warm_up,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
+    head = header(
+        __file__,
+        precision='float32',
+        image_size=args.image_size,
+        steps=args.steps,
+        warm_up=args.warm_up,
+    )
     rows = []
     for net in args.nets:
         rows += measure(net, args.methods, args.image_size, args.steps, args.warm_up)
-        report = json.dumps({'header': header, 'rows': rows}, indent=1)
-        (args.out / 'report.json').write_text(report)
-        (args.out / 'report.md').write_text(markdown(rows))
-    Console().print(markdown(rows), markup=False, soft_wrap=True)
+        write_report(args.out, head, rows, markdown(rows))
+    print_table(markdown(rows))
 
 
 if __name__ == '__main__':

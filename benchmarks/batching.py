@@ -12,14 +12,10 @@ there is one.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,14 +23,13 @@ from unittest import mock
 import mmdet.models.backbones  # noqa: F401  (registers the net)
 import torch
 from mmengine.registry import MODELS
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 
 import mmqadapter  # noqa: F401
 from mmqadapter.backbones import adapted, highway
 from mmqadapter.highway import ParallelCell
 from mmqadapter.quant import quantized_weights
-from mmqadapter.utils.atomic import atomic_write
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)
@@ -160,19 +155,9 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     measured = list(rows(args.nets, args.sizes, args.batch, args.steps))
-    report = {
-        'script': 'benchmarks/batching.py',
-        'date': date.today().isoformat(),
-        'machine': f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores',
-        'device': DEVICE,
-        'torch': torch.__version__,
-        'batch': args.batch,
-        'steps': args.steps,
-        'rows': measured,
-    }
-    atomic_write(args.out / 'report.json', json.dumps(report, indent=1).encode())
-    atomic_write(args.out / 'report.md', table(measured).encode())
-    Console().print(table(measured), markup=False)
+    head = header(__file__, DEVICE, batch=args.batch, steps=args.steps)
+    write_report(args.out, head, measured, table(measured))
+    print_table(table(measured))
 
 
 if __name__ == '__main__':

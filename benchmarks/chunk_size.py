@@ -9,19 +9,15 @@ in rounds; each time is the minimum, because disturbances of a machine only add 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
+from report_files import header, print_table, write_report
 from torch import Tensor, nn
 
 from mmqadapter.backbones.acceleration import chunked
 from mmqadapter.backbones.acceleration.chunked import run_chunked
-from mmqadapter.utils.atomic import atomic_write
 
 STAGES = ((32768, 128), (8192, 256), (2048, 512), (512, 1024))
 SIZES = (256, 512, 1024, 2048, 4096)
@@ -58,22 +54,14 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=10)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    header = {
-        'script': 'benchmarks/chunk_size.py',
-        'date': date.today().isoformat(),
-        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        'torch': torch.__version__,
-        'repeats': args.repeats,
-    }
+    head = header(__file__, repeats=args.repeats)
     rows = [{'tokens': n, 'channels': c, **measure(n, c, args.repeats)} for n, c in STAGES]
     lines = [f'| tokens x channels | {" | ".join(map(str, SIZES))} |', '|---' * 6 + '|']
     for row in rows:
         shares = (f'{row[str(size)]:.2f}' if str(size) in row else '' for size in SIZES)
         lines.append(f'| {row["tokens"]:,} x {row["channels"]:,} | {" | ".join(shares)} |')
-    args.out.mkdir(parents=True, exist_ok=True)
-    atomic_write(args.out / 'report.json', json.dumps({'header': header, 'rows': rows}).encode())
-    atomic_write(args.out / 'report.md', '\n'.join([*lines, '']).encode())
-    print(*lines, sep='\n')
+    write_report(args.out, head, rows, '\n'.join([*lines, '']))
+    print_table('\n'.join([*lines, '']))
 
 
 if __name__ == '__main__':

@@ -11,12 +11,8 @@ images, or of weights of the trunk.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +20,7 @@ import matplotlib
 import numpy as np
 import torch
 from backbone_cost import METHODS, NETS, Measured
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 
 from mmqadapter.studies.report.drawing import COLORS
@@ -156,19 +152,10 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     rows = [row for axis in args.axes for row in along(axis, args.methods, args.steps)]
-    header = {
-        'script': 'benchmarks/growth.py',
-        'date': date.today().isoformat(),
-        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        'torch': torch.__version__,
-        'precision': 'float32',
-        'steps': args.steps,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
-    (args.out / 'report.md').write_text(markdown(rows))
+    head = header(__file__, precision='float32', steps=args.steps)
+    write_report(args.out, head, rows, markdown(rows))
     draw(rows, args.out / 'growth.png')
-    Console().print(markdown(rows), markup=False, soft_wrap=True)
+    print_table(markdown(rows))
 
 
 if __name__ == '__main__':

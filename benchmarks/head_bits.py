@@ -24,9 +24,9 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from rich.console import Console
 from rich.progress import track
 
+from mmqadapter.cli.head_bits import parse_head_bits
 from mmqadapter.engine.runner import load_config
 from mmqadapter.interop.export import export_task
-from mmqadapter.interop.head_bits_text import parse_head_bits
 from mmqadapter.studies.analysis.evaluation import evaluation, metric_value
 from mmqadapter.studies.analysis.report import Row, Study, make_header, number, write_study
 from mmqadapter.studies.analysis.sources import Source, adapted_source

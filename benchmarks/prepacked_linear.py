@@ -9,19 +9,15 @@ in rounds; each time is the minimum, because disturbances of a machine only add 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from copy import deepcopy
-from datetime import date
 from pathlib import Path
 
 import torch
+from report_files import header, print_table, write_report
 from torch import Tensor, nn
 
 from mmqadapter.backbones.acceleration.prepacked_linear import prepack_weights
-from mmqadapter.utils.atomic import atomic_write
 
 TOKENS = 1024
 SHAPES = tuple(
@@ -61,13 +57,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=30)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    header = {
-        'script': 'benchmarks/prepacked_linear.py',
-        'date': date.today().isoformat(),
-        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        'torch': torch.__version__,
-        'repeats': args.repeats,
-    }
+    head = header(__file__, repeats=args.repeats)
     rows = [{'inputs': i, 'outputs': o, **measure(i, o, args.repeats)} for i, o in SHAPES]
     names = list(rows[0])[2:]
     heads = [name.replace('packed', 'prepacked') for name in names]
@@ -75,10 +65,8 @@ def main() -> None:
     for row in rows:
         speeds = ' | '.join(f'{row[name]:.0f}' for name in names)
         lines.append(f'| {row["inputs"]:,} -> {row["outputs"]:,} | {speeds} |')
-    args.out.mkdir(parents=True, exist_ok=True)
-    atomic_write(args.out / 'report.json', json.dumps({'header': header, 'rows': rows}).encode())
-    atomic_write(args.out / 'report.md', '\n'.join([*lines, '']).encode())
-    print(*lines, sep='\n')
+    write_report(args.out, head, rows, '\n'.join([*lines, '']))
+    print_table('\n'.join([*lines, '']))
 
 
 if __name__ == '__main__':

@@ -13,18 +13,16 @@ not called profile.py because that is a module of Python.)
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from backbone_cost import METHODS, NETS
 from mmengine.registry import MODELS
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -190,19 +188,10 @@ def main() -> None:
     parser.add_argument('--warm-up', type=int, default=2)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     rows = [measure(args.net, method, args) for method in track(args.methods)]
-    header = {
-        'script': 'benchmarks/profile_step.py',
-        'date': date.today().isoformat(),
-        'device': torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU',
-        'torch': torch.__version__,
-        'size': args.size,
-        'batch': args.batch,
-    }
-    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
-    (args.out / 'report.md').write_text(markdown(rows))
-    Console().print(markdown(rows), markup=False, soft_wrap=True)
+    head = header(__file__, DEVICE, size=args.size, batch=args.batch)
+    write_report(args.out, head, rows, markdown(rows))
+    print_table(markdown(rows))
 
 
 if __name__ == '__main__':

@@ -10,14 +10,12 @@ map, at 512 x 512, batch 1, float32.
 from __future__ import annotations
 
 import argparse
-import json
-from datetime import date
 from pathlib import Path
 
 import torch
 from backbone_cost import DUAL, JOINED, NETS
 from mmengine.registry import MODELS
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 from torch import Tensor
 
@@ -59,20 +57,13 @@ def main() -> None:
     args = parser.parse_args()
     pairs = [(net, cell) for net in args.nets for cell in CELLS]
     rows = [row for pair in track(pairs) for row in measure(*pair, args.image_size)]
-    header = {
-        'script': 'benchmarks/saved_taps_error.py',
-        'date': date.today().isoformat(),
-        'torch': torch.__version__,
-        'image_size': args.image_size,
-    }
+    head = header(__file__, image_size=args.image_size)
     table = '| net | cell | saved as | relative error of the gradient |\n|---|---|---|---|\n'
     for row in rows:
         table += f'| {row["net"]} | {row["cell"]} | {row["saved_taps"]} | '
         table += f'{100 * row["relative_error"]:.3f} % |\n'
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
-    (args.out / 'report.md').write_text(table)
-    Console().print(table, markup=False)
+    write_report(args.out, head, rows, table)
+    print_table(table)
 
 
 if __name__ == '__main__':

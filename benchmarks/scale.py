@@ -14,16 +14,14 @@ the third confirms the growth, and the counts of the deep net follow exactly.
 """
 
 import argparse
-import json
 import os
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from backbone_cost import METHODS, NETS
 from mmengine.registry import MODELS
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
@@ -113,7 +111,7 @@ def measure_net(config: dict, size: int) -> Bytes:
         'weight_bytes': sum(p.nbytes for p in model.parameters()),
         'trained_bytes': trained,
         'sent_bytes': sent.total,
-        'kept_bytes': saved.total,
+        'saved_for_backward_bytes': saved.total,
     }
 
 
@@ -136,7 +134,7 @@ def markdown(rows: list[dict]) -> str:
         '|---' * (5 + len(RANKS)) + '|',
     ]
     for row in rows:
-        state, activations = state_bytes(row) / GIGA, row['kept_bytes'] / GIGA
+        state, activations = state_bytes(row) / GIGA, row['saved_for_backward_bytes'] / GIGA
         sent = ' | '.join(f'{bytes_sent(row, n) / 1e6:,.1f}' for n in RANKS)
         lines.append(
             f'| {row["net"]}, {row["size"]} px | {row["method"]} | {state:.2f} '
@@ -159,14 +157,9 @@ def main() -> None:
     cases = [(case, method) for case in CASES if case.net in args.nets for method in args.methods]
     rows = [measure(*case) for case in track(cases)]
     distributed.destroy_process_group()
-    header = {
-        'script': 'benchmarks/scale.py', 'date': date.today().isoformat(),
-        'torch': torch.__version__, 'precision': 'float32', 'ranks': RANKS,
-    }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'report.json').write_text(json.dumps({'header': header, 'rows': rows}, indent=1))
-    (args.out / 'report.md').write_text(markdown(rows))
-    Console().print(markdown(rows), markup=False, soft_wrap=True)
+    head = header(__file__, precision='float32', ranks=RANKS)
+    write_report(args.out, head, rows, markdown(rows))
+    print_table(markdown(rows))
 
 
 if __name__ == '__main__':

@@ -11,27 +11,22 @@ The float size of a task is that of its adapters at 32 bits, neck and head.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from rich.console import Console
+from report_files import header, print_table, write_report
 from torch import nn
 
 from mmqadapter import load_task, save_task
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
-from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 CONFIG = 'configs/upernet_vit_qadapter_ade20k.py'
@@ -178,18 +173,9 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder for report.json and .md')
     args = parser.parse_args()
     row = measure(args.config, args.repeats)
-    header = {
-        'script': 'benchmarks/task_bank.py',
-        'date': date.today().isoformat(),
-        'machine': f'{platform.machine()} CPU, {os.cpu_count()} cores',
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
-        'repeats': args.repeats,
-    }
-    report = json.dumps({'header': header, 'rows': [row]}, indent=1)
-    atomic_write(args.out / 'report.json', report.encode())
-    atomic_write(args.out / 'report.md', markdown(row).encode())
-    Console().print(markdown(row), markup=False, soft_wrap=True)
+    head = header(__file__, repeats=args.repeats)
+    write_report(args.out, head, [row], markdown(row))
+    print_table(markdown(row))
 
 
 if __name__ == '__main__':

@@ -11,26 +11,21 @@ norm. Runs on a GPU if there is one.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date
 from pathlib import Path
 
 import mmdet.models.backbones  # noqa: F401  (registers the nets)
 import mmseg.models.backbones  # noqa: F401
 import torch
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 from torch import Tensor
 
 from mmqadapter.backbones import FrozenBackbone
 from mmqadapter.utils.accounting import stored_weights
-from mmqadapter.utils.atomic import atomic_write
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 SWIN = dict(type='mmdet.SwinTransformer', window_size=7, drop_path_rate=0.0, init_cfg=None)
@@ -174,29 +169,19 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure all nets, write the report after each, and print it."""
     args = parse()
-    header = {
-        'script': 'benchmarks/trunk_forward.py',
-        'date': date.today().isoformat(),
-        'machine': torch.cuda.get_device_name() if DEVICE == 'cuda' else _cpu(),
-        'torch': torch.__version__,
-        'size': args.size,
-        'batch': args.batch,
-        'steps': args.steps,
-        'warm_up': args.warm_up,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
+    head = header(
+        __file__,
+        DEVICE,
+        size=args.size,
+        batch=args.batch,
+        steps=args.steps,
+        warm_up=args.warm_up,
+    )
     rows: list[dict] = []
     for net in args.nets:
         rows += measure(net, args)
-        report = json.dumps({'header': header, 'rows': rows}, indent=1)
-        atomic_write(args.out / 'report.json', report.encode())
-        atomic_write(args.out / 'report.md', markdown(rows).encode())
-    Console().print(markdown(rows), markup=False, soft_wrap=True)
-
-
-def _cpu() -> str:
-    threads = torch.get_num_threads()
-    return f'{platform.machine()} CPU, {os.cpu_count()} cores, {threads} threads'
+        write_report(args.out, head, rows, markdown(rows))
+    print_table(markdown(rows))
 
 
 if __name__ == '__main__':

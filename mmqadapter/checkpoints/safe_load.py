@@ -34,10 +34,10 @@ def read_pickle(path: str | os.PathLike, trust: bool = False) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no checkpoint {str(path)!r}; check the path.')
     try:
-        with torch.serialization.safe_globals(harmless()):
+        with torch.serialization.safe_globals(allowed_globals()):
             return torch.load(path, map_location='cpu', weights_only=not trust)
     except UnpicklingError as error:
-        raise unsafe(path, error, '--trust-checkpoint (trust=True)') from error
+        raise unsafe_file_error(path, error, '--trust-checkpoint (trust=True)') from error
     except OSError:
         raise
     except Exception as error:  # a damaged file may raise any type of error
@@ -62,7 +62,7 @@ def weights_only() -> Iterator[None]:
             os.environ[FORCE] = before
 
 
-def unsafe(path: str | os.PathLike, error: UnpicklingError, switch: str) -> ValueError:
+def unsafe_file_error(path: str | os.PathLike, error: UnpicklingError, switch: str) -> ValueError:
     """Return the error for a file that may run code.
 
     Args:
@@ -76,7 +76,7 @@ def unsafe(path: str | os.PathLike, error: UnpicklingError, switch: str) -> Valu
     )
 
 
-def harmless() -> list[Any]:
+def allowed_globals() -> list[Any]:
     """Return the types and functions that unpickling mmengine's message hub needs.
 
     It holds log buffers and numpy values; the list is for ``torch.serialization.safe_globals``.

@@ -1,4 +1,4 @@
-"""What all commands share: reporting of user errors, usage names, common options."""
+"""Reporting of user errors, usage names and options that all commands have in common."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from mmqadapter import inspect_task, load_task
 from mmqadapter.cli.common import add_config_options, add_trust, command_parser, user_errors
+from mmqadapter.cli.head_bits import parse_head_bits
 from mmqadapter.cli.tables import change_table, task_table
 from mmqadapter.cli.task_interop import add_merge, add_onnx, add_peft, add_petl
 from mmqadapter.engine.runner import build_model, load_config
 from mmqadapter.interop.export import export_task, metric_change, require_own_config
-from mmqadapter.interop.head_bits_text import parse_head_bits
 from mmqadapter.studies.planner.byte_size import parse_size
 from mmqadapter.studies.planner.plan import LIMITED, make_plan
 from mmqadapter.studies.planner.table import nearest_line, plan_table

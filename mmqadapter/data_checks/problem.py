@@ -54,5 +54,5 @@ class Scan:
 
     @property
     def is_train(self) -> bool:
-        """Whether the dataset belongs to the training loader."""
+        """Return whether the dataset belongs to the training loader."""
         return self.split.startswith('train')

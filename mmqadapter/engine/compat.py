@@ -20,7 +20,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import CheckpointLoader
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from mmqadapter.checkpoints.safe_load import harmless, unsafe, weights_only
+from mmqadapter.checkpoints.safe_load import allowed_globals, unsafe_file_error, weights_only
 
 TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
 
@@ -62,10 +62,10 @@ def guard_checkpoint_loading() -> None:
         if os.environ.get(TRUST) == '1':
             return load(cls, filename, *args, **kwargs)
         try:
-            with weights_only(), torch.serialization.safe_globals(harmless()):
+            with weights_only(), torch.serialization.safe_globals(allowed_globals()):
                 return load(cls, filename, *args, **kwargs)
         except UnpicklingError as error:
-            raise unsafe(filename, error, f'{TRUST}=1') from error
+            raise unsafe_file_error(filename, error, f'{TRUST}=1') from error
 
     CheckpointLoader.load_checkpoint = classmethod(guarded)
 

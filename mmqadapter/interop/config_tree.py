@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 PACKAGE = 'mmqadapter'
+# Classes that wrap a frozen trunk.
+WRAPPERS = ('FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone')
 
 
 def map_configs(value: Any, change: Callable[[dict[str, Any]], Any]) -> Any:

@@ -8,7 +8,8 @@ from mmengine.config import Config
 
 from mmqadapter.interop.config_tree import PACKAGE, builds, map_configs
 
-WRAPPERS = ('AdaptedBackbone', 'FrozenBackbone')
+# Wrappers whose trunk can stand alone once LoRA is merged.
+MERGEABLE = ('AdaptedBackbone', 'FrozenBackbone')
 # Keys of a backbone's config that name its weights.
 WEIGHT_KEYS = ('checkpoint', 'pretrained')
 # Arguments of TaskCheckpointHook that mmengine's CheckpointHook does not take.
@@ -47,7 +48,7 @@ def _names_package(value: Any) -> bool:
 
 def _unwrap(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of the trunk if ``config`` wraps one, else ``config`` itself."""
-    if not builds(config, WRAPPERS):
+    if not builds(config, MERGEABLE):
         return config
     trunk = {name: value for name, value in config['backbone'].items() if name not in WEIGHT_KEYS}
     return {**trunk, 'init_cfg': None}

@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import Run
 
 from mmqadapter import inspect_task
-from mmqadapter.interop.head_bits_text import parse_head_bits
+from mmqadapter.cli.head_bits import parse_head_bits
 
 
 def test_export_gives_the_file_that_training_wrote(few: Run, run_task, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmqadapter.utils.text import one_line, printable
+from mmqadapter.utils.text import one_line, printable, root_cause
 
 
 def test_one_line_joins_the_lines_and_cuts_the_end() -> None:
@@ -34,3 +34,13 @@ def test_printable(text: str, escaped: str) -> None:
 
 def test_layout_stays() -> None:
     assert printable('a\n\tb\x07', layout='\n\t') == 'a\n\tb\\x07'
+
+
+def test_an_error_without_text_is_shown_by_its_type() -> None:
+    assert one_line(AssertionError()) == 'AssertionError()'
+
+
+def test_the_root_cause_is_at_the_end_of_the_chain() -> None:
+    first, second, third = ValueError('a'), KeyError('b'), RuntimeError('c')
+    third.__cause__, second.__cause__ = second, first
+    assert root_cause(third) is first and root_cause(first) is first

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.interop.onnx.error_text import root_cause
 from mmqadapter.interop.onnx.graph import INPUT, OUTPUT
+from mmqadapter.utils.text import one_line, root_cause
 
 # Relative to the largest logit. Summing in another order changes float32 by about 1e-6 in small
 # nets.
@@ -31,7 +31,7 @@ def pytorch_logits(net: nn.Module, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         raise ValueError(
             f'image size {height} x {width} is invalid: the model cannot process it '
-            f'({root_cause(error)}); give another --image-size, such as the training crop.'
+            f'({one_line(root_cause(error))}); give another --image-size, such as the training crop.'
         ) from error
 
 

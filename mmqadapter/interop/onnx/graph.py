@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.onnx import OnnxExporterError
 
-from mmqadapter.interop.onnx.error_text import root_cause
+from mmqadapter.utils.text import one_line, root_cause
 
 OPSET = 18
 INPUT, OUTPUT = 'image', 'logits'
@@ -46,7 +46,7 @@ def make_graph(net: nn.Module, image: Tensor) -> Any:
             optimizer.remove_unused_nodes(program.model)
     except OnnxExporterError as error:
         raise ValueError(
-            f'PyTorch {torch.__version__} cannot export this model: {root_cause(error)}'
+            f'PyTorch {torch.__version__} cannot export this model: {one_line(root_cause(error))}'
         ) from error
     return program.model_proto
 

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mmqadapter.backbones.acceleration import LEGACY_ARGUMENTS
-from mmqadapter.interop.config_tree import builds, map_configs
+from mmqadapter.interop.config_tree import WRAPPERS, builds, map_configs
 from mmqadapter.quant import materialize
 
-WRAPPERS = ('FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone')
 # Options that compute the trunk faster, and rounded differently.
 ACCELERATIONS = ('trunk', *LEGACY_ARGUMENTS)
 

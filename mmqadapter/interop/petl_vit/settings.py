@@ -82,17 +82,17 @@ class PetlSettings:
 
     @property
     def net(self) -> Net:
-        """The trunk."""
+        """Return the trunk."""
         return NETS[self.backbone]
 
     @property
     def lora(self) -> bool:
-        """Whether the adapters are LoRA on q and v, not AdaptFormer beside the MLP."""
+        """Return whether the adapters are LoRA on q and v, not AdaptFormer beside the MLP."""
         return self.method.startswith('lora')
 
     @property
     def binary_head(self) -> bool:
-        """Whether the classifier is stored at 1 bit, without a bias."""
+        """Return whether the classifier is stored at 1 bit, without a bias."""
         return self.method.endswith('-bihead')
 
     @property

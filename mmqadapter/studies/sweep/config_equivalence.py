@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmqadapter.backbones.acceleration import without_legacy
 from mmqadapter.checkpoints.stored_config import parse_config
+from mmqadapter.interop.config_tree import WRAPPERS, builds, map_configs
 from mmqadapter.studies.sweep.cost_hook import COST_HOOK, FORMER_NAME, with_one_cost_hook
 
 # Settings and hooks that only observe a training; all others are compared. Checks such as
@@ -33,34 +34,36 @@ def equivalent_training(config: str, other: str) -> bool:
         config: Text of a config with plain values only; any other text has to equal ``other``.
         other: Text of the config to compare with.
     """
-    if config == other:
-        return True
-    try:
-        return _decisive(parse_config(config)) == _decisive(parse_config(other))
-    except ValueError:
-        return False
+    return _equal_parts(config, other, _decisive)
 
 
 def equivalent_measurement(config: str, other: str) -> bool:
     """Return whether two configs, as texts of plain values, train and measure the same.
 
-    All settings count, except under which of its names a config lists the cost hook.
+    All settings count, except under which of its names a config lists the cost hook or an option
+    of a frozen trunk.
 
     Args:
         config: Text of a config with plain values only; any other text has to equal ``other``.
         other: Text of the config to compare with.
     """
+    return _equal_parts(config, other, _measured)
+
+
+def _equal_parts(config: str, other: str, part: Callable[[Mapping[str, Any]], Any]) -> bool:
+    """Return whether ``part`` of two configs is equal, under the present names of all options."""
     if config == other:
         return True
     try:
-        return _measured(parse_config(config)) == _measured(parse_config(other))
+        first, second = (_present_names(part(parse_config(text))) for text in (config, other))
     except ValueError:
         return False
+    return first == second
 
 
 def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
-    hooks = with_one_cost_hook(config.get('custom_hooks') or ())
-    return _present_names({**config, 'custom_hooks': hooks})
+    """Return the config with one cost hook."""
+    return {**config, 'custom_hooks': with_one_cost_hook(config.get('custom_hooks') or ())}
 
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,15 +74,16 @@ def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     decisive['default_hooks'] = {
         name: hook for name, hook in default.items() if not _observes(hook)
     }
-    return _present_names(decisive)
+    return decisive
 
 
 def _present_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config whose backbone names its trunk options as this version does."""
-    model = config.get('model') or {}
-    if not isinstance(model.get('backbone'), Mapping):
-        return config
-    return {**config, 'model': {**model, 'backbone': without_legacy(model['backbone'])}}
+    """Return a config whose wrappers name their trunk options as this version does."""
+    return {**config, 'model': map_configs(config.get('model'), _with_trunk_options)}
+
+
+def _with_trunk_options(config: dict[str, Any]) -> dict[str, Any]:
+    return without_legacy(config) if builds(config, WRAPPERS) else config
 
 
 def _observes(hook: Any) -> bool:

@@ -30,7 +30,7 @@ class Length:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the length is in epochs."""
+        """Return whether the length is in epochs."""
         return self.unit == EPOCHS
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a training gave: its score, loss curve, sizes and costs."""
+"""Results of a training: its score, loss curve, sizes and costs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Outcome:
     """A training that has ended.
 
     Attributes:
-        training: Which.
+        training: The training.
         result: Content of its result.json; None if it failed.
-        failure: Why it failed.
-        log: What it printed.
+        failure: Reason for the failure; None if it succeeded.
+        log: File with its output.
     """
 
     training: Training
@@ -45,13 +45,13 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """Points out of 100; minus infinity where there is no score, or one that is no number."""
+        """Points out of 100; minus infinity where there is no score, or where it is NaN."""
         score = None if self.result is None else self.result['score']
         return -math.inf if score is None or math.isnan(score) else score
 
 
 def is_finished(work: Path) -> bool:
-    """Whether a work dir is that of a training that came to its end."""
+    """Return whether a work dir is that of a finished training."""
     return (work / SUMMARY_FILE).is_file()
 
 
@@ -97,7 +97,7 @@ def _with_current_keys(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scalars(work: Path) -> Iterator[dict[str, Any]]:
-    """Lines of all logs, the oldest first: a resumed training has several."""
+    """Yield the lines of all logs, the oldest first: a resumed training has several."""
     for path in sorted(work.glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines():
             with suppress(json.JSONDecodeError):  # a kill may have cut the last line short
@@ -105,7 +105,7 @@ def _scalars(work: Path) -> Iterator[dict[str, Any]]:
 
 
 def _curve(lines: list[dict[str, Any]], name: str, unit: float = 1) -> list[list[float]]:
-    """Pairs of step and value; a step repeated after a kill stands here once."""
+    """Return pairs of step and value; a step repeated after a kill counts once."""
     by_step = {line['step']: line[name] * unit for line in lines if name in line}
     return [[step, by_step[step]] for step in sorted(by_step)]
 
@@ -131,7 +131,7 @@ def _score(lines: list[dict[str, Any]], metric: str) -> float:
 
 
 def _weight_bytes(work: Path) -> int | None:
-    """Bytes of the whole model, which is what a task costs where nothing is frozen."""
+    """Return the bytes of the whole model: the size of a task where nothing is frozen."""
     checkpoints = [*work.glob('iter_*.pth'), *work.glob('epoch_*.pth')]
     if not checkpoints:
         return None

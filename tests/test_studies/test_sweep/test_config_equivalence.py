@@ -84,10 +84,17 @@ def test_texts_with_code_have_to_be_equal() -> None:
     assert not equivalent_training('a = f()', 'a = 1')
 
 
-def test_trunk_options_of_0_1_0_are_those_of_today() -> None:
-    wrapper = "dict(type='mmqadapter.FrozenBackbone', {})"
+@pytest.mark.parametrize(
+    'model',
+    [
+        "dict(backbone=dict(type='mmqadapter.FrozenBackbone', {}))",
+        "dict(teacher=dict(backbone=dict(type='HighwayBackbone', {})))",
+        "dict(parts=[dict(type='mmqadapter.backbones.AdaptedBackbone', {})])",
+    ],
+)
+def test_trunk_options_of_0_1_0_are_those_of_today(model: str) -> None:
     old, new, other = (
-        f'model = dict(backbone={wrapper.format(options)})'
+        f'model = {model.format(options)}'
         for options in (
             "trunk_dtype='bfloat16'", "trunk=dict(dtype='bfloat16')", "trunk=dict(dtype='int8')"
         )
@@ -95,3 +102,11 @@ def test_trunk_options_of_0_1_0_are_those_of_today() -> None:
     for equivalent in (equivalent_training, equivalent_measurement):
         assert equivalent(old, new)
         assert not equivalent(old, other)
+
+
+def test_the_same_words_in_another_module_are_not_trunk_options() -> None:
+    old, new = (
+        f"model = dict(backbone=dict(type='mine.Net', {options}))"
+        for options in ("trunk_dtype='bfloat16'", "trunk=dict(dtype='bfloat16')")
+    )
+    assert not equivalent_training(old, new)

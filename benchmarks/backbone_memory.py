@@ -1,7 +1,7 @@
 """Score of a sweep's methods against the activation memory of their backbone.
 
-python benchmarks/kept_in_backbone.py configs/sweeps/camvid.yaml DIR/report.json [MORE/report.json]
-    --image-size 240 320 --batch-size 4 --out benchmarks/results/sweep_camvid/kept_in_backbone
+python benchmarks/backbone_memory.py configs/sweeps/camvid.yaml DIR/report.json [MORE/report.json]
+    --image-size 240 320 --batch-size 4 --out benchmarks/results/sweep_camvid/backbone_memory
 
 Activation memory is what autograd saves for backward. The report of a sweep counts the whole model,
 in which the decoder may need most of it whatever the method. Here every backbone of the report is
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import MODELS, init_default_scope
-from rich.console import Console
+from report_files import header, print_table, write_report
 from rich.progress import track
 from torch import nn
 
@@ -54,8 +54,8 @@ def measure(row: dict[str, Any], config: dict, images: torch.Tensor) -> dict[str
         'method': row['method'],
         'score_mean': row['score_mean'],
         'score_deviation': row['score_deviation'],
-        'kept_bytes': memory,
-        'kept_bytes_recomputed': memory and activation_bytes(checkpointed(config), images),
+        'saved_for_backward_bytes': memory,
+        'recomputed_bytes': memory and activation_bytes(checkpointed(config), images),
     }
 
 
@@ -68,8 +68,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         spread = '' if row['score_deviation'] is None else f' ± {row["score_deviation"]:.2f}'
         lines.append(
-            f'| {row["method"]} | {row["score_mean"]:.2f}{spread} | {row["kept_bytes"] / 1e6:.1f} '
-            f'| {row["kept_bytes_recomputed"] / 1e6:.1f} |'
+            f'| {row["method"]} | {row["score_mean"]:.2f}{spread} '
+            f'| {row["saved_for_backward_bytes"] / 1e6:.1f} '
+            f'| {row["recomputed_bytes"] / 1e6:.1f} |'
         )
     return '\n'.join(lines) + '\n'
 
@@ -94,34 +95,30 @@ def main() -> None:
     images = torch.randn(args.batch_size, 3, *args.image_size)
     backbones = {name: method.backbone for name, method in sweep.methods.items()}
     rows = [measure(row, backbones[row['method']], images) for row in track(scored)]
-    write(rows, reports[0]['header'], args)
+    sweep_header = reports[0]['header']
+    settings = {name: getattr(args, name) for name in ('image_size', 'batch_size')}
+    head = header(__file__, sweep=sweep_header['sweep'], **settings)
+    write_report(args.out, head, rows, markdown(rows))
+    for name, content in plot(rows, sweep_header['metric']).items():
+        atomic_write(args.out / name, content)
+    print_table(markdown(rows))
 
 
-def write(rows: list[dict[str, Any]], header: dict[str, Any], args: argparse.Namespace) -> None:
-    """Write report.json, report.md and the plot."""
-    points = {row['method']: (row['kept_bytes'] / 1e6, row['score_mean']) for row in rows}
+def plot(rows: list[dict[str, Any]], metric: str) -> dict[str, bytes]:
+    """Return the plot of score against activation memory, by file name."""
+    points = {
+        row['method']: (row['saved_for_backward_bytes'] / 1e6, row['score_mean']) for row in rows
+    }
     deviations = {row['method']: row['score_deviation'] for row in rows}
-    axes = ('activation memory of the backbone, MB', header['metric'])
-    plots = draw_files(
+    axes = ('activation memory of the backbone, MB', metric)
+    colors = series_of(list(points))
+    return draw_files(
         {
-            'score_kept': lambda: draw_pareto(
-                points, series_of(list(points)), axes, highest=True, deviations=deviations
+            'score_memory': lambda: draw_pareto(
+                points, colors, axes, highest=True, deviations=deviations
             )
         }
     )
-    settings = {
-        'script': 'benchmarks/kept_in_backbone.py', 'sweep': header['sweep'],
-        'torch': torch.__version__, 'image_size': args.image_size, 'batch_size': args.batch_size,
-    }  # fmt: skip
-    files = {
-        'report.json': json.dumps({'header': settings, 'rows': rows}, indent=1).encode(),
-        'report.md': markdown(rows).encode(),
-        **plots,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        atomic_write(args.out / name, content)
-    Console().print(markdown(rows), markup=False, soft_wrap=True)
 
 
 if __name__ == '__main__':
