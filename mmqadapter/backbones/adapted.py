@@ -32,7 +32,8 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: See :class:`FrozenBackbone`.
         trunk: See :class:`FrozenBackbone`.
-        **legacy: See :class:`FrozenBackbone`.
+        **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
+            version 0.1.0; see :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantizer or option, or ``blocks`` that match
@@ -47,9 +48,9 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: str | None = None,
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
-        **legacy: Any,
+        **common: Any,
     ) -> None:
-        super().__init__(backbone, (), trunk_drop_path, trunk, **legacy)
+        super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):

@@ -56,7 +56,8 @@ class HighwayBackbone(FrozenBackbone):
             (convolutions over the image), or the config of a :class:`mmqadapter.highway.Stem`.
         trunk: See :class:`FrozenBackbone`. Taps are cast to the dtype of the highway; without
             ``inpath_blocks`` no gradient enters the trunk, whatever its dtype.
-        **legacy: See :class:`FrozenBackbone`.
+        **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
+            version 0.1.0; see :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantizer or choice, or a net with options that
@@ -76,13 +77,13 @@ class HighwayBackbone(FrozenBackbone):
         cell: str | dict = 'ParallelCell',
         stem: str | dict = 'NoStem',
         trunk: Mapping[str, Any] | None = None,
-        **legacy: Any,
+        **common: Any,
     ) -> None:
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
-        super().__init__(backbone, (), trunk_drop_path, trunk, **legacy)
+        super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
