@@ -60,8 +60,7 @@ class HighwayBackbone(FrozenBackbone):
             version 0.1.0; see :class:`FrozenBackbone`.
 
     Raises:
-        ValueError: An unknown backbone, adapter, quantizer or choice, or a net with options that
-            make it return anything but maps of its blocks.
+        ValueError: An unknown backbone, adapter, quantizer or choice.
     """
 
     def __init__(
@@ -123,14 +122,17 @@ class HighwayBackbone(FrozenBackbone):
         assert isinstance(highway, Highway)
         return highway
 
-    def forward(self, x: Tensor) -> Sequence[Tensor]:
-        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+    def forward(self, x: Tensor) -> Sequence[Any]:
+        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W).
+
+        What the trunk returns besides, such as class tokens, is passed on as the trunk gives it.
+        """
         quantize_adapters(self.adapters, self.trunk)
         (maps,) = self._run(self.trunk, x, [self.highway])
         return maps
 
-    def forward_highways(self, x: Tensor, highways: Sequence[Highway]) -> list[Sequence[Tensor]]:
-        """Return the maps of each of several highways, in inference, from one run of the trunk.
+    def forward_highways(self, x: Tensor, highways: Sequence[Highway]) -> list[Sequence[Any]]:
+        """Return the outputs of each of several highways, in inference, from one run of the trunk.
 
         Args:
             x: Images (B, 3, H, W).
