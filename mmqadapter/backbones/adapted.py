@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
+from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.in_path import adapt_block
@@ -58,6 +59,8 @@ class AdaptedBackbone(FrozenBackbone):
                 self.adapters[name.replace('.', '_')] = adapt_block(
                     self.trunk, block, self.family, adapter, quantizer
                 )
+        in_path = {name: self.adapters[name.replace('.', '_')] for name in selected}
+        check_build(self.trunk, self.family, self.block_names, in_path)
         self.tuning_config = {
             'type': 'AdaptedBackbone',
             'adapter': full_config(adapter),

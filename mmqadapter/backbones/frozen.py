@@ -12,6 +12,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
 from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decode_int8, with_legacy
+from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.presets import parse_train, trainable_parameters
 from mmqadapter.backbones.select import find_blocks, unused_parameters
@@ -77,6 +78,8 @@ class FrozenBackbone(TunedBackbone):
         # After freezing, since what trains stays as it is.
         mlp, fused = self.family.mlp, self.family.fused
         accelerate(self.trunk, list(blocks.values()), mlp, fused, self.trunk_options)
+        if train:
+            check_build(self.trunk, self.family, self.block_names)
         self.train()  # a new module is in training mode: this puts the trunk in eval mode
 
     @property

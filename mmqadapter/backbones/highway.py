@@ -11,6 +11,7 @@ from torch import Tensor
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_plan import PlannedBlock, output_norms, plan_blocks
+from mmqadapter.backbones.build_check import BuiltHighway, check_build
 from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.highway_parts import (
@@ -98,6 +99,9 @@ class HighwayBackbone(FrozenBackbone):
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
+        adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
+        built = BuiltHighway(self._run, plan, self._norms)
+        check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',
             'adapter': full_config(adapter),
