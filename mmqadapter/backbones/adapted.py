@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
+from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.in_path import adapt_block
@@ -32,7 +33,8 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: See :class:`FrozenBackbone`.
         trunk: See :class:`FrozenBackbone`.
-        **legacy: See :class:`FrozenBackbone`.
+        **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
+            version 0.1.0; see :class:`FrozenBackbone`.
 
     Raises:
         ValueError: An unknown backbone, adapter, quantizer or option, or ``blocks`` that match
@@ -47,9 +49,9 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: str | None = None,
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
-        **legacy: Any,
+        **common: Any,
     ) -> None:
-        super().__init__(backbone, (), trunk_drop_path, trunk, **legacy)
+        super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
@@ -57,6 +59,8 @@ class AdaptedBackbone(FrozenBackbone):
                 self.adapters[name.replace('.', '_')] = adapt_block(
                     self.trunk, block, self.family, adapter, quantizer
                 )
+        in_path = {name: self.adapters[name.replace('.', '_')] for name in selected}
+        check_build(self.trunk, self.family, self.block_names, in_path)
         self.tuning_config = {
             'type': 'AdaptedBackbone',
             'adapter': full_config(adapter),

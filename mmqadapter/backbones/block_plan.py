@@ -1,4 +1,4 @@
-"""Where a built trunk has its stages and outputs, according to its family's row."""
+"""Plan of a built trunk: its stages and outputs, according to its family's row."""
 
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ def plan_blocks(
     """Return a plan of ``blocks``, all that reach an output, in execution order.
 
     Raises:
-        ValueError: An option of the net makes its outputs other than one map for each of
-            ``out_indices``, or these are beyond its blocks.
+        ValueError: ``out_indices`` are beyond the blocks of the net.
     """
-    _check_outputs(trunk, family)
     numbers = {name: _number(family, name) for name in blocks}
     last_of = {number: name for name, number in numbers.items()}
     if missing := sorted(set(_outputs(trunk)) - last_of.keys()):
@@ -82,15 +80,6 @@ def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[Any]:
     for name, module in trunk.named_modules():
         if family.merging and re.fullmatch(family.merging, name):
             yield module
-
-
-def _check_outputs(trunk: nn.Module, family: BlockFamily) -> None:
-    for argument in family.other_outputs:
-        if getattr(trunk, argument):
-            raise ValueError(
-                f'{argument}=True is invalid: the highway expects {family.name} to return one map '
-                f'for each of out_indices; leave {argument} out.'
-            )
 
 
 def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bool) -> str:

@@ -54,7 +54,6 @@ FAMILIES = (
         resized=('pos_embed',),
         grid='patch_embed',
         end_norm='ln1',
-        other_outputs=('out_origin', 'output_cls_token'),
         fused=(('torch.nn.modules.activation.MultiheadAttention', FusedMultiheadAttention),),
     ),
     BlockFamily(

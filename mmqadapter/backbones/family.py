@@ -37,7 +37,6 @@ class BlockFamily:
         merging: Regex of the patch mergings between stages, with children ``norm`` and
             ``reduction``; '' for a net of one stage.
         patch_order: Order in which a merging lays out 2 x 2 tokens, from slow to fast.
-        other_outputs: Arguments of the net that change what it returns.
         fused: Attention classes and their fused replacements; empty where the net uses
             ``scaled_dot_product_attention`` by itself.
     """
@@ -59,5 +58,4 @@ class BlockFamily:
     end_norm: str = ''
     merging: str = ''
     patch_order: str = ''
-    other_outputs: tuple[str, ...] = ()
     fused: FusedModules = ()

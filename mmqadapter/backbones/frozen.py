@@ -12,10 +12,12 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
 from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decode_int8, with_legacy
+from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.presets import parse_train, trainable_parameters
 from mmqadapter.backbones.select import find_blocks, unused_parameters
 from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
+from mmqadapter.backbones.weight_source import with_weights
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import MODELS, require_config
 from mmqadapter.taskfile.fingerprint import fingerprint
@@ -40,11 +42,13 @@ class FrozenBackbone(TunedBackbone):
         trunk: How the frozen net is stored and computed, such as
             ``dict(dtype='bfloat16', attention='fused')``: the options of
             :class:`mmqadapter.backbones.acceleration.TrunkOptions`. None for the net's own code.
+        pretrained: Weight file for the net, as parent models write it into a backbone's config.
+        init_cfg: The same, as a config of an initialization.
         **legacy: Arguments of version 0.1.0 that became options of ``trunk``.
 
     Raises:
-        ValueError: An unknown backbone or option, ``'int8'`` without torchao, or an entry of
-            ``train`` that matches nothing.
+        ValueError: An unknown backbone or option, two different sources of weights, ``'int8'``
+            without torchao, or an entry of ``train`` that matches nothing.
     """
 
     def __init__(
@@ -53,11 +57,13 @@ class FrozenBackbone(TunedBackbone):
         train: str | Sequence[str] = (),
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
+        pretrained: Any = None,
+        init_cfg: dict | None = None,
         **legacy: Any,
     ) -> None:
         super().__init__()
         self.trunk_options = TrunkOptions.parse(with_legacy(trunk, legacy))
-        self.trunk = _build(backbone)
+        self.trunk = _build(backbone, pretrained, init_cfg)
         self.adapters = nn.ModuleDict()
         self.family = find_family(self.trunk)
         self.trunk_drop_path = trunk_drop_path
@@ -72,6 +78,8 @@ class FrozenBackbone(TunedBackbone):
         # After freezing, since what trains stays as it is.
         mlp, fused = self.family.mlp, self.family.fused
         accelerate(self.trunk, list(blocks.values()), mlp, fused, self.trunk_options)
+        if train:
+            check_build(self.trunk, self.family, self.block_names)
         self.train()  # a new module is in training mode: this puts the trunk in eval mode
 
     @property
@@ -188,10 +196,11 @@ class FrozenBackbone(TunedBackbone):
         )
 
 
-def _build(backbone: dict) -> nn.Module:
+def _build(backbone: dict, pretrained: Any, init_cfg: Any) -> nn.Module:
     require_config('backbone', backbone)
+    config = with_weights(backbone, pretrained, init_cfg)
     try:
-        return ROOT_MODELS.build(ConfigDict(backbone))
+        return ROOT_MODELS.build(ConfigDict(config))
     except (KeyError, TypeError) as error:
         raise ValueError(f'backbone={dict(backbone)} cannot be built: {_reason(error)}') from error
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.block_plan import PlannedBlock, output_norms, plan_blocks
+from mmqadapter.backbones.build_check import BuiltHighway, check_build
 from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.highway_parts import (
@@ -56,11 +57,11 @@ class HighwayBackbone(FrozenBackbone):
             (convolutions over the image), or the config of a :class:`mmqadapter.highway.Stem`.
         trunk: See :class:`FrozenBackbone`. Taps are cast to the dtype of the highway; without
             ``inpath_blocks`` no gradient enters the trunk, whatever its dtype.
-        **legacy: See :class:`FrozenBackbone`.
+        **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
+            version 0.1.0; see :class:`FrozenBackbone`.
 
     Raises:
-        ValueError: An unknown backbone, adapter, quantizer or choice, or a net with options that
-            make it return anything but maps of its blocks.
+        ValueError: An unknown backbone, adapter, quantizer or choice.
     """
 
     def __init__(
@@ -76,13 +77,13 @@ class HighwayBackbone(FrozenBackbone):
         cell: str | dict = 'ParallelCell',
         stem: str | dict = 'NoStem',
         trunk: Mapping[str, Any] | None = None,
-        **legacy: Any,
+        **common: Any,
     ) -> None:
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
-        super().__init__(backbone, (), trunk_drop_path, trunk, **legacy)
+        super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
@@ -98,6 +99,9 @@ class HighwayBackbone(FrozenBackbone):
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
+        adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
+        built = BuiltHighway(self._run, plan, self._norms)
+        check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',
             'adapter': full_config(adapter),
@@ -122,14 +126,17 @@ class HighwayBackbone(FrozenBackbone):
         assert isinstance(highway, Highway)
         return highway
 
-    def forward(self, x: Tensor) -> Sequence[Tensor]:
-        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
+    def forward(self, x: Tensor) -> Sequence[Any]:
+        """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W).
+
+        What the trunk returns besides, such as class tokens, is passed on as the trunk gives it.
+        """
         quantize_adapters(self.adapters, self.trunk)
         (maps,) = self._run(self.trunk, x, [self.highway])
         return maps
 
-    def forward_highways(self, x: Tensor, highways: Sequence[Highway]) -> list[Sequence[Tensor]]:
-        """Return the maps of each of several highways, in inference, from one run of the trunk.
+    def forward_highways(self, x: Tensor, highways: Sequence[Highway]) -> list[Sequence[Any]]:
+        """Return the outputs of each of several highways, in inference, from one run of the trunk.
 
         Args:
             x: Images (B, 3, H, W).

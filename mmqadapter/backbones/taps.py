@@ -6,6 +6,7 @@ Taps own their hooks as bound methods, so that a deep copy (EMA) is independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from mmqadapter.backbones.acceleration import AutocastState
 from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
+from mmqadapter.backbones.trunk_outputs import with_maps
 from mmqadapter.highway import Highway, SideStream
 from mmqadapter.utils.token_grid import Grid
 
@@ -39,18 +41,18 @@ class TrunkRun:
 
     def __call__(
         self, trunk: nn.Module, images: Tensor, highways: Sequence[Highway]
-    ) -> list[Sequence[Tensor]]:
-        """Return the maps (B, C_i, H_i, W_i) of each highway for images (B, 3, H, W)."""
+    ) -> list[Sequence[Any]]:
+        """Return what the trunk returns for images (B, 3, H, W), with the maps of each highway."""
         self._gradients, self._in_path = torch.is_grad_enabled(), False
         self._autocast = AutocastState.capture(images.device.type)
         self._dtype = next((p.dtype for p in highways[0].parameters()), None)
         self._streams = [highway.start(images) for highway in highways]
         try:
             with torch.no_grad():
-                trunk(images)
+                outputs = trunk(images)
             for event, args in self._waiting:
                 self._send(event, *args)
-            return [stream.finish() for stream in self._streams]
+            return [with_maps(outputs, stream.finish()) for stream in self._streams]
         finally:
             self._streams = []
             self._waiting.clear()

@@ -10,6 +10,7 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
 from mmqadapter.backbones.timm_net import TimmNet, build_timm, load_weight_file
+from mmqadapter.backbones.weight_source import weight_file
 from mmqadapter.registry import MODELS
 
 
@@ -36,8 +37,9 @@ class TimmBackbone(BaseModule):
         checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded here, once, strictly.
         out_indices: Blocks (ViT; default: the last) or stages (Swin; default: all) whose maps are
             returned, ascending; negative numbers count from the end.
-        pretrained: Load timm's own weights for ``model_name`` instead of a file.
-        init_cfg: Must be None; weights come from ``checkpoint`` or ``pretrained``.
+        pretrained: Load timm's own weights for ``model_name`` instead of a file. A file name, as
+            parent models write it here, has the meaning of ``checkpoint``.
+        init_cfg: None, or ``dict(type='Pretrained', checkpoint=<file>)``: as ``checkpoint``.
         with_cp: Recompute block activations in the backward pass (non-re-entrant).
         **model_kwargs: Arguments of the timm class, such as ``drop_path_rate``.
 
@@ -55,22 +57,17 @@ class TimmBackbone(BaseModule):
         model_name: str,
         checkpoint: str | None = None,
         out_indices: Sequence[int] | None = None,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         init_cfg: dict | None = None,
         with_cp: bool = False,
         **model_kwargs: Any,
     ) -> None:
         super().__init__()
-        if init_cfg is not None or (checkpoint is not None and pretrained):
-            raise ValueError(
-                f'init_cfg={init_cfg}, checkpoint={checkpoint!r}, pretrained={pretrained} is '
-                'invalid: expected init_cfg=None and either checkpoint=<file> or pretrained=True, '
-                'not both.'
-            )
-        self.model = build_timm(model_name, pretrained, **model_kwargs)
-        if checkpoint is not None:
-            load_weight_file(self.model, checkpoint)
-        self.pretrained_loaded = pretrained or checkpoint is not None
+        file = weight_file(checkpoint, pretrained, init_cfg)
+        self.pretrained_loaded = bool(pretrained) or file is not None
+        self.model = build_timm(model_name, self.pretrained_loaded and file is None, **model_kwargs)
+        if file is not None:
+            load_weight_file(self.model, file)
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
         self.model.set_grad_checkpointing(with_cp)

@@ -79,7 +79,7 @@ def backward(net: nn.Module) -> dict[str, Tensor | None]:
     return {name: parameter.grad for name, parameter in net.named_parameters()}
 
 
-def segmentor(backbone: dict) -> nn.Module:
+def segmentor(backbone: dict, **kwargs: Any) -> nn.Module:
     """Segmentor on the last map (16 channels)."""
     head = dict(type='FCNHead', in_channels=16, channels=4, num_convs=1, in_index=-1)
     cfg = dict(
@@ -89,6 +89,7 @@ def segmentor(backbone: dict) -> nn.Module:
         train_cfg=dict(),
         test_cfg=dict(mode='whole'),
         _scope_='mmseg',
+        **kwargs,
     )
     return MODELS.build(ConfigDict(cfg))
 

@@ -150,8 +150,8 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
         (dict(out_indices=(3,)), 'from 0 to 2'),
         (dict(out_indices=(2, 1)), 'ascending'),
         (dict(out_indices=()), 'ascending'),
-        (dict(init_cfg=dict(type='Pretrained')), 'init_cfg=None'),
-        (dict(checkpoint='a.pth', pretrained=True), 'not both'),
+        (dict(init_cfg=dict(type='Pretrained')), 'init_cfg=.*expected one source of weights'),
+        (dict(checkpoint='a.pth', pretrained=True), 'expected one source of weights'),
     ],
 )
 def test_wrong_arguments(wrong: dict, match: str) -> None:

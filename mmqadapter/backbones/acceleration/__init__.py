@@ -2,7 +2,7 @@
 
 from mmqadapter.backbones.acceleration.accelerate import accelerate
 from mmqadapter.backbones.acceleration.autocast import AutocastState
-from mmqadapter.backbones.acceleration.class_swap import FusedModules
+from mmqadapter.backbones.acceleration.class_swap import FusedModules, stock_forwards
 from mmqadapter.backbones.acceleration.fused_multihead import FusedMultiheadAttention
 from mmqadapter.backbones.acceleration.fused_windows import (
     FusedShiftedWindows,
@@ -29,6 +29,7 @@ __all__ = [
     'accelerate',
     'code_names',
     'decode_int8',
+    'stock_forwards',
     'with_legacy',
     'without_legacy',
 ]

@@ -1,0 +1,207 @@
+"""Check, when a wrapper is built, that the row of the block table describes its trunk.
+
+A wrong row would not stop a run: adapters that are never called, that mix the wrong tokens, or
+that some blocks lack only make results worse.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mmqadapter.backbones.block_plan import PlannedBlock
+from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
+from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.probes import AdapterProbe, TapProbe
+from mmqadapter.backbones.taps import TAPS_PER_BLOCK, TrunkRun
+from mmqadapter.backbones.trunk_outputs import output_maps
+from mmqadapter.highway import SideStream
+from mmqadapter.utils.token_grid import grid_tokens, to_map
+
+PAGE = 'see docs/adding_a_backbone.md'
+
+
+@dataclass(frozen=True)
+class BuiltHighway:
+    """What a highway takes from a trunk.
+
+    Attributes:
+        run: Where its taps feed to.
+        plan: Its blocks, in execution order.
+        norms: Full name of each output's norm; '' where it has none.
+    """
+
+    run: TrunkRun
+    plan: Sequence[PlannedBlock]
+    norms: Sequence[str]
+
+
+def check_build(
+    trunk: nn.Module,
+    family: BlockFamily,
+    blocks: Collection[str],
+    in_path: Mapping[str, Any] | None = None,
+    highway: BuiltHighway | None = None,
+) -> None:
+    """Run a trunk dry, with its hooks, and check what they see.
+
+    Args:
+        trunk: The trunk.
+        family: Its row.
+        blocks: Names of the blocks that reach an output.
+        in_path: Adapters by site, by name of their block.
+        highway: The highway beside the trunk, if there is one.
+
+    Raises:
+        ValueError: A block that reaches an output is not among ``blocks``, an adapter or a tap is
+            never reached, tokens do not fit their grid, or a highway does not start with the maps
+            of the trunk.
+    """
+    check = _Check(trunk, family, blocks)
+    for shape in image_shapes(trunk):
+        outputs = check.run(shape, in_path or {}, highway)
+        if outputs is not None:
+            break
+    else:
+        check.report_failure(shape)
+        return
+    check.blocks(blocks, outputs)
+    check.calls()
+    check.grids(outputs)
+    if highway:
+        check.taps(highway.plan)
+        check.mergings(highway.plan)
+        check.maps(highway.norms, outputs)
+
+
+class _Check:
+    """Checks of one dry run of a trunk; each raises a ValueError."""
+
+    def __init__(self, trunk: nn.Module, family: BlockFamily, used: Collection[str]) -> None:
+        self._trunk = trunk
+        self._dry = DryRun(trunk, family, used)
+        self._net = type(getattr(trunk, 'model', trunk)).__name__
+        self._row = f'row {family.name!r} of the block table'
+        self._probes: list[AdapterProbe] = []
+        self._taps = TapProbe(self._dry)
+        self._error: Exception | None = None
+
+    def run(
+        self, shape: tuple[int, ...], in_path: Mapping[str, Any], highway: BuiltHighway | None
+    ) -> Any:
+        """Return the outputs; None if the trunk, its hooks or the row refuse the image."""
+        self._probes, self._taps = [], TapProbe(self._dry)
+        changes = list(self._taps.changes(highway.run)) if highway else []
+        for block, adapters in in_path.items():
+            for site, adapter in adapters.items():
+                self._probes.append(AdapterProbe(block, site))
+                changes += self._probes[-1].changes(adapter)
+        try:
+            return self._dry(shape, changes)
+        except Exception as error:  # nets refuse a size each in its own way
+            self._error = error
+            return None
+
+    def report_failure(self, shape: tuple[int, ...]) -> None:
+        """Tell a row that does not fit, an error, from a net that cannot run dry, a warning."""
+        reason = f'{type(self._error).__name__}: {self._error}'.splitlines()[0]
+        try:
+            self._dry(shape, without_hooks(self._trunk))
+        except Exception:
+            print_log(
+                f'{self._net}: the {self._row} could not be checked ({reason}).',
+                logger='current', level=logging.WARNING,
+            )  # fmt: skip
+        else:
+            raise ValueError(
+                f'{self._net} does not run with these adapters ({reason}): the {self._row} does '
+                f'not fit it; {PAGE}.'
+            ) from self._error
+
+    def blocks(self, used: Collection[str], outputs: Any) -> None:
+        """Check that outputs depend on no block that is not used."""
+        others = [name for name in self._dry.sizes if name not in used]
+        tensors = (t for t in tree_leaves(outputs) if isinstance(t, Tensor) and not t.is_meta)
+        if others and any(t.isnan().any() for t in tensors):
+            raise ValueError(
+                f'{others[0]} to {others[-1]} of {self._net} reach an output, but would get no '
+                f'adapters: out_indices does not count what group 1 of `blocks` counts in the '
+                f'{self._row}; {PAGE}.'
+            )
+
+    def calls(self) -> None:
+        """Check that each adapter in path is called."""
+        for probe in self._probes:
+            if not probe.calls:
+                raise ValueError(
+                    f'the adapter at site {probe.site!r} of {probe.block} would never be called: '
+                    f'{self._net} bypasses a module that the {self._row} names; use an adapter '
+                    f'with other sites, or {PAGE}.'
+                )
+
+    def grids(self, outputs: Any) -> None:
+        """Check that tokens are a whole image's, with the same class tokens before each grid."""
+        shapes = {t.shape[-2:] for t in tree_leaves(outputs) if isinstance(t, Tensor)}
+        before = set()
+        for item in chain(self._taps.seen, *(probe.seen for probe in self._probes)):
+            stream = self._dry.sizes[item.block]
+            length = stream[1:-1].numel()
+            height, width = item.grid
+            leading = item.tokens.shape[1] - height * width
+            before.add(leading)
+            confirmed = leading == 0 or (leading > 0 and (height, width) in shapes)
+            whole = item.tokens.shape[:2] == (stream[0], length)
+            if len(before) > 1 or not (confirmed and whole):
+                raise ValueError(
+                    f'{item.tokens.shape[1]} tokens of {item.block}, of {length} in its stream, do '
+                    f'not fit a grid of {height} x {width}: `grid` or a branch is wrong for '
+                    f'{self._net} in the {self._row}; {PAGE}.'
+                )
+
+    def taps(self, plan: Sequence[PlannedBlock]) -> None:
+        """Check that the taps of each block are reached, once each."""
+        for block in plan:
+            events = [s.event for s in self._taps.seen if s.block == block.name]
+            count = events.count(SideStream.tap)
+            if count != TAPS_PER_BLOCK:
+                raise ValueError(
+                    f'{block.name} reaches {count} of {TAPS_PER_BLOCK} taps: {self._net} bypasses '
+                    f'a branch that the {self._row} names, or calls it again; {PAGE}.'
+                )
+
+    def mergings(self, plan: Sequence[PlannedBlock]) -> None:
+        """Check that each merging halves the grid."""
+        grids = {s.block: s.grid for s in self._taps.seen}
+        for block, following in zip(plan, plan[1:], strict=False):
+            before, after = grids[block.name], grids[following.name]
+            halved = tuple((size + 1) // 2 for size in before)
+            if after != (halved if block.ends_stage else before):
+                raise ValueError(
+                    f'a grid of {after} behind one of {before} is invalid at {following.name}: '
+                    'Only mergings of 2 x 2 tokens are supported; use strides of 2 between stages.'
+                )
+
+    def maps(self, norms: Sequence[str], outputs: Sequence[Any]) -> None:
+        """Check that the maps of a highway that adds nothing are those of the trunk."""
+        taken = [s for s in self._taps.seen if s.event is SideStream.output]
+        maps = output_maps(outputs, len(norms))
+        for number, (norm, item, map_) in enumerate(zip(norms, taken, maps, strict=True)):
+            module = self._trunk.get_submodule(norm) if norm else nn.Identity()
+            with torch.no_grad():
+                own = to_map(module(grid_tokens(item.tokens, item.grid)), item.grid)
+            if own.shape != map_.shape or not (
+                own.is_meta or torch.allclose(own, map_, 1e-3, 1e-3)
+            ):
+                raise ValueError(
+                    f'map {number} of a highway on {self._net} would not start as that of the '
+                    f'trunk, {tuple(map_.shape)}: the net computes more behind {item.block} than '
+                    f'the {self._row} says; {PAGE}.'
+                )

@@ -1,0 +1,39 @@
+"""What a trunk returns: a map for each of ``out_indices``, and what some nets add to them.
+
+mmseg's ViT can give a class token beside each map (``output_cls_token``) and the patch embedding
+as a first output (``out_origin``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def output_maps(outputs: Sequence[Any], count: int) -> list[Tensor]:
+    """Return the maps (B, C_i, H_i, W_i) of the last ``count`` outputs."""
+    return [_map_of(output) for output in outputs[len(outputs) - count :]]
+
+
+def with_maps(outputs: Sequence[Any], maps: Sequence[Tensor]) -> tuple[Any, ...]:
+    """Return a trunk's outputs with other maps for its ``out_indices``.
+
+    Class tokens beside maps and outputs before the first block stay as the trunk gave them.
+
+    Args:
+        outputs: What the trunk returned.
+        maps: One map (B, C_i, H_i, W_i) for each of the last outputs.
+    """
+    first = len(outputs) - len(maps)
+    replaced = (_with_map(o, m) for o, m in zip(outputs[first:], maps, strict=True))
+    return (*outputs[:first], *replaced)
+
+
+def _map_of(output: Any) -> Tensor:
+    return output[0] if isinstance(output, (list, tuple)) else output
+
+
+def _with_map(output: Any, new: Tensor) -> Any:
+    return [new, *output[1:]] if isinstance(output, (list, tuple)) else new
