@@ -24,21 +24,30 @@ def check_rates(
 
     Raises:
         ValueError: The rate is 0 for an adapter, or for a parameter of a trunk that was selected
-            to train. In other parts it is how configs of mmdet freeze them, which is only logged.
+            to train. In other parts it is how configs of mmdet freeze them; this is only logged,
+            and so is a rate of 0 for all.
     """
     zero = {id(p) for g in groups if g.get('lr', base_rate) == 0 for p in g['params']}
     names = [name for name, p in view.model.named_parameters() if id(p) in zero]
     if not names:
         return
-    tuned = [name for name in names if view.is_tuned(name)]
+    # With `optimizer.lr=0` nothing at all trains, as in a dry run.
+    tuned = [name for name in names if view.is_tuned(name) and base_rate != 0]
     first = (tuned or names)[0]
-    key = _deciding_key(first, custom_keys, view)
-    cause = 'paramwise_cfg' if key is None else f'custom_keys[{key!r}]'
-    cause = 'optimizer.lr' if base_rate == 0 else cause
-    message = f'{cause} sets the learning rate of {view.path(first)!r} to 0'
+    message = f'{_cause(first, base_rate, custom_keys, view)} sets the learning rate of '
     if tuned:
-        raise ValueError(f'{message}, but it is selected to train; set a rate above 0.')
-    print_log(f'{message} (tensors in all: {len(names)}): it does not train.', 'current', WARNING)
+        raise ValueError(
+            f'{message}{view.path(first)!r} to 0, but it is selected to train; set a rate above 0.'
+        )
+    message += f'{view.path(first)!r} to 0 (tensors in all: {len(names)}): it does not train.'
+    print_log(message, 'current', WARNING)
+
+
+def _cause(name: str, base_rate: float | None, custom_keys: Mapping, view: PlainView) -> str:
+    if base_rate == 0:
+        return 'optimizer.lr=0'
+    key = _deciding_key(name, custom_keys, view)
+    return 'paramwise_cfg' if key is None else f'custom_keys[{key!r}]'
 
 
 def _deciding_key(name: str, custom_keys: Mapping, view: PlainView) -> str | None:

@@ -303,10 +303,16 @@ def test_a_rate_of_0_for_what_is_selected_to_train(
         rates(peer('mmdet_swin', wrapper), settings(**paramwise))
 
 
-def test_a_rate_of_0_for_all() -> None:
-    cfg = dict(optimizer=dict(type='SGD', lr=0.0))
-    with pytest.raises(ValueError, match=r"^optimizer\.lr sets .*'backbone\.adapters.* to 0"):
-        rates(peer('mmdet_swin', WRAPPERS['lora']), cfg)
+def test_a_rate_of_0_for_all_is_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple] = []
+    monkeypatch.setattr(zero_rates, 'print_log', lambda *args: logged.append(args))
+    model = peer('mmdet_swin', WRAPPERS['lora'])
+    cfg = settings(custom_keys={'backbone': dict(lr_mult=0.0)})
+    found = rates(model, {**cfg, 'optimizer': dict(cfg['optimizer'], lr=0.0)})
+    assert {rate for rate, _ in found.values()} == {0.0}
+    ((text, *_),) = logged
+    assert text.startswith("optimizer.lr=0 sets the learning rate of 'backbone.adapters.")
+    assert f'(tensors in all: {len(found)})' in text
 
 
 def test_an_optimizer_without_rate() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmqadapter.backbones.acceleration import without_legacy
 from mmqadapter.checkpoints.stored_config import parse_config
+from mmqadapter.engine.runner import REPORTING_HOOKS
 from mmqadapter.studies.sweep.cost_hook import COST_HOOK, FORMER_NAME, with_one_cost_hook
 
 # Settings and hooks that only observe a training; all others are compared. Checks such as
@@ -21,6 +22,7 @@ OBSERVING_HOOKS = {
     'mmengine.IterTimerHook',
     'mmengine.LoggerHook',
     'mmseg.SegVisualizationHook',
+    *REPORTING_HOOKS,
     COST_HOOK,
     FORMER_NAME,
 }
@@ -44,7 +46,8 @@ def equivalent_training(config: str, other: str) -> bool:
 def equivalent_measurement(config: str, other: str) -> bool:
     """Return whether two configs, as texts of plain values, train and measure the same.
 
-    All settings count, except under which of its names a config lists the cost hook.
+    All settings count, except under which of its names a config lists the cost hook, and hooks that
+    do nothing in the steps that are timed.
 
     Args:
         config: Text of a config with plain values only; any other text has to equal ``other``.
@@ -60,6 +63,7 @@ def equivalent_measurement(config: str, other: str) -> bool:
 
 def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
     hooks = with_one_cost_hook(config.get('custom_hooks') or ())
+    hooks = [hook for hook in hooks if hook.get('type') not in REPORTING_HOOKS]
     return _present_names({**config, 'custom_hooks': hooks})
 
 

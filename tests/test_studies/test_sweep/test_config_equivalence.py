@@ -95,3 +95,13 @@ def test_trunk_options_of_0_1_0_are_those_of_today() -> None:
     for equivalent in (equivalent_training, equivalent_measurement):
         assert equivalent(old, new)
         assert not equivalent(old, other)
+
+
+def test_hooks_that_report_at_the_start_may_be_new() -> None:
+    old, new, other = (
+        f'custom_hooks = [dict(type={name!r}), dict(type="Own")]'
+        for name in ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook', 'Other')
+    )
+    for equivalent in (equivalent_training, equivalent_measurement):
+        assert equivalent(old, new)
+        assert not equivalent(old, other)
