@@ -5,5 +5,7 @@ custom_hooks = [
     dict(type='mmqadapter.PretrainedTrunkHook'),
     dict(type='mmqadapter.ExactResumeHook'),
     dict(type='mmqadapter.FiniteLossHook'),
+    dict(type='mmqadapter.LearningRatesHook'),
+    dict(type='mmqadapter.MissingGradientHook'),
     dict(type='mmqadapter.EfficiencyHook'),
 ]

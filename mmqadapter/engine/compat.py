@@ -17,10 +17,14 @@ import torch
 import torch.utils.checkpoint
 from mmengine._strategy import FSDPStrategy
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.runner import CheckpointLoader
+from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmqadapter.checkpoints.safe_load import allowed_globals, unsafe_file_error, weights_only
+from mmqadapter.engine.optim import grouping_by_part
+from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
 
@@ -30,6 +34,7 @@ def patch_mmengine() -> None:
     find_configs_by_module()
     guard_checkpoint_loading()
     fix_fsdp_resume()
+    train_adapters_as_new()
 
 
 def find_configs_by_module() -> None:
@@ -87,6 +92,29 @@ def _load_optim_state_dict(self: FSDPStrategy, state_dict: dict) -> None:
         model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
     )
     self.optim_wrapper.load_state_dict(shards)
+
+
+def train_adapters_as_new() -> None:
+    """Let any constructor of optimizers give adapters the rate and decay of new parameters.
+
+    Configs slow the pretrained backbone down with keys such as ``'backbone': dict(lr_mult=0.1)``.
+    mmengine matches them against whole names, so that they would hold for the new adapters inside
+    the wrapper of a backbone as well. Models without our wrapper are left alone.
+
+    Remove when mmengine lets a module say which settings its parameters take.
+    """
+    build = DefaultOptimWrapperConstructor.__call__
+    if hasattr(build, '__wrapped__'):
+        return
+
+    @functools.wraps(build)
+    def by_part(self: DefaultOptimWrapperConstructor, model: nn.Module) -> OptimWrapper:
+        if tuned_backbone(model) is None:
+            return build(self, model)
+        with grouping_by_part(self, model) as plain:
+            return build(self, plain)
+
+    DefaultOptimWrapperConstructor.__call__ = by_part
 
 
 @contextmanager

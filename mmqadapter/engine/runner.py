@@ -20,6 +20,9 @@ from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
 from mmqadapter.utils.model_wrapping import unwrap_model
 
+# Hooks of every training; they change nothing in it.
+REPORTING_HOOKS = ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook')
+
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
     """Read the config in a file and merge command-line overrides into it.
@@ -68,9 +71,7 @@ def training_runner(
     require_data(cfg, 'train', 'val')
     cfg = exactly_resumable(cfg)
     start = _resume_from(cfg, resume)
-    if init_task is not None:
-        hook = dict(type='mmqadapter.InitTaskHook', task=init_task)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+    _add_hooks(cfg, init_task)
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -84,6 +85,16 @@ def training_runner(
     if resume and not cfg.resume:
         runner.logger.warning(f'No checkpoint in {cfg.work_dir}: this run starts anew.')
     return runner
+
+
+def _add_hooks(cfg: Config, init_task: str | None) -> None:
+    """Add the hooks of every training that ``cfg`` does not list, and one for ``init_task``."""
+    hooks = list(cfg.get('custom_hooks') or ())
+    present = {hook.get('type') for hook in hooks if isinstance(hook, dict)}
+    hooks += [dict(type=kind) for kind in REPORTING_HOOKS if kind not in present]
+    if init_task is not None:
+        hooks.append(dict(type='mmqadapter.InitTaskHook', task=init_task))
+    cfg.custom_hooks = hooks
 
 
 def _require_checkpoint(name: str, file: Any) -> None:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import inspect_task
 from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.optimizers import optimizers
 from mmqadapter.utils.sharding import as_built, is_sharded, whole_counts
 from mmqadapter.utils.step_meter import StepMeter
+from mmqadapter.utils.tables import table_text
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 SUMMARY_FILE = 'summary.json'
@@ -77,7 +75,7 @@ class EfficiencyHook(Hook):
                 'name); only one of them measures. Keep EfficiencyHook and remove the others.'
             )
             return
-        self.meter = StepMeter(runner.model, _optimizers(runner))
+        self.meter = StepMeter(runner.model, optimizers(runner.optim_wrapper))
         counts = whole_counts(runner.model)
         self._params_by_part = {part: count['trainable'] for part, count in counts.items()}
         self._params = _trainable_params(self._params_by_part)
@@ -148,13 +146,6 @@ def _measuring_hook(runner: Runner) -> EfficiencyHook:
     return min(hooks, key=lambda hook: isinstance(hook, TuningSummaryHook))
 
 
-def _optimizers(runner: Runner) -> Iterator[torch.optim.Optimizer]:
-    wrapper = runner.optim_wrapper
-    for single in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
-        if isinstance(single.optimizer, torch.optim.Optimizer):
-            yield single.optimizer
-
-
 def _trainable_params(by_part: dict[str, int]) -> Figures:
     in_backbone = sum(count for part, count in by_part.items() if part.startswith('backbone'))
     return {'trainable_backbone_params': in_backbone, 'trainable_params': sum(by_part.values())}
@@ -191,14 +182,14 @@ def _parameter_table(counts: dict[str, dict[str, int]]) -> str:
     table = Table('part', 'trainable', 'frozen', title='Parameters')
     for part, count in counts.items():
         table.add_row(part, f'{count["trainable"]:,}', f'{count["frozen"]:,}')
-    return _as_text(table)
+    return table_text(table)
 
 
 def _summary_table(figures: Figures) -> str:
     table = Table('what', 'value', title='Summary')
     for key, value in _flattened(figures):
         table.add_row(key.replace('_', ' '), _as_cell(value))
-    return _as_text(table)
+    return table_text(table)
 
 
 def _flattened(figures: Figures) -> Iterator[tuple[str, float | None]]:
@@ -214,9 +205,3 @@ def _as_cell(value: float | None) -> str:
     if value is None:
         return '-'
     return f'{value:,.4f}' if isinstance(value, float) else f'{value:,}'
-
-
-def _as_text(table: Table) -> str:
-    page = io.StringIO()
-    Console(width=100, file=page).print(table)
-    return '\n' + page.getvalue()

@@ -93,7 +93,7 @@ def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
 
     monkeypatch.setattr('mmqadapter.engine.runner.Runner.from_cfg', begin)
     monkeypatch.setattr('mmqadapter.engine.runner.load_checkpoint', lambda *args, **kwargs: None)
-    (tmp_path / 'work').mkdir()
+    (tmp_path / 'work').mkdir(exist_ok=True)
 
     def start(resume: bool | str = False, asked: dict | None = None, **settings: Any) -> Config:
         cfg = Config(dict(work_dir=str(tmp_path / 'work'), **settings, **(asked or {})))
@@ -157,3 +157,11 @@ def test_a_task_file_in_place_of_a_checkpoint_is_refused(
 
 def test_settings_that_are_none(started) -> None:
     assert started(randomness=None, custom_hooks=None).randomness == dict(seed=0)
+
+
+def test_a_training_reports_rates_and_missing_gradients(started) -> None:
+    kinds = ['mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook']
+    assert [hook['type'] for hook in started().custom_hooks] == kinds
+    listed = [dict(type=kinds[1]), dict(type='Other')]
+    hooks = started(custom_hooks=listed).custom_hooks
+    assert [hook['type'] for hook in hooks] == [kinds[1], 'Other', kinds[0]]

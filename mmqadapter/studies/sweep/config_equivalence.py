@@ -7,6 +7,7 @@ from typing import Any
 
 from mmqadapter.backbones.acceleration import without_legacy
 from mmqadapter.checkpoints.stored_config import parse_config
+from mmqadapter.engine.runner import REPORTING_HOOKS
 from mmqadapter.interop.config_tree import WRAPPERS, builds, map_configs
 from mmqadapter.studies.sweep.cost_hook import COST_HOOK, FORMER_NAME, with_one_cost_hook
 
@@ -22,6 +23,7 @@ OBSERVING_HOOKS = {
     'mmengine.IterTimerHook',
     'mmengine.LoggerHook',
     'mmseg.SegVisualizationHook',
+    *REPORTING_HOOKS,
     COST_HOOK,
     FORMER_NAME,
 }
@@ -41,7 +43,7 @@ def equivalent_measurement(config: str, other: str) -> bool:
     """Return whether two configs, as texts of plain values, train and measure the same.
 
     All settings count, except under which of its names a config lists the cost hook or an option
-    of a frozen trunk.
+    of a frozen trunk, and hooks that do nothing in the steps that are timed.
 
     Args:
         config: Text of a config with plain values only; any other text has to equal ``other``.
@@ -62,8 +64,10 @@ def _equal_parts(config: str, other: str, part: Callable[[Mapping[str, Any]], An
 
 
 def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config with one cost hook."""
-    return {**config, 'custom_hooks': with_one_cost_hook(config.get('custom_hooks') or ())}
+    """Return the config with one cost hook, without hooks that report at the start only."""
+    hooks = with_one_cost_hook(config.get('custom_hooks') or ())
+    hooks = [hook for hook in hooks if hook.get('type') not in REPORTING_HOOKS]
+    return {**config, 'custom_hooks': hooks}
 
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,3 +98,13 @@ def state(runner: Runner) -> dict[str, torch.Tensor]:
 
 def write(runner: Runner, what: str, content: dict) -> None:
     torch.save(content, Path(runner.work_dir, f'{what}_rank{get_rank()}.pth'))
+
+
+@HOOKS.register_module(force=True)
+class WithoutMissingGradientHook(Hook):
+    """Hook that takes back what MissingGradientHook did before training."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        del runner.optim_wrapper.backward

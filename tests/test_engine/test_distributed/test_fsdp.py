@@ -91,3 +91,12 @@ def summary(folder: Path) -> dict:
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_table_of_rates_counts_the_whole_model(sharded) -> None:
+    (log,) = sharded.glob('*/*.log')
+    text = log.read_text()
+    rows = [line.split('│') for line in text.splitlines() if line.startswith('│ backbone.adapters')]
+    counted = sum(int(row[5].strip().replace(',', '')) for row in rows if len(row) == 7)
+    assert counted == summary(sharded)['trainable_backbone_params']
+    assert 'no gradient' not in text

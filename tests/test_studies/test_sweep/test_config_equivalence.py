@@ -110,3 +110,13 @@ def test_the_same_words_in_another_module_are_not_trunk_options() -> None:
         for options in ("trunk_dtype='bfloat16'", "trunk=dict(dtype='bfloat16')")
     )
     assert not equivalent_training(old, new)
+
+
+def test_hooks_that_report_at_the_start_may_be_new() -> None:
+    old, new, other = (
+        f'custom_hooks = [dict(type={name!r}), dict(type="Own")]'
+        for name in ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook', 'Other')
+    )
+    for equivalent in (equivalent_training, equivalent_measurement):
+        assert equivalent(old, new)
+        assert not equivalent(old, other)
