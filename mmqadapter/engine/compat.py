@@ -1,13 +1,14 @@
 """All patches of mmengine, mmdet and mmseg: what each works around, and when it can go.
 
-``import mmqadapter`` applies the patches of mmengine. Those that are context managers last for the
-block that they enclose.
+``import mmqadapter`` applies the patches of mmengine, and that of mmdet as soon as mmdet is imported.
+Those that are context managers last for the block that they enclose.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
@@ -18,8 +19,9 @@ import torch.utils.checkpoint
 from mmengine._strategy import FSDPStrategy
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmqadapter.checkpoints.safe_load import allowed_globals, unsafe_file_error, weights_only
@@ -27,14 +29,16 @@ from mmqadapter.engine.optim import grouping_by_part
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
+GROUNDING_DINO = 'mmdet.models.layers.transformer.grounding_dino_layers'
 
 
 def patch_mmengine() -> None:
-    """Apply all patches of mmengine; a second call changes nothing."""
+    """Apply all patches that last; a second call changes nothing."""
     find_configs_by_module()
     guard_checkpoint_loading()
     fix_fsdp_resume()
     train_adapters_as_new()
+    patch_mmdet_once_imported()
 
 
 def find_configs_by_module() -> None:
@@ -115,6 +119,57 @@ def train_adapters_as_new() -> None:
             return build(self, plain)
 
     DefaultOptimWrapperConstructor.__call__ = by_part
+
+
+def patch_mmdet_once_imported() -> None:
+    """Let registries apply :func:`fix_grounding_dino` as soon as they have imported mmdet."""
+    stock = Registry.import_from_location
+    if hasattr(stock, '__wrapped__'):
+        return
+
+    @functools.wraps(stock)
+    def import_and_patch(registry: Registry) -> None:
+        stock(registry)
+        fix_grounding_dino()
+
+    Registry.import_from_location = import_and_patch
+
+
+def fix_grounding_dino() -> None:
+    """Let the decoder of GroundingDINO run, as far as mmdet is imported; else do nothing.
+
+    mmdet's DINO decoder encodes a reference box in ``4 * num_feats`` values. Up to mmdet 3.3,
+    ``num_feats`` was half of the channels. onedl-mmdetection 3.5 doubled it for decoders of any
+    width, together with the input of DINO's ``ref_point_head``. The decoder of GroundingDINO
+    inherits the first change and overrides the second: 1,024 values meet a layer of 512 inputs,
+    which is also the size in the released checkpoints.
+
+    Remove when ``GroundingDinoTransformerDecoder`` of onedl-mmdetection runs.
+    """
+    decoder = getattr(sys.modules.get(GROUNDING_DINO), 'GroundingDinoTransformerDecoder', None)
+    if decoder is None or hasattr(decoder._init_layers, '__wrapped__'):
+        return
+    stock = decoder._init_layers
+
+    @functools.wraps(stock)
+    def init_layers(self: nn.Module) -> None:
+        stock(self)
+        self.ref_point_head.register_forward_pre_hook(_fit_encoding)
+
+    decoder._init_layers = init_layers
+
+
+def _fit_encoding(head: Any, inputs: tuple[Tensor]) -> Tensor | None:
+    """Return the encoding of ``num_feats`` frequencies out of that of twice as many.
+
+    The latter has, for each of four coordinates, pairs (sine, cosine) of frequencies of which every
+    other one belongs to the former.
+    """
+    (encoding,) = inputs
+    expected = head.layers[0].in_features
+    if encoding.shape[-1] != 2 * expected:
+        return None
+    return encoding.unflatten(-1, (-1, 4))[..., :2].flatten(-2)
 
 
 @contextmanager

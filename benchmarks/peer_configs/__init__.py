@@ -1,0 +1,1 @@
+"""Every config that mmdet and mmseg ship, with its backbone in our wrappers."""

@@ -1,0 +1,116 @@
+"""Random batches: for detectors, panoptic and video models, language-guided ones, segmentors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData, PixelData
+
+from benchmarks.peer_configs.configs import nodes
+from benchmarks.peer_configs.cuts import SIZE
+from benchmarks.peer_configs.language import WORDS
+
+OBJECTS = 4  # of one image
+WIDTHS = (SIZE, SIZE * 3 // 4)  # of the images of a batch of a detector
+FRAMES = 2  # of a video
+
+
+def make_batch(cfg: Config, images: int) -> dict[str, list]:
+    """Return a batch of images (3, H, W), or of videos (T, 3, H, W), with ground truth.
+
+    Args:
+        cfg: A cut config.
+        images: Number of images; of a detector they differ in width.
+    """
+    generator = np.random.default_rng(0)
+    if cfg.default_scope == 'mmseg':
+        samples = [_semantic(cfg, generator) for _ in range(images)]
+    elif _is_video(cfg):
+        samples = [_video(cfg, generator) for _ in range(images)]
+    else:
+        samples = [_detection(cfg, generator, WIDTHS[i % 2]) for i in range(images)]
+    inputs, data_samples = zip(*samples, strict=True)
+    return {'inputs': list(inputs), 'data_samples': list(data_samples)}
+
+
+def _is_video(cfg: Config) -> bool:
+    return cfg.model.data_preprocessor.get('type') == 'TrackDataPreprocessor'
+
+
+def _image(generator: np.random.Generator, width: int) -> torch.Tensor:
+    return torch.from_numpy(generator.integers(0, 256, (3, SIZE, width), dtype=np.uint8))
+
+
+def _meta(width: int) -> dict[str, Any]:
+    size = (SIZE, width)
+    shapes = dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0))
+    return dict(img_id=0, img_path='', flip=False, flip_direction=None, **shapes)
+
+
+def _smallest(cfg: Config, *keys: str) -> int:
+    counts = [node[key] for _, node in nodes(cfg.model) for key in keys if node.get(key)]
+    return min(counts, default=1)
+
+
+def _semantic(cfg: Config, generator: np.random.Generator) -> tuple[torch.Tensor, Any]:
+    from mmseg.structures import SegDataSample
+
+    patches = generator.integers(0, _smallest(cfg, 'num_classes'), (4, 4))
+    labels = torch.from_numpy(patches.repeat(SIZE // 4, 0).repeat(SIZE // 4, 1))
+    sample = SegDataSample(metainfo=_meta(SIZE))
+    sample.gt_sem_seg = PixelData(data=labels[None])
+    return _image(generator, SIZE), sample
+
+
+def _detection(
+    cfg: Config, generator: np.random.Generator, width: int
+) -> tuple[torch.Tensor, Any]:
+    from mmdet.structures import DetDataSample
+
+    sample = DetDataSample(metainfo=_meta(width))
+    language = cfg.model.get('language_model') is not None
+    things = _smallest(cfg, 'num_things_classes', 'num_classes')
+    classes = min(things, len(WORDS)) if language else things
+    sample.gt_instances = _instances(generator, width, classes)
+    sample.ignored_instances = sample.gt_instances[:0]
+    stuff = _smallest(cfg, 'num_stuff_classes')
+    labels = generator.integers(things, things + stuff, (1, 4, 4))
+    labels = labels.repeat(SIZE // 4, 1).repeat(width // 4, 2)
+    sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(labels))
+    if language:
+        sample.set_metainfo(dict(text=' . '.join(WORDS), custom_entities=True))
+    return _image(generator, width), sample
+
+
+def _instances(generator: np.random.Generator, width: int, classes: int) -> InstanceData:
+    from mmdet.structures.mask import BitmapMasks
+
+    masks = np.zeros((OBJECTS, SIZE, width), np.uint8)
+    boxes = np.zeros((OBJECTS, 4), np.float32)
+    for mask, box in zip(masks, boxes, strict=True):
+        x, y = generator.integers(0, width // 2), generator.integers(0, SIZE // 2)
+        right, bottom = x + generator.integers(16, width // 2), y + generator.integers(16, SIZE // 2)
+        mask[y:bottom, x:right] = 1
+        box[:] = x, y, right, bottom
+    return InstanceData(
+        bboxes=torch.from_numpy(boxes),
+        labels=torch.from_numpy(generator.integers(0, classes, OBJECTS)),
+        masks=BitmapMasks(masks, SIZE, width),
+        instances_ids=torch.arange(OBJECTS),
+    )
+
+
+def _video(cfg: Config, generator: np.random.Generator) -> tuple[torch.Tensor, Any]:
+    from mmdet.structures import TrackDataSample
+
+    frames, samples = zip(*(_detection(cfg, generator, SIZE) for _ in range(FRAMES)), strict=True)
+    for number, sample in enumerate(samples):
+        sample.set_metainfo(dict(frame_id=number, video_length=FRAMES, ori_video_length=FRAMES))
+    track = TrackDataSample(video_data_samples=list(samples))
+    track.set_metainfo(
+        dict(key_frames_inds=list(range(FRAMES)), ref_frames_inds=[], video_id=0)
+    )
+    return torch.stack(frames), track

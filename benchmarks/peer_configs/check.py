@@ -1,0 +1,358 @@
+"""Train and predict with one config: bare, and with its backbone in each wrapper.
+
+python -m benchmarks.peer_configs.check FOLDER CONFIG [EQUAL ...]
+
+Prints a row (JSON) for the config, and one for each that equals it after the cuts.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+import mmqadapter  # noqa: F401  registers the wrappers
+from benchmarks.peer_configs.batches import make_batch
+from benchmarks.peer_configs.compare import difference, tensors_of
+from benchmarks.peer_configs.configs import WRAPPERS, backbone_parent, build, load, wrapped
+from benchmarks.peer_configs.cuts import cut, set_weights
+from mmqadapter import load_task, save_task
+from mmqadapter.utils.tuned_backbone import tuned_backbone
+
+TOLERANCE = 1e-5  # of mmseg ViT, whose attention takes another path once it is frozen
+STEPS = 2
+
+
+@dataclass
+class Outcome:
+    """What was seen of one model.
+
+    Attributes:
+        stage: What it was doing when it failed; None if it did not fail.
+        words: Text of the error.
+        faults: What is wrong although it ran.
+        rates: Learning rates of the adapters, as multiples of the base rate.
+        start: Largest relative difference of predictions at the start from those of the bare model.
+        seconds: Time taken.
+    """
+
+    stage: str | None = None
+    words: str | None = None
+    faults: list[str] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    start: float | None = None
+    seconds: float = 0.0
+
+
+class Run:
+    """One model of a config, taken through all stages."""
+
+    def __init__(self, case: Case, model: Any) -> None:
+        self.case, self.config, self.outcome = case, model, Outcome()
+        self.missing: set[str] = set()  # parameters that got no gradient
+
+    def go(self, *stages: Callable[[], None]) -> Outcome:
+        """Run stages in order, and stop at the first that fails."""
+        begin = time.perf_counter()
+        for stage in stages:
+            try:
+                stage()
+            except Exception as error:  # whatever it is, it is the result
+                self.outcome.stage = stage.__name__
+                self.outcome.words = words_of(error)
+                break
+        self.outcome.seconds = round(time.perf_counter() - begin, 1)
+        return self.outcome
+
+    def build(self) -> None:
+        """Build the model and its optimizer."""
+        torch.manual_seed(0)
+        self.model = build(self.config)
+        self.optimizer = build_optim_wrapper(self.model, on_cpu(self.case.cfg.optim_wrapper))
+
+    def initialize(self) -> None:
+        """Initialize the weights as a runner does."""
+        torch.manual_seed(0)
+        self.model.init_weights()
+
+    def predict(self) -> dict[str, Tensor]:
+        """Return the predictions for one image."""
+        self.model.eval()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            predictions = self.model.test_step(make_batch(self.case.cfg, 1))
+        return tensors_of(predictions)
+
+    def predict_at_start(self) -> None:
+        """Predict before training."""
+        self.start = self.predict()
+        if not self.start:
+            raise ValueError('there are no predictions to compare')
+
+    def train(self) -> None:
+        """Train two steps, and note which parameters get no gradient."""
+        self.model.train()
+        for step in range(STEPS):
+            torch.manual_seed(step)
+            data = self.model.data_preprocessor(make_batch(self.case.cfg, 2), True)
+            loss, log = self.model.parse_losses(self.model(**data, mode='loss'))
+            if not all(torch.isfinite(value).all() for value in log.values()):
+                self.outcome.faults.append(f'loss of step {step + 1} is not finite')
+            self.optimizer.backward(loss)
+            self.check_gradients(step)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.model.eval()
+
+    def check_gradients(self, step: int) -> None:
+        """Note parameters without gradient in the last step."""
+        self.missing = {
+            plain_name(name)
+            for name, p in self.model.named_parameters()
+            if p.requires_grad and p.grad is None
+        }
+
+    def predict_at_end(self) -> None:
+        """Predict after training; everything must be finite."""
+        self.end = self.predict()
+        for name, tensor in [*self.model.named_parameters(), *self.end.items()]:
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                self.outcome.faults.append(f'{name} is not finite')
+
+
+class WrappedRun(Run):
+    """A model with its backbone in one of our wrappers, compared with the bare model."""
+
+    def build(self) -> None:
+        """Build, and note the learning rates of the adapters."""
+        super().build()
+        backbone = tuned_backbone(self.model)
+        assert backbone is not None
+        self.backbone = backbone
+        self.outcome.rates = adapter_rates(self.optimizer, backbone)
+        if self.outcome.rates != [1.0]:
+            self.outcome.faults.append(f'adapters learn at {self.outcome.rates} of the base rate')
+
+    def take_weights(self) -> None:
+        """Check the trunk that was loaded, and load the bare model's weights."""
+        bare = self.case.state
+        if self.case.names_weights:
+            self.check_trunk(bare)
+        missing, unexpected = self.model.load_state_dict(bare, strict=False)
+        missing = [name for name in missing if '.adapters.' not in name]
+        if missing or unexpected:
+            raise ValueError(f'missing={missing[:3]}, unexpected={unexpected[:3]}')
+
+    def check_trunk(self, bare: dict[str, Tensor]) -> None:
+        """Note trunk tensors that differ from the file that the config names."""
+        own = {plain_name(n): t for n, t in self.model.state_dict().items() if '.trunk.' in n}
+        wrong = [name for name, tensor in own.items() if not torch.equal(tensor, bare[name])]
+        if wrong:
+            self.outcome.faults.append(f'weights of the config are not in {wrong[0]}')
+
+    def predict_at_start(self) -> None:
+        """Predict before training, as the bare model does."""
+        super().predict_at_start()
+        self.outcome.start = difference(self.case.bare_start, self.start)
+        allowed = TOLERANCE if self.backbone.family.name == 'mmseg ViT' else 0
+        if not self.outcome.start <= allowed:
+            self.outcome.faults.append(f'start differs by {self.outcome.start:.1e}')
+
+    def check_gradients(self, step: int) -> None:
+        """Note gradients that are missing, zero, not finite or in the trunk."""
+        super().check_gradients(step)
+        faults, backbone = self.outcome.faults, self.backbone
+        extra = sorted(self.missing - self.case.bare_missing)
+        if extra and step == STEPS - 1:
+            faults.append(f'no gradient: {len(extra)} parameters, such as {extra[0]}')
+        for name, p in backbone.trunk.named_parameters():
+            if name not in backbone.trainable_names and (p.grad is not None or p.requires_grad):
+                faults.append(f'the trunk gets a gradient: {name}')
+                break
+        for name, p in self.model.named_parameters():
+            if p.grad is None:
+                continue
+            if not torch.isfinite(p.grad).all():
+                faults.append(f'gradient of {name} is not finite')
+            if step == STEPS - 1 and '.adapters.' in name and not p.grad.any():
+                faults.append(f'gradient of {name} is zero')
+
+    def task_file(self) -> None:
+        """Save the task, load it into a fresh model, and compare predictions."""
+        path = self.case.folder / 'task.safetensors'
+        save_task(self.model, path)
+        fresh = WrappedRun(self.case, self.config)
+        fresh.build()
+        fresh.model.load_state_dict(self.case.state, strict=False)
+        load_task(fresh.model, path)
+        if changed := difference(self.end, fresh.predict()):
+            self.outcome.faults.append(f'predictions from the task file differ by {changed:.1e}')
+
+
+@dataclass
+class Case:
+    """A cut config with what its bare model did."""
+
+    cfg: Config
+    folder: Path
+    model: Any = None
+    state: dict[str, Tensor] = field(default_factory=dict)
+    bare_start: dict[str, Tensor] = field(default_factory=dict)
+    bare_missing: set[str] = field(default_factory=set)
+    names_weights: bool = False
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> Case:
+        """Load and cut a config, and write the weights that it names."""
+        cfg = load(name)
+        cfg = cut(cfg, str(folder / 'bert'))
+        init_default_scope(cfg.default_scope)
+        case = cls(cfg, folder)
+        file = folder / 'backbone.pth'
+        case.model = set_weights(cfg.model, str(file))
+        case.names_weights = case.model != cfg.model
+        if case.names_weights:
+            write_weights(cfg.model, file)
+        return case
+
+    def run_bare(self) -> Outcome:
+        """Take the bare model through all stages, and keep what others are compared with."""
+        run = Run(self, self.model)
+
+        def keep_state() -> None:
+            self.state = copy.deepcopy(run.model.state_dict())
+
+        outcome = run.go(
+            run.build, run.initialize, keep_state, run.predict_at_start, run.train, run.predict_at_end
+        )
+        self.bare_start, self.bare_missing = getattr(run, 'start', {}), run.missing
+        return outcome
+
+    def run_wrapped(self, wrapper: str) -> Outcome:
+        """Take the model with one of ``WRAPPERS`` through all stages."""
+        run = WrappedRun(self, wrapped(self.model, wrapper))
+        return run.go(
+            run.build,
+            run.initialize,
+            run.take_weights,
+            run.predict_at_start,
+            run.train,
+            run.predict_at_end,
+            run.task_file,
+        )
+
+    def build_wrapped(self, wrapper: str) -> Outcome:
+        """Only build the model with one of ``WRAPPERS``, and its optimizer."""
+        run = WrappedRun(self, wrapped(self.model, wrapper))
+        return run.go(run.build)
+
+
+def write_weights(model: Any, file: Path) -> None:
+    """Write random weights of the backbone, as its class reads them."""
+    found = backbone_parent(model)
+    assert found is not None
+    parent, key = found
+    net = Config({'net': parent[key].to_dict()}).net
+    net.pop('pretrained', None)
+    net.init_cfg = None
+    torch.manual_seed(1)
+    backbone = build(net)
+    backbone.init_weights()
+    state = backbone.state_dict()
+    if key == 'image_encoder':  # SAN reads a file without 'state_dict'
+        content = {f'image_encoder.{name}': tensor for name, tensor in state.items()}
+    else:
+        prefix = 'backbone.' if 'Swin' in str(net.type) else ''
+        content = {'state_dict': {f'{prefix}{name}': tensor for name, tensor in state.items()}}
+    torch.save(content, file)
+
+
+def on_cpu(optim_wrapper: Any) -> Any:
+    """Return the config of an optimizer wrapper without mixed precision."""
+    plain = Config({'x': optim_wrapper.to_dict()}).x
+    if plain.get('type') == 'AmpOptimWrapper':
+        plain.type = 'OptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fp16'):
+            plain.pop(key, None)
+    return plain
+
+
+def adapter_rates(optimizer: Any, backbone: Any) -> list[float]:
+    """Return the learning rates of what trains in a backbone, as multiples of the base rate."""
+    base = optimizer.optimizer.defaults['lr']
+    trained = {id(p) for p in backbone.parameters() if p.requires_grad}
+    rates = {
+        round(group['lr'] / base, 4)
+        for group in optimizer.param_groups
+        if any(id(p) in trained for p in group['params'])
+    }
+    return sorted(rates)
+
+
+def plain_name(name: str) -> str:
+    """Return the name that a tensor of a wrapped model has in the bare model."""
+    name = name.replace('.trunk.', '.')
+    before, norms, after = name.partition('.adapters.highway.norms.')
+    return f'{before}.norm{after}' if norms else name
+
+
+def words_of(error: Exception) -> str:
+    """Return type, text and last line of code of an error, without paths."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = ''
+    if trace and not isinstance(error, ValueError):
+        place = f' ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})'
+    text = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {text[:400]}{place}'
+
+
+def rows(folder: Path, names: list[str]) -> list[dict[str, Any]]:
+    """Return a row for each of several configs that are equal after the cuts."""
+    case = Case.of(names[0], folder)
+    shared = {'bare': case.run_bare()} | {w: case.run_wrapped(w) for w in WRAPPERS}
+    result = []
+    for name in names:
+        own = dict(shared)
+        if name != names[0]:
+            other = Case.of(name, folder)
+            for wrapper in WRAPPERS:
+                built = other.build_wrapped(wrapper)
+                merged = copy.deepcopy(shared[wrapper])
+                merged.rates = built.rates
+                same = [fault for fault in merged.faults if 'of the base rate' not in fault]
+                merged.faults = built.faults + same
+                if built.stage:
+                    merged.stage, merged.words = built.stage, built.words
+                own[wrapper] = merged
+        result.append({'config': name, **{key: vars(value) for key, value in own.items()}})
+    return result
+
+
+def main() -> None:
+    """Print the rows."""
+    warnings.simplefilter('ignore')
+    torch.set_num_threads(1)
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
+    folder, *names = sys.argv[1:]
+    for row in rows(Path(folder), names):
+        print('ROW', json.dumps(row), flush=True)
+
+
+if __name__ == '__main__':
+    main()

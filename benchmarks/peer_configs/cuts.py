@@ -1,0 +1,118 @@
+"""Cut a config to a size that runs on a CPU in seconds, in the same way with and without us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from benchmarks.peer_configs.configs import backbone_parent, nodes
+
+SIZE = 128  # sides of an image, in pixels
+WEIGHTS = '<weights>'  # stands for the file of the backbone's weights
+# Largest value of a number, by its key.
+LIMITS = {
+    'max_per_img': 20,
+    'nms_pre': 100,
+    'num': 32,  # samples of a detector's heads
+    'num_queries': 30,
+    'sos_token_num': 30,  # of SAN; equal to num_queries
+    'num_dn_queries': 10,
+    'num_cp': 0,  # activation checkpointing of an encoder, which needs fairscale
+}
+MANY_CLASSES, FEW_CLASSES = 500, 80  # V3Det has 13,204
+MANY_POINTS, FEW_POINTS = 1000, 128  # sampled in mask losses
+LANGUAGE_KEYS = ('lang_model_name', 'name')
+
+
+def cut(cfg: Config, language_model: str = '<language model>') -> Config:
+    """Return a smaller copy of a config.
+
+    Args:
+        cfg: A config as shipped.
+        language_model: Folder of a small BERT.
+    """
+    cfg = Config(cfg.to_dict())
+    found = backbone_parent(cfg.model)
+    assert found is not None
+    net = found[0][found[1]]
+    for path, node in nodes(cfg.model):
+        _cut_numbers(path, node)
+        _cut_sizes(path, node)
+        _replace(node, language_model, keep_weights=node is net)
+    if cfg.model.get('pretrained'):
+        cfg.model.pretrained = WEIGHTS
+    _cut_backbone(net)
+    if 'text_encoder' in cfg.model:
+        # 14 templates x 171 classes x 77 tokens x 12 layers take minutes on a CPU.
+        cfg.model.text_encoder.update(num_layers=1, templates=['a photo of a {}.'])
+    return cfg
+
+
+def _cut_numbers(path: tuple[str, ...], node: dict) -> None:
+    for key, limit in LIMITS.items():
+        if isinstance(node.get(key), int):
+            node[key] = min(node[key], limit)
+    if node.get('num_classes', 0) > MANY_CLASSES:
+        node['num_classes'] = FEW_CLASSES
+    if isinstance(node.get('num_points'), int) and node['num_points'] > MANY_POINTS:
+        node['num_points'] = FEW_POINTS
+    if 'score_thr' in node and 'test_cfg' in path:
+        node['score_thr'] = 0.0  # so that there are predictions to compare
+    if path and path[-1] in ('encoder', 'decoder', 'transformer_decoder', 'transformer_encoder'):
+        node['num_layers'] = min(node.get('num_layers', 2), 2)
+
+
+def _cut_sizes(path: tuple[str, ...], node: dict) -> None:
+    if 'crop_size' in node and 'stride' in node:  # prediction in windows
+        node.update(crop_size=(SIZE, SIZE), stride=(SIZE * 2 // 3,) * 2)
+    if 'data_preprocessor' in path:
+        if node.get('size'):
+            node['size'] = (SIZE, SIZE)
+        if (node.get('size_divisor') or 0) > SIZE:
+            node['size_divisor'] = SIZE
+    if 'random_size_range' in node:
+        node.update(random_size_range=(SIZE, SIZE))
+
+
+def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
+    if 'SyncBN' in str(node.get('type')):
+        node['type'] = 'BN'
+    for key in LANGUAGE_KEYS:
+        if str(node.get(key)).startswith('bert-'):
+            node[key] = language_model
+    init_cfg = node.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        node['init_cfg'] = ConfigDict(type='Pretrained', checkpoint=WEIGHTS)
+        if not keep_weights:
+            node['init_cfg'] = None
+    if keep_weights and node.get('pretrained'):
+        node['pretrained'] = WEIGHTS
+    if node.get('convert_weights'):
+        node['convert_weights'] = False  # our file has the names of the net
+
+
+def _cut_backbone(net: dict) -> None:
+    """Keep two blocks a stage of a Swin, and one block per output of a ViT."""
+    if 'depths' in net:
+        net['depths'] = tuple(min(depth, 2) for depth in net['depths'])
+    if 'img_size' in net:
+        net['img_size'] = (SIZE, SIZE)
+    if 'num_layers' in net:
+        outputs = net.get('out_indices', -1)
+        several = isinstance(outputs, (list, tuple))
+        net['num_layers'] = max(len(outputs), 2) if several else 2
+        if several:
+            net['out_indices'] = tuple(range(net['num_layers'] - len(outputs), net['num_layers']))
+        elif outputs != -1:
+            net['out_indices'] = 1
+
+
+def set_weights(model: Any, file: str) -> Any:
+    """Return a copy of a model config in which a file takes the place of ``WEIGHTS``."""
+    model = Config({'model': model.to_dict()}).model
+    for _, node in nodes(model):
+        for key, value in node.items():
+            if value == WEIGHTS:
+                node[key] = file
+    return model

@@ -1,0 +1,157 @@
+"""The tables of docs/compatibility.md, from the rows of all configs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peer_configs.configs import WRAPPERS
+
+PAGE = Path(__file__).resolve().parents[2] / 'docs/compatibility.md'
+BEGIN, END = '<!-- made by benchmarks/peer_configs -->', '<!-- end -->'
+Row = dict[str, Any]
+WORKS, SAME = 'works', 'the bare model fails too'
+
+
+def verdict(row: Row, wrapper: str) -> str:
+    """Return what a config does with its backbone in a wrapper, in words."""
+    bare, outcome = row['bare'], row[wrapper]
+    if outcome['faults']:
+        return '; '.join(['wrong: ' + outcome['faults'][0], *outcome['faults'][1:]])
+    if not outcome['stage']:
+        return WORKS
+    failure = f'{outcome["stage"].replace("_", " ")}: {outcome["words"]}'
+    if (bare['stage'], bare['words']) == (outcome['stage'], outcome['words']):
+        return f'{SAME} ({failure})'
+    refused = outcome['stage'] == 'build' and outcome['words'].startswith('ValueError')
+    return f'refused: {outcome["words"]}' if refused else f'fails ({failure})'
+
+
+def kind(text: str) -> str:
+    """Return the first word of a verdict that tells its kind."""
+    return SAME if text.startswith(SAME) else text.split(':')[0].split(' (')[0]
+
+
+def tables(rows: Iterable[Row]) -> str:
+    """Return all tables in Markdown."""
+    rows = sorted(rows, key=lambda row: row['config'])
+    run = [row for row in rows if 'bare' in row]
+    return '\n\n'.join(
+        [
+            counts(rows, run),
+            '### Backbones in our table',
+            by_pair(run),
+            '### What does not work',
+            problems(run),
+            '### Backbones that are refused',
+            refusals(rows),
+            '### Files that mmengine cannot load',
+            broken(rows),
+        ]
+    )
+
+
+def counts(rows: list[Row], run: list[Row]) -> str:
+    """Return how many configs there are of each kind."""
+    models = [row for row in rows if 'model' in row]
+    refused = sum('refused' in row for row in models)
+    lines = [
+        f'{len(rows):,} config files, {len(models):,} with a model. {refused:,} have a backbone '
+        f'that is not supported; {len(run)} have one that is:',
+        '',
+        '| | ' + ' | '.join(WRAPPERS) + ' |',
+        '|---' * (len(WRAPPERS) + 1) + '|',
+    ]
+    seen = {w: Counter(kind(verdict(row, w)) for row in run) for w in WRAPPERS}
+    for name in sorted({name for counter in seen.values() for name in counter}):
+        lines.append(f'| {name} | ' + ' | '.join(str(seen[w][name]) for w in WRAPPERS) + ' |')
+    return '\n'.join(lines)
+
+
+def by_pair(run: list[Row]) -> str:
+    """Return a table with a line for each pair of backbone and head."""
+    pairs: dict[tuple, list[Row]] = defaultdict(list)
+    for row in run:
+        package = row['config'].partition('/')[0]
+        pairs[package, row['backbone'], row['model'], row['head']].append(row)
+    lines = [
+        '| package | backbone | model | head | configs | '
+        + ' | '.join(WRAPPERS)
+        + ' | rate of adapters |',
+        '|---' * (len(WRAPPERS) + 6) + '|',
+    ]
+    for pair, members in sorted(pairs.items()):
+        cells = [in_short(Counter(kind(verdict(row, w)) for row in members)) for w in WRAPPERS]
+        rates = sorted({rate for row in members for w in WRAPPERS for rate in row[w]['rates']})
+        text = ', '.join(f'{rate:g}' for rate in rates) or '-'
+        lines.append(f'| {" | ".join(pair)} | {len(members)} | {" | ".join(cells)} | {text} |')
+    return '\n'.join(lines)
+
+
+def in_short(kinds: Counter) -> str:
+    """Return counts of verdicts; without a number if there is only one kind."""
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return ', '.join(f'{count} {name}' for name, count in sorted(kinds.items()))
+
+
+def problems(run: list[Row]) -> str:
+    """Return a list of all verdicts but 'works', each with its configs."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in run:
+        for wrapper in WRAPPERS:
+            text = verdict(row, wrapper)
+            if text != WORKS:
+                found[text][row['config']].append(wrapper)
+    lines = ['| configs | what happens | which |', '|---|---|---|']
+    for text, configs in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+        both = all(len(wrappers) == len(WRAPPERS) for wrappers in configs.values())
+        where = '' if both else f' ({", ".join(sorted({w for ws in configs.values() for w in ws}))})'
+        lines.append(f'| {len(configs)} | {escape(text)}{where} | {in_folders(configs)} |')
+    return '\n'.join(lines) if found else 'Nothing.'
+
+
+def in_folders(names: Iterable[str]) -> str:
+    """Return names of configs, by folder, with a count where there are many."""
+    folders = Counter(name.rpartition('/')[0] for name in names)
+    first = {name.rpartition('/')[0]: name for name in sorted(names, reverse=True)}
+    parts = [
+        f'`{first[folder]}`' if count == 1 else f'`{folder}/` ({count})'
+        for folder, count in sorted(folders.items())
+    ]
+    return ', '.join(parts)
+
+
+def refusals(rows: list[Row]) -> str:
+    """Return a table of the backbones that are refused, with the words."""
+    found: dict[tuple[str, str, str], int] = Counter()
+    for row in rows:
+        if 'refused' in row:
+            package = row['config'].partition('/')[0]
+            found[package, row['backbone'], row['refused']] += 1
+    lines = ['| package | backbone | configs | words |', '|---|---|---|---|']
+    for (package, backbone, words), count in sorted(found.items(), key=lambda item: -item[1]):
+        lines.append(f'| {package} | {backbone} | {count} | {escape(words)} |')
+    return '\n'.join(lines)
+
+
+def broken(rows: list[Row]) -> str:
+    """Return a table of the files that cannot be loaded."""
+    lines = ['| file | words |', '|---|---|']
+    lines += [f'| `{row["config"]}` | {escape(row["broken"])} |' for row in rows if 'broken' in row]
+    return '\n'.join(lines)
+
+
+def escape(text: str) -> str:
+    """Return a text for a cell of a table."""
+    return text.replace('|', '\\|').replace('<', '&lt;')
+
+
+def render_page(rows: dict[str, Row]) -> None:
+    """Insert the tables into the page."""
+    before, _, rest = PAGE.read_text(encoding='utf-8').partition(BEGIN)
+    after = rest.partition(END)[2]
+    text = tables(rows.values())
+    PAGE.write_text(f'{before}{BEGIN}\n\n{text}\n\n{END}{after}', encoding='utf-8')
