@@ -15,6 +15,7 @@ from torch import nn
 
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine import exactly_resumable
+from mmqadapter.engine.checked_pipeline import check_data_of
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
@@ -79,6 +80,7 @@ def training_runner(
     prepare_cpu(cfg)
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
+    check_data_of(runner)
     if start and not flexible:
         load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
     if resume and not cfg.resume:
@@ -165,6 +167,7 @@ def testing_runner(
         cfg.test_cfg.fp16 = True
     prepare_cpu(cfg)
     runner = Runner.from_cfg(cfg)
+    check_data_of(runner)
     # Load before `Runner.test`, in which an EMA hook copies the model with its weights.
     model = unwrap_model(runner.model)
     if start:

@@ -89,7 +89,9 @@ def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
 
     def begin(cfg: Config) -> Any:
         configs.append(cfg)
-        return SimpleNamespace(logger=logging.getLogger('tests'), model=torch.nn.Identity())
+        return SimpleNamespace(
+            logger=logging.getLogger('tests'), model=torch.nn.Identity(), build_dataloader=None
+        )
 
     monkeypatch.setattr('mmqadapter.engine.runner.Runner.from_cfg', begin)
     monkeypatch.setattr('mmqadapter.engine.runner.load_checkpoint', lambda *args, **kwargs: None)
