@@ -126,9 +126,12 @@ def _latest(work_dir: str) -> str | None:
     """Return the last checkpoint of a work dir, even if the work dir was moved or copied.
 
     Raises:
-        FileNotFoundError: The checkpoint does not exist anymore.
+        FileNotFoundError: The checkpoint does not exist anymore, or no pointer names one although
+            weights are there.
     """
     pointer = find_latest_checkpoint(work_dir)
+    if pointer is None:
+        _refuse_leftovers(work_dir)
     if pointer is None or '://' in pointer:
         return pointer
     candidates = [Path(work_dir, Path(pointer).name), Path(pointer)]
@@ -139,6 +142,18 @@ def _latest(work_dir: str) -> str | None:
             'name another checkpoint (--resume FILE).'
         )
     return str(checkpoint)
+
+
+def _refuse_leftovers(work_dir: str) -> None:
+    """Check that a run that has nothing to resume does not overwrite the files of another one."""
+    files = [*Path(work_dir).glob('*.pth'), *Path(work_dir).glob('*.task.safetensors')]
+    if files:
+        names = ', '.join(sorted(file.name for file in files)[:3])
+        raise FileNotFoundError(
+            f'{str(Path(work_dir, "last_checkpoint"))!r} does not exist, so there is nothing to '
+            f'resume, but {names} of an earlier run are there; name a checkpoint (--resume FILE) '
+            'or another --work-dir.'
+        )
 
 
 def testing_runner(

@@ -6,6 +6,7 @@ from mmqadapter.hooks.finite_loss_hook import FiniteLossHook
 from mmqadapter.hooks.init_task_hook import InitTaskHook
 from mmqadapter.hooks.pretrained_trunk_hook import PretrainedTrunkHook
 from mmqadapter.hooks.quantize_task_hook import QuantizeTaskHook
+from mmqadapter.hooks.stop_hook import StopHook
 from mmqadapter.hooks.task_checkpoint_hook import TaskCheckpointHook
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'InitTaskHook',
     'PretrainedTrunkHook',
     'QuantizeTaskHook',
+    'StopHook',
     'TaskCheckpointHook',
     'TuningSummaryHook',
 ]

@@ -134,6 +134,18 @@ def test_nothing_to_resume_is_logged(started, caplog) -> None:
     assert 'No checkpoint in' in caplog.text and 'starts anew' in caplog.text
 
 
+@pytest.mark.parametrize('name', ['best_mIoU_iter_4.pth', 'best.task.safetensors'])
+def test_a_resume_without_a_pointer_does_not_start_over_other_weights(
+    started, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / 'work' / name).touch()
+    with pytest.raises(FileNotFoundError, match=f'last_checkpoint.*nothing to resume.*{name}'):
+        started(True)
+    with pytest.raises(FileNotFoundError, match='name a checkpoint .--resume FILE'):
+        started(asked=dict(resume=True))
+    assert started().resume is False
+
+
 def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:
     elsewhere = checkpoint(tmp_path / 'first')
     here = checkpoint(tmp_path / 'work', pointer=elsewhere)
