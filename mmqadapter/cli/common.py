@@ -17,6 +17,7 @@ from mmqadapter.utils.terminal import print_line, print_traceback
 
 SHOW_TRACEBACK = 'MMQADAPTER_TRACEBACK'
 INTERRUPTED = 130
+IN_WORKER = 'in DataLoader worker process'
 # Folders whose errors are ours: the package, and the tools beside it in a checkout.
 OURS = (Path(__file__).parents[1], Path(__file__).parents[2] / 'tools')
 
@@ -121,7 +122,11 @@ def add_render(parser: argparse.ArgumentParser, rebuild: Callable[[Path], Sequen
 
 
 def _message(error: Exception) -> str:
-    message = f'{type(error).__name__}: {" ".join(str(error).split())}'
+    text = str(error)
+    if IN_WORKER in text:  # torch's text is a traceback, whose last line is the error
+        text = text.rstrip().rpartition('\n')[2].partition(': ')[2]
+    message = f'{type(error).__name__}: {" ".join(text.split())}'
     origin = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     ours = any(origin.is_relative_to(folder) for folder in OURS)
+    ours = ours or type(error).__module__.startswith('mmqadapter.')
     return message if ours else f'{message} (for the traceback: {SHOW_TRACEBACK}=1)'

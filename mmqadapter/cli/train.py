@@ -7,8 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from mmengine.runner import FlexibleRunner, Runner
+
 from mmqadapter.cli.common import add_run_arguments, command_parser, user_errors
 from mmqadapter.engine.runner import load_config, training_runner
+from mmqadapter.hooks.stop_hook import StopHook, TrainingStopped
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -27,14 +30,33 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 
 
 @user_errors
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Train the model."""
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Train the model; Ctrl-C and SIGTERM end the training, but save what was reached."""
     args = parse_args(argv, prog)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.work_dir
-    training_runner(cfg, args.resume, args.init_task, args.amp).train()
+    return train_or_stop(training_runner(cfg, args.resume, args.init_task, args.amp))
+
+
+def train_or_stop(runner: Runner | FlexibleRunner) -> int:
+    """Train until the end or a signal, and return the exit status (128 + number of the signal)."""
+    hook = StopHook()
+    runner.register_hook(hook)
+    try:
+        runner.train()
+        return 0
+    except TrainingStopped as stop:
+        if runner.iter:
+            runner.call_hook('after_train')
+        rest = '--resume goes on from there' if runner.iter else 'there is nothing to save'
+        runner.logger.warning(
+            f'Training {stop} after iteration {runner.iter} of {runner.max_iters}; {rest}.'
+        )
+        return 128 + stop.number
+    finally:
+        hook.restore()
 
 
 if __name__ == '__main__':

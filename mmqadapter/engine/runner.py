@@ -15,6 +15,7 @@ from torch import nn
 
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine import exactly_resumable
+from mmqadapter.engine.checked_pipeline import check_data_of
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
@@ -80,6 +81,7 @@ def training_runner(
     prepare_cpu(cfg)
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
+    check_data_of(runner)
     if start and not flexible:
         load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
     if resume and not cfg.resume:
@@ -135,9 +137,12 @@ def _latest(work_dir: str) -> str | None:
     """Return the last checkpoint of a work dir, even if the work dir was moved or copied.
 
     Raises:
-        FileNotFoundError: The checkpoint does not exist anymore.
+        FileNotFoundError: The checkpoint does not exist anymore, or no pointer names one although
+            weights are there.
     """
     pointer = find_latest_checkpoint(work_dir)
+    if pointer is None:
+        _refuse_leftovers(work_dir)
     if pointer is None or '://' in pointer:
         return pointer
     candidates = [Path(work_dir, Path(pointer).name), Path(pointer)]
@@ -148,6 +153,18 @@ def _latest(work_dir: str) -> str | None:
             'name another checkpoint (--resume FILE).'
         )
     return str(checkpoint)
+
+
+def _refuse_leftovers(work_dir: str) -> None:
+    """Check that a run that has nothing to resume does not overwrite the files of another one."""
+    files = [*Path(work_dir).glob('*.pth'), *Path(work_dir).glob('*.task.safetensors')]
+    if files:
+        names = ', '.join(sorted(file.name for file in files)[:3])
+        raise FileNotFoundError(
+            f'{str(Path(work_dir, "last_checkpoint"))!r} does not exist, so there is nothing to '
+            f'resume, but {names} of an earlier run are there; name a checkpoint (--resume FILE) '
+            'or another --work-dir.'
+        )
 
 
 def testing_runner(
@@ -176,6 +193,7 @@ def testing_runner(
         cfg.test_cfg.fp16 = True
     prepare_cpu(cfg)
     runner = Runner.from_cfg(cfg)
+    check_data_of(runner)
     # Load before `Runner.test`, in which an EMA hook copies the model with its weights.
     model = unwrap_model(runner.model)
     if start:

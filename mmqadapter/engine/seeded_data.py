@@ -17,6 +17,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from mmqadapter.engine.checked_pipeline import CheckedPipeline, check_samples
+from mmqadapter.engine.data_error import loading_faults
 from mmqadapter.registry import DATA_SAMPLERS, DATASETS
 from mmqadapter.utils.random_state import seeded
 
@@ -102,11 +104,14 @@ class SeededDataset:
         dataset: The dataset or its config.
 
     Raises:
-        ValueError: The dataset holds no image.
+        DataError: An annotation file cannot be used, or the dataset holds no image.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = _build_dataset(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = dataset
+        if isinstance(dataset, dict):
+            with loading_faults():
+                self.dataset = root.DATASETS.build(dataset)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -137,7 +142,10 @@ class SeededDataset:
 
     @pipeline.setter
     def pipeline(self, pipeline: Any) -> None:
+        checked = isinstance(self.dataset.pipeline, CheckedPipeline)
         self.dataset.pipeline = pipeline
+        if checked:
+            check_samples(self.dataset)
 
 
 def exactly_resumable(cfg: Config) -> Config:
@@ -156,19 +164,6 @@ def exactly_resumable(cfg: Config) -> Config:
     if randomness.get('seed') is None:
         cfg.randomness = {**randomness, 'seed': 0}
     return cfg
-
-
-def _build_dataset(cfg: dict) -> Any:
-    try:
-        return root.DATASETS.build(cfg)
-    except ValueError as error:
-        # NumPy's message for the empty list in which mmengine collects the samples.
-        if 'need at least one array' not in str(error):
-            raise
-        raise ValueError(
-            f'the training data holds no image (data_root {cfg.get("data_root")!r}, data_prefix '
-            f'{cfg.get("data_prefix")!r}); tools/check_data.py says what is wrong with it.'
-        ) from error
 
 
 def _wrap(loader: dict, key: str, wrapper: type) -> None:

@@ -8,6 +8,7 @@ from mmqadapter.hooks.learning_rates_hook import LearningRatesHook
 from mmqadapter.hooks.missing_gradient_hook import MissingGradientHook
 from mmqadapter.hooks.pretrained_trunk_hook import PretrainedTrunkHook
 from mmqadapter.hooks.quantize_task_hook import QuantizeTaskHook
+from mmqadapter.hooks.stop_hook import StopHook
 from mmqadapter.hooks.task_checkpoint_hook import TaskCheckpointHook
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'MissingGradientHook',
     'PretrainedTrunkHook',
     'QuantizeTaskHook',
+    'StopHook',
     'TaskCheckpointHook',
     'TuningSummaryHook',
 ]

@@ -63,7 +63,9 @@ class ExactResumeHook(Hook):
 
     def collect_from_all_ranks(self, runner: Runner) -> None:
         """Gather the states; ``TaskCheckpointHook`` calls this on every rank before it saves."""
-        self._collected = all_gather_object(get_random_state())
+        # A state saved within validation is resumed before it.
+        state = get_random_state() if self._before_val is None else self._before_val
+        self._collected = all_gather_object(state)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the gathered states (rank 0); best checkpoints, not meant for resuming, have none."""

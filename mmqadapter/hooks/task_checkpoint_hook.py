@@ -41,6 +41,9 @@ class TaskCheckpointHook(CheckpointHook):
     ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors`` in
     the work dir hold the task. With an EMA hook they have the averaged weights, as validation does.
 
+    A training that ends early (``EarlyStoppingHook``, a signal) leaves a checkpoint of its last
+    step, whatever the interval.
+
     If a run resumes where a validation was due that a kill interrupted, that validation runs
     before training goes on.
 
@@ -67,6 +70,7 @@ class TaskCheckpointHook(CheckpointHook):
         self.head_bits = head_bits
         self._position: dict[str, int] = {}
         self._validated: int | None = None
+        self._saved: int | None = None
         self._written_best_score: float | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -109,11 +113,28 @@ class TaskCheckpointHook(CheckpointHook):
                 check_tuning(model, checkpoint)
                 check_bits(model, checkpoint)
                 self._validated = checkpoint['meta'].get('validated')
+                self._saved = checkpoint['meta']['iter']
 
     def after_train(self, runner: Runner) -> None:
         """Save the last checkpoint, and write the task file of the trained model."""
+        if 0 < runner.iter < runner.max_iters and runner.iter != self._saved:
+            self._save_early_end(runner)
         super().after_train(runner)
         self._write_task(runner, 'last')
+
+    def _save_early_end(self, runner: Runner) -> None:
+        """Save a checkpoint after a training that did not reach its end."""
+        runner.logger.info(f'Saving checkpoint at iteration {runner.iter}, where training ends.')
+        if not self.by_epoch:
+            self._save_checkpoint_with_step(runner, runner.iter, meta={})
+        elif runner.iter == runner.epoch * len(runner.train_dataloader):
+            self._save_checkpoint_with_step(runner, runner.epoch, meta={})
+        else:  # within an epoch: under a name of its own, beside those of whole epochs
+            settings = dict(by_epoch=False, filename_tmpl='iter_{}.pth', max_keep_ckpts=-1)
+            usual = {name: getattr(self, name) for name in settings}
+            vars(self).update(settings)
+            self._save_checkpoint_with_step(runner, runner.iter, meta={})
+            vars(self).update(usual)
 
     def _check_model(self, runner: Runner) -> None:
         with as_built(runner.model) as model:
@@ -135,7 +156,7 @@ class TaskCheckpointHook(CheckpointHook):
         self._position = {'epoch': epoch, 'iter': iteration}
         with TemporaryDirectory() as scratch:
             super()._save_checkpoint_with_step(_WithWorkDir(runner, scratch), step, meta)
-        self._position = {}
+        self._position, self._saved = {}, iteration
         if is_main_process():
             atomic_write(Path(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt).encode())
             if outdated is not None and self.file_backend.isfile(outdated):

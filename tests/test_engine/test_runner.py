@@ -89,7 +89,9 @@ def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
 
     def begin(cfg: Config) -> Any:
         configs.append(cfg)
-        return SimpleNamespace(logger=logging.getLogger('tests'), model=torch.nn.Identity())
+        return SimpleNamespace(
+            logger=logging.getLogger('tests'), model=torch.nn.Identity(), build_dataloader=None
+        )
 
     monkeypatch.setattr('mmqadapter.engine.runner.Runner.from_cfg', begin)
     monkeypatch.setattr('mmqadapter.engine.runner.load_checkpoint', lambda *args, **kwargs: None)
@@ -130,6 +132,18 @@ def test_nothing_to_resume_is_logged(started, caplog) -> None:
     cfg = started(True)
     assert cfg.resume is False and cfg.get('load_from') is None
     assert 'No checkpoint in' in caplog.text and 'starts anew' in caplog.text
+
+
+@pytest.mark.parametrize('name', ['best_mIoU_iter_4.pth', 'best.task.safetensors'])
+def test_a_resume_without_a_pointer_does_not_start_over_other_weights(
+    started, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / 'work' / name).touch()
+    with pytest.raises(FileNotFoundError, match=f'last_checkpoint.*nothing to resume.*{name}'):
+        started(True)
+    with pytest.raises(FileNotFoundError, match='name a checkpoint .--resume FILE'):
+        started(asked=dict(resume=True))
+    assert started().resume is False
 
 
 def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmqadapter.engine.checked_pipeline import checked_dataloader
 from mmqadapter.engine.data_configs import leaf_configs
 from mmqadapter.engine.runner import require_data
 from mmqadapter.utils.random_state import seeded
@@ -50,7 +51,9 @@ def fixed_batches(
     loader.update(batch_size=batch_size or loader.batch_size)
     loader.pop('prefetch_factor', None)
     with seeded(seed):
-        batches = list(islice(Runner.build_dataloader(loader, seed=seed), count))
+        batches = list(
+            islice(checked_dataloader(Runner.build_dataloader, loader, seed=seed), count)
+        )
     if len(batches) < count:
         raise ValueError(
             f'batches={count} is invalid: the {split} data have only {len(batches)}; ask for fewer.'

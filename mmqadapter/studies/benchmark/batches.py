@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
+from mmqadapter.engine.checked_pipeline import checked_dataloader
 from mmqadapter.engine.runner import require_data
 from mmqadapter.studies.benchmark.model import nodes
 from mmqadapter.studies.report.settings import Settings
@@ -55,7 +56,9 @@ def _real_batches(cfg: Config, batch_size: int, seed: int) -> list[Batch]:
     loader = {**cfg.train_dataloader, 'batch_size': batch_size}
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    batches = list(islice(Runner.build_dataloader(loader, seed=seed), REAL_BATCHES))
+    batches = list(
+        islice(checked_dataloader(Runner.build_dataloader, loader, seed=seed), REAL_BATCHES)
+    )
     if not batches:
         raise ValueError(
             f'batch_size={batch_size} is invalid: expected at most the number of training images.'
