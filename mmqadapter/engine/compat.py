@@ -1,6 +1,6 @@
 """All patches of mmengine, mmdet and mmseg: what each works around, and when it can go.
 
-``import mmqadapter`` applies the patches of mmengine, and that of mmdet as soon as mmdet is imported.
+``import mmqadapter`` applies the patches of mmengine, and that of mmdet once mmdet is imported.
 Those that are context managers last for the block that they enclose.
 """
 
