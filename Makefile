@@ -3,19 +3,29 @@ CODE := mmqadapter tools
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help env test test-all lint format demo demo-det clean clean-env
+.PHONY: help env env-ops env-upstream test test-all test-upstream lint format demo demo-det clean clean-env
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env:  ## set up .venv (a few minutes once, then a no-op)
+env:  ## set up .venv (a few minutes once, then a no-op; needs no compiler)
 	@tools/dev/setup_env.sh
+
+env-ops:  ## set up .venv-ops: .venv with mmcv's operators compiled (10 minutes once)
+	@tools/dev/setup_ops_env.sh
+
+env-upstream:  ## set up .venv-upstream: PyTorch 2.1 and the upstream packages
+	@tools/dev/setup_upstream_env.sh
 
 test: env  ## lint, and beside it the tests that are not marked slow
 	@tools/dev/lint_beside.sh $(PYTEST) -m "not slow"
 
-test-all: test  ## the same, then the slow tests: compilers, Ray, several processes and hosts, kills, long runs
+test-all: test env-ops  ## the same, the slow tests, and our operators against the compiled ones of mmcv
 	@$(PYTEST) -m slow
+	@.venv-ops/bin/python -m pytest -q tests/test_compat
+
+test-upstream: env-upstream  ## the tests that are not slow, with PyTorch 2.1 and the upstream packages
+	@.venv-upstream/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadgroup -m "not slow"
 
 lint: env  ## ruff, codespell, mypy, duplicated code
 	$(PY) -m ruff check .
@@ -38,5 +48,5 @@ clean:  ## remove caches and build output
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 	find $(CODE) tests -name __pycache__ -prune -exec rm -rf {} +
 
-clean-env:  ## remove .venv (the compiled mmcv wheel stays in the cache)
-	rm -rf .venv .env.lock
+clean-env:  ## remove .venv and its kin (compiled wheels of mmcv stay in the cache)
+	rm -rf .venv .venv-ops .venv-upstream .venv-upstream-ops .env.lock

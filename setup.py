@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = runpy.run_path(str(ROOT / 'mmqadapter' / 'version.py'))['__version__']
+# pip builds onedl-mmcv without operators, so it needs no compiler; ours step in (mmqadapter.compat).
 ENGINE = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision']
 
 setup(
@@ -21,7 +22,7 @@ setup(
     package_data={'mmqadapter': ['py.typed'], 'mmqadapter.studies.report': ['templates/*']},
     # No mm package here: the upstream and the onedl line share import names, and either works.
     install_requires=[
-        'torch>=2.6',
+        'torch>=2.1',
         'jinja2',
         'matplotlib>=3.8',
         'numpy',
@@ -63,6 +64,7 @@ setup(
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
 )

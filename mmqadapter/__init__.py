@@ -1,6 +1,7 @@
 """Low-bit adapters for frozen backbones of OpenMMLab: one small file per dense-vision task."""
 
 from mmqadapter import backbones, engine, hooks
+from mmqadapter.compat import mmcv_ops
 from mmqadapter.engine.compat import patch_mmengine
 from mmqadapter.inference.bank import TaskBank
 from mmqadapter.taskfile import inspect_task, load_task, save_task
@@ -16,6 +17,7 @@ MOVED = {
 }
 
 answer_for_moved_modules(MOVED)
+mmcv_ops.install()
 patch_mmengine()
 
 __all__ = [

@@ -11,6 +11,7 @@ import mmqadapter
 PACKAGE = Path(mmqadapter.__file__).parent
 # A room imports from the floors below its own, and from itself.
 FLOORS = (
+    {'compat'},
     {'registry', 'utils', 'version'},
     {'quant'},
     {'adapters'},

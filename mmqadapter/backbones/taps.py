@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration import AutocastState
 from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
 from mmqadapter.backbones.trunk_outputs import with_maps
 from mmqadapter.highway import Highway, SideStream
+from mmqadapter.utils.autocast import AutocastState
 from mmqadapter.utils.token_grid import Grid
 
 # SideStream.tap, .merge or .output: called with the stream, stage, tokens (B, L, C) and grid.

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from mmqadapter.compat.safe_globals import safe_globals
 from mmqadapter.utils.text import one_line
 
 # The module of the functions that unpickle arrays, in numpy 2 and in numpy 1.
@@ -34,7 +35,7 @@ def read_pickle(path: str | os.PathLike, trust: bool = False) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no checkpoint {str(path)!r}; check the path.')
     try:
-        with torch.serialization.safe_globals(allowed_globals()):
+        with safe_globals(allowed_globals()):
             return torch.load(path, map_location='cpu', weights_only=not trust)
     except UnpicklingError as error:
         raise unsafe_file_error(path, error, '--trust-checkpoint (trust=True)') from error
@@ -49,7 +50,7 @@ def read_pickle(path: str | os.PathLike, trust: bool = False) -> Any:
 def weights_only() -> Iterator[None]:
     """Make every ``torch.load`` in this context refuse objects other than tensors and plain values.
 
-    Objects that ``torch.serialization.safe_globals`` allows pass as well.
+    Objects that :func:`mmqadapter.compat.safe_globals` allows pass as well.
     """
     before = os.environ.get(FORCE)
     os.environ[FORCE] = '1'
@@ -79,7 +80,7 @@ def unsafe_file_error(path: str | os.PathLike, error: UnpicklingError, switch: s
 def allowed_globals() -> list[Any]:
     """Return the types and functions that unpickling mmengine's message hub needs.
 
-    It holds log buffers and numpy values; the list is for ``torch.serialization.safe_globals``.
+    It holds log buffers and numpy values; the list is for ``safe_globals``.
     """
     multiarray = import_module(MULTIARRAYS[np.__version__.startswith('1.')])
     dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]

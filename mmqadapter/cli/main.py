@@ -18,6 +18,7 @@ COMMANDS = {
     'sweep': 'train methods x seeds x learning rates and compare them',
     'analyze': 'study the adapters of a trained model',
     'check-data': 'find errors in the data of a config before training',
+    'doctor': 'print versions, find what does not go together, and say the remedy',
     'demo': 'adapt a small model to generated images with 1-bit adapters',
 }
 USAGE = 'usage: mmqadapter COMMAND [arguments]'

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmqadapter.checkpoints.safe_load import allowed_globals, unsafe_file_error, weights_only
+from mmqadapter.compat.safe_globals import safe_globals
 from mmqadapter.engine.optim import grouping_by_part
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
@@ -71,7 +72,7 @@ def guard_checkpoint_loading() -> None:
         if os.environ.get(TRUST) == '1':
             return load(cls, filename, *args, **kwargs)
         try:
-            with weights_only(), torch.serialization.safe_globals(allowed_globals()):
+            with weights_only(), safe_globals(allowed_globals()):
                 return load(cls, filename, *args, **kwargs)
         except UnpicklingError as error:
             raise unsafe_file_error(filename, error, f'{TRUST}=1') from error

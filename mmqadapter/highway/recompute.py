@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import get_device_states, set_device_states
 
+from mmqadapter.compat.torch_names import get_device_states, set_device_states
 from mmqadapter.highway.saved_taps import TapFormat
 from mmqadapter.quant import CachedWeights
+from mmqadapter.utils.autocast import AutocastState
 
 RandomStates = tuple[Tensor, tuple[list[int], list[Tensor]]]
 
@@ -60,8 +61,7 @@ class Recomputable:
     def forward(self, x: Tensor) -> Tensor:
         """Call the function and remember the state of autocast and of random numbers."""
         self.device = x.device.type
-        self.autocast = torch.is_autocast_enabled(self.device)
-        self.autocast_dtype = torch.get_autocast_dtype(self.device)
+        self.autocast = AutocastState.capture(self.device)
         self.random = _random_states(x) if _uses_dropout(self.module) else None
         return self.function(x, *self.args)
 
@@ -69,9 +69,7 @@ class Recomputable:
         """Call the function again under the same conditions, with a graph."""
         self.cached.restore()
         # In older PyTorch the cache may hold casts of weights from the first call, without a graph.
-        autocast = torch.autocast(
-            self.device, self.autocast_dtype, self.autocast, cache_enabled=False
-        )
+        autocast = self.autocast.restore(cache_enabled=False)
         with torch.enable_grad(), autocast, _restored(self.device, self.random):
             return self.function(x, *self.args)
 
@@ -119,5 +117,5 @@ def _restored(device: str, states: RandomStates | None) -> Iterator[None]:
     cpu_state, (devices, device_states) = states
     with torch.random.fork_rng(devices, device_type=device if devices else 'cuda'):
         torch.set_rng_state(cpu_state)
-        set_device_states(devices, device_states, device_type=device)
+        set_device_states(devices, device_states, device)
         yield

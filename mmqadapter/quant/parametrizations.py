@@ -14,6 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mmqadapter.compat.torch_names import (
+    register_load_state_dict_pre_hook,
+    register_state_dict_post_hook,
+)
 from mmqadapter.quant.half import HalfRounding
 from mmqadapter.quant.layer_quantizer import LayerQuantizer
 
@@ -56,8 +60,8 @@ def parametrize_weight(holder: nn.Module, parameter: str, parametrization: Param
     parametrize.register_parametrization(holder, parameter, parametrization, unsafe=True)
     holder.get_submodule(f'parametrizations.{parameter}').register_parameter('original', latent)
     if _to_plain_names not in holder._state_dict_hooks.values():
-        holder.register_state_dict_post_hook(_to_plain_names)
-        holder.register_load_state_dict_pre_hook(_from_plain_names)
+        register_state_dict_post_hook(holder, _to_plain_names)
+        register_load_state_dict_pre_hook(holder, _from_plain_names)
 
 
 def parametrized_weights(model: nn.Module) -> Iterator[ParametrizedWeight]:

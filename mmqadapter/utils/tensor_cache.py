@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.compat.torch_names import is_compiling
+
 
 class TensorCache:
     """Cache of a tensor that is computed from others.
@@ -44,7 +46,7 @@ class TensorCache:
 
 def is_traced() -> bool:
     """Return whether calls are being traced, so that tensors may hold no values."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return is_compiling() or torch.jit.is_tracing()
 
 
 def _state(source: Tensor) -> tuple:

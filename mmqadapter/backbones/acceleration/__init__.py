@@ -1,7 +1,6 @@
 """Faster computation of a frozen trunk, with the same modules, keys and hooks."""
 
 from mmqadapter.backbones.acceleration.accelerate import accelerate
-from mmqadapter.backbones.acceleration.autocast import AutocastState
 from mmqadapter.backbones.acceleration.class_swap import FusedModules, stock_forwards
 from mmqadapter.backbones.acceleration.fused_multihead import FusedMultiheadAttention
 from mmqadapter.backbones.acceleration.fused_windows import (
@@ -19,7 +18,6 @@ from mmqadapter.backbones.acceleration.options import TrunkOptions
 
 __all__ = [
     'LEGACY_ARGUMENTS',
-    'AutocastState',
     'FusedModules',
     'FusedMultiheadAttention',
     'FusedShiftedWindows',

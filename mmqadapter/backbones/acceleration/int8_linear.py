@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from mmqadapter.backbones.acceleration.autocast import AutocastState
 from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
+from mmqadapter.utils.autocast import AutocastState
 
 SCALE = 'weight_scale'
 

@@ -14,10 +14,10 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmqadapter.backbones.acceleration.autocast import AutocastState
 from mmqadapter.backbones.acceleration.chunks import CHUNK
 from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 from mmqadapter.backbones.acceleration.int8_linear import is_float_linear
+from mmqadapter.utils.autocast import AutocastState
 from mmqadapter.utils.tensor_cache import TensorCache, is_traced
 
 PREPACKED_DTYPES = (torch.float32, torch.bfloat16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mmqadapter.backbones.acceleration import AutocastState
+from mmqadapter.utils.autocast import AutocastState
 
 ONE = torch.ones(1, 1)
 

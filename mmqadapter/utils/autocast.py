@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from mmqadapter.compat.torch_names import (
+    get_autocast_dtype,
+    is_autocast_available,
+    is_autocast_enabled,
+)
+
 
 @dataclass(frozen=True)
 class AutocastState:
@@ -25,12 +31,16 @@ class AutocastState:
     @classmethod
     def capture(cls, device: str) -> AutocastState:
         """Return the present state for a type of device."""
-        if not torch.amp.is_autocast_available(device):
+        if not is_autocast_available(device):
             return cls(device)
-        return cls(device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+        return cls(device, is_autocast_enabled(device), get_autocast_dtype(device))
 
-    def restore(self) -> AbstractContextManager:
-        """Return a context manager that restores this state."""
+    def restore(self, cache_enabled: bool | None = None) -> AbstractContextManager:
+        """Return a context manager that restores this state.
+
+        Args:
+            cache_enabled: Whether casts of weights are cached; None as outside.
+        """
         if self.dtype is None:
             return nullcontext()
-        return torch.autocast(self.device, self.dtype, self.enabled)
+        return torch.autocast(self.device, self.dtype, self.enabled, cache_enabled)

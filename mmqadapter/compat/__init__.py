@@ -1,0 +1,1 @@
+"""What lets the package run with older releases of PyTorch, and with mmcv without operators."""
