@@ -1,4 +1,4 @@
-"""Finding and reading images, and the names of their results."""
+"""Finding images, and the names of their results."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
 
@@ -17,13 +14,17 @@ def find_images(names: Iterable[str | os.PathLike]) -> list[Path]:
     """Return the images that ``names`` stand for, each once.
 
     Args:
-        names: Files, folders (without their subfolders) or globs (``**`` matches subfolders).
+        names: Files, folders (without their subfolders) or globs (``**`` matches subfolders). A
+            missing file with the suffix of an image stays in the list beside others that exist, so
+            that it costs a long run one error and not all results.
 
     Raises:
         FileNotFoundError: A name is not a file or folder, and as a glob it matches no file.
         ValueError: A folder has no images, or ``names`` is empty.
     """
-    images = [image for name in names for image in _expand(Path(name))]
+    paths = [Path(name) for name in names]
+    some = any(path.is_file() or path.is_dir() for path in paths)
+    images = [image for path in paths for image in _expand(path, keep_missing=some)]
     if not images:
         raise ValueError('images is empty: expected files, folders or globs.')
     return list({os.path.abspath(image): image for image in images}.values())
@@ -47,26 +48,7 @@ def relative_files(images: list[Path]) -> list[str]:
     return [image.relative_to(root).as_posix() for image in absolute]
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return an image as uint8 (H, W, 3), RGB.
-
-    Raises:
-        ValueError: The file cannot be read as an image.
-    """
-    import mmcv  # here, so that the package can be imported without mmcv
-
-    try:
-        image = mmcv.imread(str(path), channel_order='rgb')
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError(
-            f'{str(path)!r} cannot be read as an image: expected an undamaged image file.'
-        )
-    return image
-
-
-def _expand(name: Path) -> list[Path]:
+def _expand(name: Path, keep_missing: bool) -> list[Path]:
     if name.is_file():
         return [name]
     if name.is_dir():
@@ -77,6 +59,12 @@ def _expand(name: Path) -> list[Path]:
         return images
     matches = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
     images = [match for match in matches if match.is_file()]
+    if not images and keep_missing and name.suffix.lower() in SUFFIXES and not _is_glob(name):
+        return [name]
     if not images:
         raise FileNotFoundError(f'there is no image, folder or match of {str(name)!r}.')
     return images
+
+
+def _is_glob(name: Path) -> bool:
+    return glob.has_magic(str(name))

@@ -26,8 +26,8 @@ def load_model(
 ) -> nn.Module:
     """Return the model of a config with the weights of a task file or checkpoint, in eval mode.
 
-    It has the attributes ``cfg`` and ``dataset_meta`` (classes, palette), which the inference
-    functions of mmdet and mmseg expect.
+    It has the attributes ``cfg`` and ``dataset_meta`` (classes, palette, reduce_zero_label), which
+    the inference functions of mmdet and mmseg expect.
 
     Args:
         config: The config that the task was trained with, or its path.
@@ -89,18 +89,42 @@ def name_classes(model: Any, meta: dict[str, list], task: str | os.PathLike) -> 
     model.dataset_meta = {
         'classes': tuple(meta['classes']),
         'palette': [tuple(color) for color in palette],
+        'reduce_zero_label': reduces_zero_label(model.cfg),
     }
 
 
 def config_meta(cfg: Config) -> dict[str, list]:
     """Return classes and palette of the dataset that the config tests, trains or validates on."""
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    leaf = _dataset_config(cfg)
+    return {} if leaf is None else dataset_meta(_build_lazily(cfg, leaf).metainfo)
+
+
+def reduces_zero_label(cfg: Config) -> bool:
+    """Return whether label 0 is ignored in the annotations of the config's dataset.
+
+    Its classes then start at 1 in label maps, as with mmseg's ADE20K (``reduce_zero_label``).
+    """
+    leaf = _dataset_config(cfg)
+    if leaf is None:
+        return False
+    try:
+        return bool(getattr(_build_lazily(cfg, leaf), 'reduce_zero_label', False))
+    except Exception:  # some datasets cannot be built without their files
+        return bool(leaf.get('reduce_zero_label', False))
+
+
+def _dataset_config(cfg: Config) -> dict | None:
+    """Return the config of the dataset that the config tests, trains or validates on."""
     for split in ('test', 'train', 'val'):
         if dataset := (cfg.get(f'{split}_dataloader') or {}).get('dataset'):
-            leaf, _ = next(leaf_configs(dataset))
-            lazy = dict(leaf, lazy_init=True, test_mode=False, pipeline=[])
-            return dataset_meta(DATASETS.build(lazy).metainfo)
-    return {}
+            return next(leaf_configs(dataset))[0]
+    return None
+
+
+def _build_lazily(cfg: Config, leaf: dict) -> Any:
+    """Build a dataset without its data."""
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    return DATASETS.build(dict(leaf, lazy_init=True, test_mode=False, pipeline=[]))
 
 
 def spread_color(index: int) -> tuple[int, int, int]:

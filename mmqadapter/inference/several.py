@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +18,10 @@ from mmqadapter.checkpoints.load import dataset_meta
 from mmqadapter.inference.bank import MultiTaskModel, TaskBank, runs_once
 from mmqadapter.inference.images import find_images
 from mmqadapter.inference.model import load_model, name_classes
-from mmqadapter.inference.predict import check_score, predict_images
+from mmqadapter.inference.predict import check_score
 from mmqadapter.inference.prediction import Prediction
+from mmqadapter.inference.settings import settings_digest
+from mmqadapter.inference.stream import Run, predict_images
 from mmqadapter.inference.writers import ResultWriter
 
 SUFFIXES = ('.safetensors', '.task')
@@ -36,7 +38,9 @@ def predict_tasks(
     cfg_options: dict[str, Any] | None = None,
     progress: bool = False,
 ) -> dict[str, list[Prediction]]:
-    """Predict with each of several task files, and write each into its own folder in ``out``.
+    """Predict a few images with each of several task files; write each into its own folder.
+
+    All predictions are in memory at the end; for many images use :func:`iter_task_predictions`.
 
     Args:
         config: The config that the tasks were trained with.
@@ -54,8 +58,53 @@ def predict_tasks(
 
     Raises:
         FileNotFoundError: A file does not exist.
+        FailedImagesError: Images cannot be read or predicted; raised once all others are written.
         ValueError: Two tasks have one name, or a task does not fit the model; this is checked
             before anything is predicted.
+    """
+    results: dict[str, list[Prediction]] = {name: [] for name in task_names(tasks)}
+    for predictions in iter_task_predictions(
+        config, tasks, images, out, score_thr=score_thr, device=device, cfg_options=cfg_options,
+        progress=progress,
+    ):  # fmt: skip
+        for name, prediction in predictions.items():
+            results[name].append(prediction)
+    return results
+
+
+def iter_task_predictions(
+    config: Config | str | os.PathLike,
+    tasks: Sequence[str | os.PathLike],
+    images: str | os.PathLike | Iterable[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    score_thr: float = 0.3,
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = False,
+    resume: bool = False,
+) -> Iterator[dict[str, Prediction]]:
+    """Predict image by image as :func:`predict_tasks`, with memory for one image at a time.
+
+    Args:
+        config: See :func:`predict_tasks`.
+        tasks: See :func:`predict_tasks`.
+        images: See :func:`predict_tasks`.
+        out: See :func:`predict_tasks`.
+        score_thr: See :func:`predict_tasks`.
+        device: See :func:`predict_tasks`.
+        cfg_options: See :func:`predict_tasks`.
+        progress: See :func:`predict_tasks`.
+        resume: See :func:`mmqadapter.inference.iter_predictions`; an image counts if the results
+            of all tasks are there.
+
+    Returns:
+        Iterator over the predictions of an image, by task name.
+
+    Raises:
+        FileNotFoundError: A file does not exist.
+        FailedImagesError: By the iterator at its end: images cannot be read or predicted.
+        ValueError: See :func:`predict_tasks`.
     """
     check_score(score_thr)
     files = task_names(tasks)
@@ -65,12 +114,13 @@ def predict_tasks(
     for name, task in files.items():
         bank.register(name, task)
     paths = find_images(names)
-    metas = {}
+    writers = {}
     for name, task in files.items():
         name_classes(model, dataset_meta(bank.use(name)['dataset']), task)
-        metas[name] = model.dataset_meta
-    writers = {name: ResultWriter(Path(out, name), paths, meta) for name, meta in metas.items()}
-    return predict_images(_step(bank), model.cfg, paths, writers, score_thr, progress)
+        settings = settings_digest(task, model.cfg, score_thr)
+        folder = Path(out, name)
+        writers[name] = ResultWriter(folder, paths, model.dataset_meta, settings, resume)
+    return predict_images(Run(_step(bank), model.cfg, paths, writers, score_thr, progress))
 
 
 def _step(bank: TaskBank) -> Callable[[dict], dict[str, list]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,49 +14,82 @@ import numpy as np
 from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from mmqadapter.inference.coco_file import coco_chunks
 from mmqadapter.inference.images import relative_files, result_names
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.utils.atomic import atomic_write
 
-RESULTS = ('labels', 'overlays', 'instances.json')
+RESULTS = ('labels', 'overlays', 'instances', 'instances.json')
+SETTINGS = 'mmqadapter'  # key of the settings' digest in a PNG or JSON file
 READABLE = 800  # shorter side in pixels up to which overlays with boxes and names are enlarged
 
 
 class ResultWriter:
-    """Writer of the results of one task; each file is written atomically.
+    """Writer of the results of one task, image by image; each file is written atomically.
 
     Args:
-        out: Folder for ``overlays/``, ``labels/`` and ``instances.json``.
+        out: Folder for ``overlays/``, and for ``labels/`` or ``instances/`` and ``instances.json``.
         images: All images whose predictions will be written.
-        meta: ``classes`` and ``palette``.
+        meta: ``classes`` and ``palette``; label maps start at 1 if ``reduce_zero_label`` is true.
+        settings: Digest of what the results depend on besides the images, kept in the files of
+            results, so that a later run can see whether they are its own; empty if not known.
+        resume: Keep results with these settings that are in ``out`` already, see :meth:`is_done`.
 
     Raises:
         ValueError: ``out`` has the images in it, and beside them a file or folder with the name of
             a result, which may be annotations.
     """
 
-    def __init__(self, out: str | os.PathLike, images: list[Path], meta: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        out: str | os.PathLike,
+        images: list[Path],
+        meta: dict[str, Any],
+        settings: str = '',
+        resume: bool = False,
+    ) -> None:
         self.out = Path(out)
-        _check_no_annotations(self.out, images)
+        self.settings, self.resume = settings, resume
+        if not resume:
+            _check_no_annotations(self.out, images)
         self.meta = meta
         self.files = dict(zip(images, relative_files(images), strict=True))
         self.names = dict(zip(images, result_names(images), strict=True))
 
+    def is_done(self, image: Path) -> bool:
+        """Return whether ``out`` has the results of an image, with the same settings.
+
+        The results are older than the image if it was changed since; then they do not count.
+        """
+        if not (self.resume and self.settings):
+            return False
+        overlay = self.out / 'overlays' / f'{self.names[image]}.png'
+        return any(
+            _settings_of(result) == self.settings
+            and overlay.is_file()
+            and result.stat().st_mtime >= image.stat().st_mtime
+            for result in (self._label_map(image), self._instance_file(image))
+            if result.is_file() and image.is_file()
+        )
+
     def write(
         self, prediction: Prediction, sample: Any, pixels: np.ndarray, score_thr: float
     ) -> None:
-        """Write the overlay and, for a segmentor, the label map of one image.
+        """Write the results of one image: overlay, and label map or instances.
 
         Args:
             prediction: The plain values.
             sample: The data sample that they come from, on the CPU.
             pixels: The image, uint8 (H, W, 3), RGB.
             score_thr: Instances below this score (0 to 1) are not drawn.
+
+        Raises:
+            ValueError: A label does not fit the 8 bits of a label map.
         """
-        name = f'{self.names[prediction.image]}.png'
+        image, name = prediction.image, f'{self.names[prediction.image]}.png'
         if prediction.labels is not None:
-            _write_png(self.out / 'labels' / name, prediction.labels)
             self._labels.add_datasample(name, pixels, sample, draw_gt=False)
             pixels = self._labels.get_image()
         if prediction.instances is not None:
@@ -64,24 +97,37 @@ class ResultWriter:
             self._instances.add_datasample(name, pixels, sample, draw_gt=False, pred_score_thr=-1.0)
             pixels = self._instances.get_image()
         _write_png(self.out / 'overlays' / name, pixels)
+        # Last, since an image with these files counts as done.
+        if prediction.instances is not None:
+            self._write_instances(image, prediction)
+        if prediction.labels is not None:
+            stored = _stored_labels(prediction.labels, bool(self.meta.get('reduce_zero_label')))
+            _write_png(self._label_map(image), stored, self.settings)
 
-    def finish(self, predictions: Sequence[Prediction]) -> None:
-        """Write ``instances.json``, unless the predictions are those of a segmentor."""
-        if all(prediction.instances is None for prediction in predictions):
-            return
-        images: list[dict] = []
-        annotations: list[dict] = []
-        for number, prediction in enumerate(predictions, start=1):
-            height, width = prediction.shape
-            file = self.files[prediction.image]
-            images.append(dict(id=number, file_name=file, width=width, height=height))
-            for instance in prediction.instances or ():
-                ids = dict(id=len(annotations) + 1, image_id=number, iscrowd=0)
-                annotations.append({**ids, **instance})
-        classes = enumerate(self.meta['classes'], start=1)
-        categories = [dict(id=number, name=name) for number, name in classes]
-        content = dict(images=images, categories=categories, annotations=annotations)
-        atomic_write(self.out / 'instances.json', json.dumps(content).encode())
+    def finish(self, images: Iterable[Path]) -> None:
+        """Write ``instances.json`` from the files of single images; nothing for a segmentor.
+
+        Args:
+            images: The images that were predicted.
+        """
+        files = [file for image in images if (file := self._instance_file(image)).is_file()]
+        if files:
+            atomic_write(self.out / 'instances.json', coco_chunks(files, self.meta['classes']))
+
+    def _label_map(self, image: Path) -> Path:
+        return self.out / 'labels' / f'{self.names[image]}.png'
+
+    def _instance_file(self, image: Path) -> Path:
+        return self.out / 'instances' / f'{self.names[image]}.json'
+
+    def _write_instances(self, image: Path, prediction: Prediction) -> None:
+        height, width = prediction.shape
+        content = dict(
+            image=dict(file_name=self.files[image], width=width, height=height),
+            annotations=prediction.instances,
+            **({SETTINGS: self.settings} if self.settings else {}),
+        )
+        atomic_write(self._instance_file(image), json.dumps(content).encode())
 
     @cached_property
     def _labels(self) -> Visualizer:
@@ -125,7 +171,31 @@ def _enlarged(
     return large, BaseDataElement(pred_instances=shown)
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    png = io.BytesIO()
-    Image.fromarray(pixels).save(png, 'PNG')
+def _stored_labels(labels: np.ndarray, reduce_zero_label: bool) -> np.ndarray:
+    """Return labels as annotations have them: classes start at 1 with ``reduce_zero_label``."""
+    if not reduce_zero_label:
+        return labels
+    if labels.max(initial=0) == 255:
+        raise ValueError(
+            'label 255 + 1 (reduce_zero_label) does not fit the 8 bits of a label map.'
+        )
+    return labels + np.uint8(1)
+
+
+def _settings_of(result: Path) -> str | None:
+    """Return the digest that a file of results has; None if it has none or is not readable."""
+    try:
+        if result.suffix == '.json':
+            return json.loads(result.read_bytes()).get(SETTINGS)
+        with Image.open(result) as image:
+            return image.info.get(SETTINGS)
+    except (AttributeError, OSError, SyntaxError, ValueError):
+        return None
+
+
+def _write_png(path: Path, pixels: np.ndarray, settings: str = '') -> None:
+    png, info = io.BytesIO(), PngInfo()
+    if settings:
+        info.add_text(SETTINGS, settings)
+    Image.fromarray(pixels).save(png, 'PNG', pnginfo=info)
     atomic_write(path, png.getvalue())

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,12 +15,16 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISNAMED = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
-def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+def atomic_write(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
     """Replace the content of the file ``path`` by ``data`` in one step; create missing folders.
 
     The bytes are written to a temporary file in the same folder and flushed to the disk before the
     file is renamed. Whatever fails, ``path`` holds either all of its old content or all of the new.
     A symbolic link stays a link, and a replaced file keeps its permissions.
+
+    Args:
+        path: The file.
+        data: Its content, as a whole or in chunks, of which only one at a time is in memory.
 
     Raises:
         ValueError: ``path`` is a device, a pipe or the like, which cannot be replaced.
@@ -28,22 +33,26 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
             file is removed if the disk still allows that.
     """
     path = Path(os.path.realpath(path))
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        size, chunks = f'{len(data):,} bytes', iter([bytes(data)])
+    else:
+        size, chunks = 'the file', iter(data)
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ValueError(f'{str(path)!r} is a device or a pipe; choose the path of a file.')
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+        _replace(path, chunks)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _with_remedy(error, path, len(data)) from error
+        raise _with_remedy(error, path, size) from error
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, chunks: Iterable[bytes]) -> None:
     # Cut, since the name may already have the maximal length.
     temporary = path.with_name(f'.{path.name[:32]}.{uuid.uuid4().hex}.tmp')
     try:
         with open(temporary, 'xb') as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         if path.is_file():
@@ -70,11 +79,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _with_remedy(error: OSError, path: Path, size: int) -> OSError:
+def _with_remedy(error: OSError, path: Path, size: str) -> OSError:
     """Return the same error with the file, its size, and a remedy."""
     reason = error.strerror or str(error)
     message = (
-        f'{reason}: {size:,} bytes could not be written. No file is left incomplete, and earlier '
+        f'{reason}: {size} could not be written. No file is left incomplete, and earlier '
         f'files are intact. {_remedy(error.errno)}'
     )
     if error.errno is None:

@@ -15,7 +15,7 @@ from tiny_runs import CLASSES, Run, fresh_globals, instances, semantic
 from mmqadapter import save_task
 from mmqadapter.engine.runner import load_config
 from mmqadapter.inference import load_model, predict
-from mmqadapter.inference.images import find_images, read_image, result_names
+from mmqadapter.inference.images import find_images, result_names
 from mmqadapter.inference.model import choose_device, spread_color
 
 __all__ = ['fresh_globals', 'instances', 'semantic']
@@ -163,11 +163,3 @@ def test_result_names_are_never_equal() -> None:
     assert result_names([Path('x/a.png')]) == ['a']
     assert result_names([Path('x/a.png'), Path('y/a.png')]) == ['x/a', 'y/a']
     assert result_names([Path('a.png'), Path('a.jpg')]) == ['a.png', 'a.jpg']
-
-
-def test_gray_images_become_rgb_and_other_files_are_refused(pictures: Path) -> None:
-    assert read_image(pictures / 'a.png').shape == (2, 3, 3)
-    for content in (b'', b'text'):
-        (pictures / 'bad.png').write_bytes(content)
-        with pytest.raises(ValueError, match='bad.png.*cannot be read'):
-            read_image(pictures / 'bad.png')
