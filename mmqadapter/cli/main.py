@@ -18,6 +18,7 @@ COMMANDS = {
     'sweep': 'train methods x seeds x learning rates and compare them',
     'analyze': 'study the adapters of a trained model',
     'check-data': 'find errors in the data of a config before training',
+    'new': 'write a config for a folder of annotated images',
     'demo': 'adapt a small model to generated images with 1-bit adapters',
 }
 USAGE = 'usage: mmqadapter COMMAND [arguments]'
