@@ -15,6 +15,7 @@ from mmqadapter.own_data.parts import Parts, instance_parts, label_map_parts
 from mmqadapter.own_data.proposal import PASSES, Proposal, propose
 from mmqadapter.own_data.samples import FoundData, LabelMapData
 from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.text import printable
 
 TASKS = {
     'semantic': ('mmseg', 'UperNet', 'mIoU'),
@@ -172,6 +173,11 @@ def _text(
     )
 
 
+def _plain(text: str) -> str:
+    """Return text that cannot end a docstring."""
+    return printable(text).replace('\\', '/').replace('"', "'")
+
+
 def _tuple_text(names: tuple[str, ...]) -> str:
     """Return a tuple as Python text, one name per line if it is long."""
     line = repr(tuple(names))
@@ -189,7 +195,7 @@ def _data_fields(path: Path, data: FoundData, parts: Parts) -> dict[str, Any]:
         'scope': scope,
         'task_text': head,
         'best': best,
-        'found': _found(data, parts).replace('"""', ''),
+        'found': _plain(_found(data, parts)),
         'split': f'Split: {parts.split}.',
         'data_root': data.root.as_posix(),
         'classes': data.classes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import annotation_writers as writers
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +13,6 @@ from pycocotools import mask as coco_mask
 
 from mmqadapter.own_data.formats import read_folder
 from mmqadapter.own_data.samples import InstanceData, LabelMapData
-from tests.test_own_data import writers
 
 OUTLINED = ('coco', 'yolo', 'labelme', 'cvat', 'supervisely')
 
