@@ -1,4 +1,4 @@
-"""The demo: UperNet, 1-bit AdaptFormer in a very small Swin, on generated scenes.
+"""The demo: UperNet with a very small Swin, on generated scenes.
 
 python tools/demo.py
 """
@@ -16,23 +16,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=iters, eta_min=0.0),
 ]
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmqadapter.AdaptedBackbone',
-        trunk=dict(attention='auto', mlp='auto', prepacked='auto'),
-        backbone=_base_.model.backbone,
-        adapter=dict(type='AdaptFormer', width=16),
-        quantizer=dict(type='GaussianQuantizer', bits=1),
-    ),
-    decode_head=dict(num_classes=5),
-)
-# The key `backbone` takes effect in full fine-tuning, where the whole backbone trains.
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={'backbone.adapters': dict(lr_mult=3.0), 'backbone': dict(lr_mult=0.3)}
-    )
-)
+model = dict(decode_head=dict(num_classes=5))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     checkpoint=dict(type='mmqadapter.TaskCheckpointHook', by_epoch=False, interval=iters),

@@ -20,7 +20,7 @@ FLOORS = (
     {'engine'},
     {'data_checks', 'hooks', 'inference'},
     {'interop'},
-    {'studies'},
+    {'own_data', 'studies'},
     {'cli'},
 )
 PURE = {'utils', 'quant', 'adapters', 'highway', 'taskfile', 'backbones/acceleration'}

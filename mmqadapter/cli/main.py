@@ -19,6 +19,7 @@ COMMANDS = {
     'analyze': 'study the adapters of a trained model',
     'check-data': 'find errors in the data of a config before training',
     'doctor': 'print versions, find what does not go together, and say the remedy',
+    'new': 'write a config for a folder of annotated images',
     'demo': 'adapt a small model to generated images with 1-bit adapters',
 }
 USAGE = 'usage: mmqadapter COMMAND [arguments]'

@@ -153,7 +153,7 @@ def fix_grounding_dino() -> None:
     stock = decoder._init_layers
 
     @functools.wraps(stock)
-    def init_layers(self: nn.Module) -> None:
+    def init_layers(self: Any) -> None:
         stock(self)
         self.ref_point_head.register_forward_pre_hook(_fit_encoding)
 

@@ -1,4 +1,4 @@
-"""The demo: pretraining on one domain, and three ways to adapt to another."""
+"""The demo: pretraining on one domain, and four ways to adapt to another."""
 
 from __future__ import annotations
 
@@ -25,18 +25,14 @@ from rich.progress import (
 from mmqadapter.checkpoints.safe_load import read_pickle
 from mmqadapter.engine.runner import load_config, training_runner
 from mmqadapter.hooks.efficiency_hook import SUMMARY_FILE
+from mmqadapter.studies.demo.costs import measure_costs
 from mmqadapter.studies.demo.domains import HUE
 from mmqadapter.studies.demo.progress import ProgressHook
 from mmqadapter.studies.demo.report import write_report
 from mmqadapter.studies.demo.scenes import Domain
-from mmqadapter.studies.demo.settings import COLORS, TASKS, DemoTask
+from mmqadapter.studies.demo.settings import COLORS, METHODS, TASKS, DemoMethod, DemoTask
 
 COUNTS = {'train': 200, 'val': 60}
-METHODS = {
-    'frozen': 'frozen trunk',
-    'adapted': '1-bit adapters',
-    'full': 'full fine-tuning',
-}
 
 
 def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = None) -> list[dict]:
@@ -46,7 +42,7 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
         task_name: ``'seg'`` or ``'det'``.
         out: Folder of all output; that of an earlier demo of this task is removed.
         configs: Folder of ``demo_seg.py`` and ``demo_det.py``.
-        iterations: Training steps of each of the four runs; by default those of the config.
+        iterations: Training steps of each of the five runs; by default those of the config.
 
     Returns:
         One row per method.
@@ -61,11 +57,14 @@ def run_demo(task_name: str, out: Path, configs: Path, iterations: int | None = 
             task.write(folder / 'data' / name, domain, split, count)
     weights = _pretrain(task, folder, configs, iterations, console)
     rows = []
-    for method, title in METHODS.items():
+    for name, method in METHODS.items():
         cfg = _configure(task, configs, folder, 'target', task.target, iterations)
-        _set_backbone(cfg, method, str(weights))
-        rows.append({'method': method, 'title': title, **_train(cfg, folder, method, console)})
+        _set_method(cfg, method, str(weights))
+        rows.append({'method': name, 'title': method.title, **_train(cfg, folder, name, console)})
         console.print(f'  {task.metric[1]} {task.percent(rows[-1]):.1f}')
+    console.print('Measuring the cost of a step, one step of each method in turns ...')
+    costs = measure_costs(_configure(task, configs, folder, 'target', task.target, iterations))
+    rows = [{**row, **costs[row['method']]} for row in rows]
     write_report(task, folder, rows)
     return rows
 
@@ -75,8 +74,6 @@ def _pretrain(
 ) -> Path:
     """Train the whole model on the first domain, and save the backbone's weights."""
     cfg = _configure(task, configs, folder, 'source', HUE, iterations)
-    _set_backbone(cfg, 'full', None)
-    cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult = 1.0  # its weights are random
     _train(cfg, folder, 'pretrain', console)
     checkpoint = next((folder / 'pretrain').glob('iter_*.pth'))
     state = read_pickle(checkpoint)['state_dict']
@@ -103,14 +100,15 @@ def _configure(
     return cfg
 
 
-def _set_backbone(cfg: Config, method: str, weights: str | None) -> None:
-    """Set the backbone of a method; the config has the adapted one."""
-    trunk = cfg.model.backbone.backbone
-    trunk.init_cfg = dict(type='Pretrained', checkpoint=weights) if weights else None
-    if method == 'full':
-        cfg.model.backbone = trunk
-    elif method == 'frozen':
-        cfg.model.backbone = dict(type='mmqadapter.FrozenBackbone', backbone=trunk)
+def _set_method(cfg: Config, method: DemoMethod, weights: str) -> None:
+    """Set the backbone, learning rates and hooks of a method; the config has a plain backbone."""
+    net = {**cfg.model.backbone, 'init_cfg': dict(type='Pretrained', checkpoint=weights)}
+    cfg.model.backbone = method.change(net)
+    keys = {key: dict(lr_mult=rate) for key, rate in method.rates.items()}
+    cfg.optim_wrapper.paramwise_cfg.custom_keys = keys
+    if method.head_bits != 32:
+        hook = dict(type='mmqadapter.QuantizeTaskHook', bits=method.head_bits)
+        cfg.custom_hooks = [*cfg.custom_hooks, hook]
 
 
 def _train(cfg: Config, folder: Path, name: str, console: Console) -> dict[str, Any]:

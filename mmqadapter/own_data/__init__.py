@@ -1,0 +1,5 @@
+"""Configs for a user's own data: reading of annotation formats, proposals, the written config."""
+
+from mmqadapter.own_data.new_config import Choices, NewConfig, new_config
+
+__all__ = ['Choices', 'NewConfig', 'new_config']

@@ -1,0 +1,76 @@
+"""Writing of what training reads: COCO files, label maps and lists of names, beside the data."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmqadapter.own_data.formats.label_maps import codes_of
+from mmqadapter.own_data.geometry import polygon_area
+from mmqadapter.own_data.samples import Instance, MaskPair, Sample
+from mmqadapter.utils.atomic import atomic_write
+
+IGNORED = 255
+
+
+def write_coco(path: Path, samples: Sequence[Sample], classes: Sequence[str], root: Path) -> None:
+    """Write samples as a COCO JSON; file names are relative to ``root``."""
+    numbers = {name: number for number, name in enumerate(classes, 1)}
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for image_id, sample in enumerate(samples, 1):
+        images.append(_image(image_id, sample, root))
+        for instance in sample.instances:
+            annotation = _annotation(instance, sample.size)
+            ids = {'id': len(annotations) + 1, 'image_id': image_id}
+            annotations.append({**ids, 'category_id': numbers[instance.label], **annotation})
+    categories = [{'id': number, 'name': name} for name, number in numbers.items()]
+    content = {'images': images, 'annotations': annotations, 'categories': categories}
+    atomic_write(path, json.dumps(content).encode())
+
+
+def write_names(path: Path, names: Iterable[str]) -> None:
+    """Write a list of sample names, one per line."""
+    atomic_write(path, ''.join(f'{name}\n' for name in names).encode())
+
+
+def write_label_map(path: Path, pair: MaskPair, numbers: dict[int, int]) -> None:
+    """Write the label map of a pair with class numbers; values not in ``numbers`` become 255."""
+    codes = codes_of(pair.label_map)
+    values, places = np.unique(codes, return_inverse=True)
+    mapped = np.array([numbers.get(int(value), IGNORED) for value in values], np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(mapped[places].reshape(codes.shape)).save(buffer, 'PNG')
+    atomic_write(path, buffer.getvalue())
+
+
+def _image(image_id: int, sample: Sample, root: Path) -> dict:
+    name = sample.image.relative_to(root).as_posix()
+    width, height = sample.size
+    return {'id': image_id, 'file_name': name, 'width': width, 'height': height}
+
+
+def _annotation(instance: Instance, size: tuple[int, int]) -> dict:
+    box = [round(float(value), 2) for value in _clipped(instance.box, size)]
+    annotation: dict = {'bbox': box, 'iscrowd': 0, 'area': box[2] * box[3]}
+    if instance.rle:
+        annotation.update(segmentation=instance.rle, area=float(coco_mask.area(instance.rle)))
+    elif instance.polygons:
+        outlines = [[round(float(value), 2) for value in polygon] for polygon in instance.polygons]
+        area = sum(polygon_area(polygon) for polygon in instance.polygons)
+        annotation.update(segmentation=outlines, area=area)
+    return annotation
+
+
+def _clipped(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Cut a box at the borders of the image."""
+    x, y, width, height = box
+    left, top = max(0.0, x), max(0.0, y)
+    right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
+    return left, top, max(0.0, right - left), max(0.0, bottom - top)

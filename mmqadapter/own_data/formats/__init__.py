@@ -1,0 +1,83 @@
+"""Readers of annotation formats, and the choice between them.
+
+supervision and datumaro were tried instead of readers of our own. supervision holds the masks of a
+whole data set unpacked in memory (width x height bytes per object) and turns outlines into pixels;
+datumaro requires versions of numpy and pillow that older installations of OpenMMLab cannot have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmqadapter.own_data.formats import (
+    coco,
+    cvat,
+    label_maps,
+    labelme,
+    pascal_voc,
+    supervisely,
+    yolo,
+)
+from mmqadapter.own_data.samples import FoundData
+
+
+@dataclass(frozen=True)
+class Format:
+    """Reader of a format.
+
+    Attributes:
+        name: Name of the format, as printed.
+        matches: Whether a folder holds data of this format.
+        read: Read the data of a folder.
+    """
+
+    name: str
+    matches: Callable[[Path], bool]
+    read: Callable[[Path], FoundData]
+
+
+FORMATS = {
+    'coco': Format(coco.NAME, coco.matches, coco.read),
+    'yolo': Format(yolo.NAME, yolo.matches, yolo.read),
+    'voc': Format(pascal_voc.NAME, pascal_voc.matches, pascal_voc.read),
+    'labelme': Format(labelme.NAME, labelme.matches, labelme.read),
+    'cvat': Format(cvat.NAME, cvat.matches, cvat.read),
+    'supervisely': Format(supervisely.NAME, supervisely.matches, supervisely.read),
+    'label-maps': Format(label_maps.NAME, label_maps.matches, label_maps.read),
+}
+
+
+def read_folder(root: Path, name: str | None = None) -> FoundData:
+    """Read the annotated images below a folder.
+
+    Args:
+        root: The folder.
+        name: Key of ``FORMATS``; by default, the one format that is found.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: No format or several formats are found, or the data are invalid.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f'{str(root)!r} is not a folder; check the path.')
+    found = [
+        key for key, reader in FORMATS.items() if (name or key) == key and reader.matches(root)
+    ]
+    if not found:
+        raise ValueError(_nothing_found(root, name))
+    if len(found) > 1:
+        raise ValueError(
+            f'{str(root)!r} has annotations of several formats: {", ".join(found)}. Choose one '
+            'with --format.'
+        )
+    return FORMATS[found[0]].read(root)
+
+
+def _nothing_found(root: Path, name: str | None) -> str:
+    expected = FORMATS[name].name if name else ', '.join(reader.name for reader in FORMATS.values())
+    return (
+        f'{str(root)!r} has no images with annotations that are known: expected {expected}. '
+        'docs/own_data.md shows the folders.'
+    )

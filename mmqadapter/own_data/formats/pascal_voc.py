@@ -1,0 +1,101 @@
+"""Pascal VOC: one XML per image with boxes, and outlines where a tool added them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mmqadapter.own_data.geometry import box_of
+from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
+from mmqadapter.own_data.samples import Box, Instance, InstanceData, Polygon, Sample, class_names
+
+NAME = 'Pascal VOC'
+
+
+def matches(root: Path) -> bool:
+    """Return whether an XML below ``root`` is an annotation of Pascal VOC."""
+    return any(_root(path) is not None for path in files_below(root, '.xml')[:50])
+
+
+def read(root: Path) -> InstanceData:
+    """Read all annotations below ``root``; classes are in alphabetical order.
+
+    Raises:
+        ValueError: An annotation has no image, or a box is incomplete.
+    """
+    images = by_stem(images_below(root))
+    lists = _split_lists(root)
+    splits: dict[str, list[Sample]] = {}
+    for path in files_below(root, '.xml'):
+        annotation = _root(path)
+        if annotation is not None:
+            image = _image(path, annotation, images)
+            split = lists.get(path.stem) or split_of(image, root)
+            splits.setdefault(split, []).append(_sample(path, annotation, image))
+    return InstanceData(NAME, root, class_names(splits), splits)
+
+
+def _root(path: Path) -> ElementTree.Element | None:
+    try:
+        element = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise ValueError(f'{str(path)!r} is not valid XML ({error}).') from error
+    return element if element.tag == 'annotation' and element.find('size') is not None else None
+
+
+def _split_lists(root: Path) -> dict[str, str]:
+    """Return the split of each name in ``ImageSets/*/{train,val,test}.txt``."""
+    names: dict[str, str] = {}
+    for split in ('test', 'val', 'train'):
+        for file in sorted(root.rglob(f'ImageSets/*/{split}.txt')):
+            names.update(
+                {line.split()[0]: split for line in file.read_text('utf-8').splitlines() if line}
+            )
+    return names
+
+
+def _image(path: Path, annotation: ElementTree.Element, images: dict[str, list[Path]]) -> Path:
+    name = annotation.findtext('filename') or path.stem
+    candidates = images.get(path.stem) or images.get(Path(name).stem) or []
+    beside = [image for image in candidates if image.parent == path.parent]
+    if not candidates:
+        raise ValueError(f'{str(path)!r} has no image: expected a file {name!r} below the folder.')
+    return (beside or candidates)[0]
+
+
+def _sample(path: Path, annotation: ElementTree.Element, image: Path) -> Sample:
+    objects = annotation.findall('object')
+    return Sample(image, image_size(image), tuple(_instance(path, element) for element in objects))
+
+
+def _instance(path: Path, element: ElementTree.Element) -> Instance:
+    label = (element.findtext('name') or '').strip()
+    box = _box(path, element)
+    polygon = _polygon(element)
+    if polygon:
+        return Instance(label, box_of([polygon]), (polygon,))
+    return Instance(label, box)
+
+
+def _box(path: Path, element: ElementTree.Element) -> Box:
+    try:
+        left, top, right, bottom = (
+            float(element.findtext(f'bndbox/{key}', '')) for key in ('xmin', 'ymin', 'xmax', 'ymax')
+        )
+    except ValueError as error:
+        raise ValueError(
+            f'{str(path)!r} has an object without a box: expected bndbox with xmin, ymin, xmax, '
+            'ymax.'
+        ) from error
+    return left, top, right - left, bottom - top
+
+
+def _polygon(element: ElementTree.Element) -> Polygon:
+    """Return the outline: children x1, y1, x2, y2, ... or pt elements with x and y."""
+    outline = element.find('polygon')
+    if outline is None:
+        return ()
+    points = outline.findall('pt')
+    if points:
+        return tuple(float(point.findtext(axis, '')) for point in points for axis in ('x', 'y'))
+    return tuple(float(child.text or '') for child in outline if child.tag[0] in 'xy')

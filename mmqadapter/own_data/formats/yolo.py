@@ -1,0 +1,109 @@
+"""YOLO: one text file per image, with boxes or outlines as shares of its width and height."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from mmqadapter.own_data.geometry import box_of
+from mmqadapter.own_data.images import files_below, image_size, images_below, split_of
+from mmqadapter.own_data.samples import Instance, InstanceData, Sample
+
+NAME = 'YOLO'
+BOX_FIELDS = 5
+NAME_FILES = ('classes.txt', 'obj.names')
+
+
+def matches(root: Path) -> bool:
+    """Return whether images below ``root`` have label files of YOLO."""
+    return any(_label_file(image).is_file() for image in images_below(root))
+
+
+def read(root: Path) -> InstanceData:
+    """Read all images below ``root`` and their label files; no label file means no object.
+
+    Raises:
+        ValueError: A line is not of YOLO's form, or an image cannot be read.
+    """
+    classes, notes = _classes(root)
+    splits: dict[str, list[Sample]] = {}
+    for image in images_below(root):
+        splits.setdefault(split_of(image, root), []).append(_sample(image, classes))
+    return InstanceData(NAME, root, tuple(classes), splits, notes=notes)
+
+
+def _label_file(image: Path) -> Path:
+    """Return the label file of an image: in ``labels`` for ``images``, or beside it."""
+    parts = list(image.parts)
+    positions = [place for place, part in enumerate(parts[:-1]) if part == 'images']
+    if positions:
+        parts[positions[-1]] = 'labels'
+        path = Path(*parts).with_suffix('.txt')
+        if path.is_file():
+            return path
+    return image.with_suffix('.txt')
+
+
+def _classes(root: Path) -> tuple[list[str], list[str]]:
+    for path in files_below(root, '.yaml', '.yml'):
+        content = yaml.safe_load(path.read_text('utf-8'))
+        names = content.get('names') if isinstance(content, dict) else None
+        if isinstance(names, dict):
+            names = [names[number] for number in sorted(names)]
+        if names:
+            return [str(name) for name in names], []
+    for path in files_below(root, '.txt', '.names'):
+        if path.name in NAME_FILES:
+            return [
+                line.strip() for line in path.read_text('utf-8').splitlines() if line.strip()
+            ], []
+    return [], ['no data.yaml or classes.txt with names: classes are called class_0, class_1, ...']
+
+
+def _sample(image: Path, classes: list[str]) -> Sample:
+    size = image_size(image)
+    file = _label_file(image)
+    if not file.is_file():
+        return Sample(image, size)
+    lines = enumerate(file.read_text('utf-8').splitlines(), 1)
+    found = (
+        _instance(line, f'{file}:{number}', size, classes) for number, line in lines if line.strip()
+    )
+    return Sample(image, size, tuple(found))
+
+
+def _instance(line: str, place: str, size: tuple[int, int], classes: list[str]) -> Instance:
+    try:
+        number, *values = line.split()
+        label = _label(int(number), classes)
+        shares = [float(value) for value in values]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f'{place}: {line[:60]!r} is invalid: expected a class number from 0 to '
+            f'{len(classes) - 1} and numbers.'
+        ) from error
+    if not all(-0.01 <= share <= 1.01 for share in shares):
+        raise ValueError(
+            f'{place}: {line[:60]!r} is invalid: YOLO stores shares of width and height, from 0 to '
+            '1; these are larger.'
+        )
+    scaled = tuple(share * size[axis % 2] for axis, share in enumerate(shares))
+    if len(shares) == BOX_FIELDS - 1:
+        x, y, width, height = scaled
+        return Instance(label, (x - width / 2, y - height / 2, width, height))
+    if len(shares) >= 6 and len(shares) % 2 == 0:
+        return Instance(label, box_of([scaled]), (scaled,))
+    raise ValueError(
+        f'{place}: {line[:60]!r} is invalid: expected 4 numbers (box) or at least 3 points '
+        f'(outline) after the class, got {len(shares)} numbers.'
+    )
+
+
+def _label(number: int, classes: list[str]) -> str:
+    """Return the name of a class; without names, add ``class_0``, ``class_1``, ... as needed."""
+    if number < 0:
+        raise IndexError(number)
+    if all(name.startswith('class_') for name in classes):
+        classes.extend(f'class_{new}' for new in range(len(classes), number + 1))
+    return classes[number]

@@ -1,0 +1,243 @@
+"""From a folder of annotated images to a config that trains on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mmqadapter.own_data.formats import read_folder
+from mmqadapter.own_data.methods import method_of, rates
+from mmqadapter.own_data.models import MODELS, Model, describe_model
+from mmqadapter.own_data.parts import Parts, instance_parts, label_map_parts
+from mmqadapter.own_data.proposal import PASSES, Proposal, propose
+from mmqadapter.own_data.samples import FoundData, LabelMapData
+from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.text import printable
+
+TASKS = {
+    'semantic': ('mmseg', 'UperNet', 'mIoU'),
+    'instances': ('mmdet', 'Mask R-CNN', 'coco/segm_mAP'),
+    'boxes': ('mmdet', 'Faster R-CNN', 'coco/bbox_mAP'),
+}
+BASE_STRIDE = 4  # of the finest map of the pyramid
+LINE = 100  # characters
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user may choose; None stands for a proposal from data and machine.
+
+    Attributes:
+        model: Short name of a backbone, or a name of timm.
+        method: ``highway``, ``adapter``, ``lora``, ``mona``, ``frozen`` or ``full``.
+        bits: Bits per weight of the adapters.
+        classes: Names of the classes, in the order of their numbers.
+        format: Key of ``formats.FORMATS``.
+        checkpoint: File with the weights of the backbone, instead of those of timm.
+        batch: Images per step and GPU.
+        iterations: Steps of the training.
+        seed: Seed of the split, if the data have none.
+    """
+
+    model: str = 'vit-tiny'
+    method: str = 'highway'
+    bits: int = 1
+    classes: tuple[str, ...] | None = None
+    format: str | None = None
+    checkpoint: str | None = None
+    batch: int | None = None
+    iterations: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NewConfig:
+    """A written config.
+
+    Attributes:
+        path: The config.
+        found: Sentence on the data.
+        split: Sentence on the split.
+        notes: Remarks on the data.
+        converted: Folder of converted files, or None if training reads the data as they are.
+        proposal: Size, batch and length.
+    """
+
+    path: Path
+    found: str
+    split: str
+    notes: list[str]
+    converted: Path | None
+    proposal: Proposal
+
+
+def new_config(
+    folder: str | Path, out: str | Path, choices: Choices | None = None, force: bool = False
+) -> NewConfig:
+    """Write a config that trains on the data of a folder.
+
+    Files of the folder are not changed. Those that training cannot read are converted into a folder
+    beside it, named like it with ``_mmqadapter`` at the end.
+
+    Args:
+        folder: Folder of annotated images.
+        out: The config to write.
+        choices: Model, method and so on.
+        force: Replace an existing config.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: The data are of no known format or invalid, a choice is invalid, or the config
+            exists.
+    """
+    choices = choices or Choices()
+    path, root = Path(out), Path(folder).resolve()
+    if path.suffix != '.py':
+        raise ValueError(f'out={str(out)!r} is invalid: expected a file name that ends in .py.')
+    if path.exists() and not force:
+        raise ValueError(f'{str(path)!r} exists: choose another name, or replace it with --force.')
+    method_of(choices.method, choices.bits)
+    model = describe_model(choices.model)
+    data = _with_classes(read_folder(root, choices.format), choices.classes)
+    converted = root.with_name(f'{root.name}_mmqadapter')
+    parts = _parts(data, converted, choices.seed)
+    proposal = _proposal(data, parts, model, choices)
+    atomic_write(path, _text(path, data, parts, model, proposal, choices).encode())
+    written = converted if converted.exists() else None
+    return NewConfig(path, _found(data, parts), parts.split, data.notes, written, proposal)
+
+
+def task_of(data: FoundData) -> str:
+    """Return ``semantic``, ``instances`` (every object has a mask) or ``boxes``."""
+    if isinstance(data, LabelMapData):
+        return 'semantic'
+    return 'instances' if data.has_masks else 'boxes'
+
+
+def _with_classes(data: FoundData, classes: tuple[str, ...] | None) -> FoundData:
+    if classes is None:
+        return data
+    if len(classes) != len(data.classes):
+        raise ValueError(
+            f'{len(classes)} class names are given, but the data have {len(data.classes)} classes: '
+            f'{", ".join(data.classes)}.'
+        )
+    if not isinstance(data, LabelMapData):
+        raise ValueError(f'the data name their classes themselves: {", ".join(data.classes)}.')
+    return replace(data, classes=classes, notes=[])
+
+
+def _parts(data: FoundData, converted: Path, seed: int) -> Parts:
+    if isinstance(data, LabelMapData):
+        return label_map_parts(data, converted, seed)
+    return instance_parts(data, converted, seed)
+
+
+def _proposal(data: FoundData, parts: Parts, model: Model, choices: Choices) -> Proposal:
+    proposal = propose(parts.sizes, model.patch, isinstance(data, LabelMapData))
+    return replace(
+        proposal,
+        batch=choices.batch or proposal.batch,
+        iterations=choices.iterations or proposal.iterations,
+    )
+
+
+def _found(data: FoundData, parts: Parts) -> str:
+    count = f'{len(parts.sizes)} train and {parts.val_count} val images'
+    classes = f'{len(data.classes)} class{"es" if len(data.classes) != 1 else ""}'
+    return f'{data.format} with {count}, {classes}: {_listed(data.classes)}.'
+
+
+def _listed(names: tuple[str, ...], most: int = 6) -> str:
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
+
+
+def _text(
+    path: Path, data: FoundData, parts: Parts, model: Model, proposal: Proposal, choices: Choices
+) -> str:
+    environment = Environment(
+        loader=PackageLoader('mmqadapter.own_data'),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(q=repr, names=_tuple_text)
+    template = environment.get_template('config.py.jinja')
+    return template.render(
+        **_data_fields(path, data, parts),
+        **_model_fields(data, parts, model, choices),
+        **_length_fields(parts, proposal),
+    )
+
+
+def _plain(text: str) -> str:
+    """Return text that cannot end a docstring."""
+    return printable(text).replace('\\', '/').replace('"', "'")
+
+
+def _tuple_text(names: tuple[str, ...]) -> str:
+    """Return a tuple as Python text, one name per line if it is long."""
+    line = repr(tuple(names))
+    if len(line) <= LINE - len('classes = '):
+        return line
+    return '(\n' + ''.join(f'    {name!r},\n' for name in names) + ')'
+
+
+def _data_fields(path: Path, data: FoundData, parts: Parts) -> dict[str, Any]:
+    task = task_of(data)
+    scope, head, best = TASKS[task]
+    return {
+        'file': path.name,
+        'task': task,
+        'scope': scope,
+        'task_text': head,
+        'best': best,
+        'found': _plain(_found(data, parts)),
+        'split': f'Split: {parts.split}.',
+        'data_root': data.root.as_posix(),
+        'classes': data.classes,
+        'train': parts.train,
+        'val': parts.val,
+    }
+
+
+def _model_fields(data: FoundData, parts: Parts, model: Model, choices: Choices) -> dict[str, Any]:
+    method = method_of(choices.method, choices.bits)
+    semantic = isinstance(data, LabelMapData)
+    rate, mult = rates(choices.method, semantic, max(model.channels))
+    return {
+        'model': model,
+        'short_name': choices.model if choices.model in MODELS else model.name,
+        'checkpoint': choices.checkpoint and Path(choices.checkpoint).resolve().as_posix(),
+        'method': method,
+        'method_text': method.text,
+        'width': 64 if max(model.channels) <= 384 else 256,
+        'rate': rate,
+        'rate_key': method.rate_key,
+        'rate_mult': mult,
+        'anchor': _anchor(data),
+    }
+
+
+def _length_fields(parts: Parts, proposal: Proposal) -> dict[str, Any]:
+    count = len(parts.sizes)
+    return {
+        'size': proposal.size,
+        'batch': proposal.batch,
+        'iterations': proposal.iterations,
+        'passes': round(proposal.iterations * proposal.batch / count) if count else PASSES,
+        'train_count': count,
+        'machine': proposal.machine,
+    }
+
+
+def _anchor(data: FoundData) -> int:
+    """Return the anchor scale: 8 as for COCO, 4 if the smaller half of all objects is small."""
+    if isinstance(data, LabelMapData):
+        return 8
+    samples = (sample for samples in data.splits.values() for sample in samples)
+    sides = sorted(max(item.box[2:]) for sample in samples for item in sample.instances)
+    return 4 if sides and sides[len(sides) // 2] < 8 * BASE_STRIDE else 8

@@ -1,0 +1,159 @@
+"""A folder of annotated images becomes a config that trains."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import annotation_writers as writers
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
+
+from mmqadapter.own_data import Choices, new_config
+
+CHOICES = Choices(iterations=20, batch=2)
+
+
+def data_set(cfg: Config, part: str) -> Any:
+    """Build the data set of a dataloader of the config."""
+    init_default_scope(cfg.default_scope)
+    return DATASETS.build(cfg[f'{part}_dataloader'].dataset)
+
+
+def _image_names(data: Any) -> list[str]:
+    return [Path(data.get_data_info(number)['img_path']).name for number in range(len(data))]
+
+
+@pytest.mark.parametrize('name', ['coco', 'yolo', 'voc', 'labelme', 'cvat', 'supervisely'])
+def test_training_reads_the_boxes_of_every_format(tmp_path: Path, name: str) -> None:
+    root = tmp_path / 'data'
+    getattr(writers, name)(root)
+    before = sorted(root.rglob('*'))
+    written = new_config(root, tmp_path / 'task.py', CHOICES)
+    cfg = Config.fromfile(written.path)
+    sample = data_set(cfg, 'val')[0]['data_samples']
+    expected = writers.OUTLINES[Path(sample.img_path).stem]
+    objects = sample.gt_instances
+    assert [cfg.classes[label] for label in objects.labels] == [label for label, _ in expected]
+    boxes = [list(writers.box(outline)) for _, outline in expected]
+    height = sample.img_shape[0] / writers.SIZE[1]
+    assert objects.bboxes.tensor.numpy() / height == pytest.approx(np.array(boxes), abs=0.01)
+    assert ('masks' in objects) == (name != 'voc')
+    assert written.converted == tmp_path / 'data_mmqadapter'
+    assert sorted(root.rglob('*')) == before
+
+
+def test_coco_files_with_a_split_are_used_as_they_are(tmp_path: Path) -> None:
+    for split in ('train', 'val'):
+        writers.coco(tmp_path / 'data' / split)
+    written = new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    assert written.converted is None
+    cfg = Config.fromfile(written.path)
+    assert cfg.train_dataloader.dataset.ann_file == 'train/annotations.json'
+    assert len(data_set(cfg, 'train')) == 2
+
+
+def test_label_maps_are_used_as_they_are(tmp_path: Path) -> None:
+    for split in ('train', 'val'):
+        writers.label_maps(tmp_path / 'data' / split)
+    written = new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    assert written.converted is None
+    sample = data_set(Config.fromfile(written.path), 'val')[0]['data_samples']
+    assert np.unique(sample.gt_sem_seg.data).tolist() == [0, 1, 2]
+
+
+def test_a_split_is_drawn_where_there_is_none(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data')
+    for number in range(8):
+        for folder in ('images', 'annotations'):
+            file = tmp_path / 'data' / folder / 'a.png'
+            shutil.copy(file, file.with_name(f'more{number}.png'))
+    written = new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    cfg = Config.fromfile(written.path)
+    names = [set(_image_names(data_set(cfg, part))) for part in ('train', 'val')]
+    assert [len(part) for part in names] == [8, 2]
+    assert not names[0] & names[1]
+    assert written.split == 'no validation split: 2 of 10 images drawn (seed 0)'
+
+
+def test_masks_of_0_and_255_are_converted(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data', (0, 255, 255))
+    written = new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    cfg = Config.fromfile(written.path)
+    assert cfg.classes == ('background', 'object')
+    sample = data_set(cfg, 'train')[0]['data_samples']
+    assert np.unique(sample.gt_sem_seg.data).tolist() == [0, 1]
+    stored = np.asarray(Image.open(tmp_path / 'data' / 'annotations' / 'a.png'))
+    assert np.unique(stored).tolist() == [0, 255]
+
+
+def test_images_of_several_kinds(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data')
+    Image.open(tmp_path / 'data' / 'images' / 'a.png').save(tmp_path / 'data' / 'images' / 'a.jpg')
+    (tmp_path / 'data' / 'images' / 'a.png').unlink()
+    cfg = Config.fromfile(new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES).path)
+    paths = {
+        Path(data_set(cfg, part)[0]['data_samples'].img_path).name for part in ('train', 'val')
+    }
+    assert paths == {'a.jpg', 'b.png'}
+
+
+@pytest.mark.parametrize('method', ['highway', 'adapter', 'lora', 'mona', 'frozen', 'full'])
+def test_methods(tmp_path: Path, method: str) -> None:
+    writers.label_maps(tmp_path / 'data')
+    choices = Choices(method=method, bits=2)
+    cfg = Config.fromfile(new_config(tmp_path / 'data', tmp_path / 'task.py', choices).path)
+    keys = cfg.optim_wrapper.paramwise_cfg.get('custom_keys', {})
+    assert set(keys) == {'frozen': set(), 'full': {'backbone'}}.get(method, {'adapters'})
+    if method not in ('frozen', 'full'):
+        assert cfg.model.backbone.quantizer.bits == 2
+
+
+@pytest.mark.parametrize('model', ['vit-small', 'dinov2-base', 'swin-tiny'])
+def test_models(tmp_path: Path, model: str) -> None:
+    writers.coco(tmp_path / 'data')
+    cfg = Config.fromfile(new_config(tmp_path / 'data', tmp_path / 'task.py', Choices(model)).path)
+    pyramid = model.startswith('swin')
+    neck = cfg.model.neck if pyramid else cfg.model.neck[1]
+    expected = {'vit-small': [384] * 4, 'dinov2-base': [768] * 4, 'swin-tiny': [96, 192, 384, 768]}
+    assert list(neck.in_channels) == expected[model]
+    if model == 'dinov2-base':
+        assert cfg.model.data_preprocessor.mean == [123.675, 116.28, 103.53]
+
+
+def test_wrong_choices(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data')
+    out = tmp_path / 'task.py'
+    with pytest.raises(ValueError, match="model='dinov2-bass' is unknown.*Similar: dinov2-base"):
+        new_config(tmp_path / 'data', out, Choices('dinov2-bass'))
+    with pytest.raises(ValueError, match="method='side' is unknown: expected one of highway"):
+        new_config(tmp_path / 'data', out, Choices(method='side'))
+    with pytest.raises(ValueError, match='1 class names are given, but the data have 3 classes'):
+        new_config(tmp_path / 'data', out, Choices(classes=('leaf',)))
+    with pytest.raises(ValueError, match=r'expected a file name that ends in \.py'):
+        new_config(tmp_path / 'data', tmp_path / 'task', CHOICES)
+    assert list(tmp_path.iterdir()) == [tmp_path / 'data']
+
+
+def test_an_existing_config_stays(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data')
+    out = tmp_path / 'task.py'
+    out.write_text('mine')
+    with pytest.raises(ValueError, match='exists: choose another name, or replace it with --force'):
+        new_config(tmp_path / 'data', out, CHOICES)
+    assert out.read_text() == 'mine'
+
+
+def test_hostile_class_names_stay_text(tmp_path: Path) -> None:
+    writers.coco(tmp_path / 'data')
+    file = tmp_path / 'data' / 'annotations.json'
+    content = json.loads(file.read_text())
+    content['categories'][0]['name'] = 'leaf\'\n""" + exit() + \''
+    file.write_text(json.dumps(content))
+    cfg = Config.fromfile(new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES).path)
+    assert cfg.classes[0] == content['categories'][0]['name']

@@ -1,0 +1,73 @@
+"""Pages of the documentation site whose source lies outside of docs/ (a hook of mkdocs)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / 'benchmarks' / 'results'
+PAGES = {'index.md': 'README.md', 'changelog.md': 'CHANGELOG.md'}
+API = (
+    'adapters', 'quant', 'highway', 'backbones', 'taskfile', 'hooks', 'engine', 'inference',
+    'inference.bank', 'own_data',
+)  # fmt: skip
+LINK = re.compile(r'\]\(([^)#\s]+)(#[^)]*)?\)')
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages made of README, CHANGELOG, the results of benchmarks, and docstrings."""
+    for uri, name in PAGES.items():
+        files.append(File.generated(config, uri, content=(ROOT / name).read_text('utf-8')))
+    for path in sorted([*RESULTS.rglob('*.md'), *RESULTS.rglob('*.png')]):
+        uri = f'results/{path.relative_to(RESULTS).as_posix()}'
+        files.append(File.generated(config, uri, abs_src_path=str(path)))
+    files.append(File.generated(config, 'api.md', content=_api_page()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
+    """Let links to files of the repository point to their pages; others become plain text."""
+    return LINK.sub(lambda link: _rewritten(link, page.file.src_uri, files), markdown)
+
+
+def _api_page() -> str:
+    return '# Python API\n\n' + '\n'.join(f'::: mmqadapter.{name}\n' for name in API)
+
+
+def _rewritten(link: re.Match, page: str, files: Files) -> str:
+    target, anchor = link[1], link[2] or ''
+    if '://' in target:
+        return link[0]
+    path = _in_repository(page, target)
+    uri = _page_of(path)
+    if files.get_file_from_path(uri) is None:
+        return f'] `{path}`'
+    depth = '../' * page.count('/')
+    return f']({depth}{uri}{anchor})'
+
+
+def _in_repository(page: str, target: str) -> str:
+    """Return the path of a link's target below the root of the repository."""
+    if page in PAGES:
+        source = ROOT / PAGES[page]
+    elif page.startswith('results/'):
+        source = RESULTS / page.removeprefix('results/')
+    else:
+        source = ROOT / 'docs' / page
+    absolute = (source.parent / target).resolve()
+    return absolute.relative_to(ROOT).as_posix() if absolute.is_relative_to(ROOT) else target
+
+
+def _page_of(path: str) -> str:
+    for uri, name in PAGES.items():
+        if path == name:
+            return uri
+    if path.startswith('mmqadapter/'):
+        return 'api.md'
+    if (ROOT / path / 'report.md').is_file():
+        path += '/report.md'
+    return path.removeprefix('docs/').replace('benchmarks/results/', 'results/')
