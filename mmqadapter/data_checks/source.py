@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
 
+from mmqadapter.engine.data_classes import BUILD_ERRORS, build_unloaded, class_list_fault
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 
 SPLITS = ('train', 'val')
@@ -55,14 +55,12 @@ def class_names(dataset: Any) -> tuple[str, ...]:
     """Return the class names of a built dataset, in the order of the labels.
 
     Raises:
-        ValueError: There are none, or a single string in place of a list.
+        ValueError: They are not a list of different names.
     """
     classes = dataset.metainfo.get('classes')
-    if not classes or not isinstance(classes, (list, tuple)):
-        raise ValueError(
-            f'metainfo.classes={classes!r} is invalid: give a tuple of names, a single one with a '
-            'comma: ("name",)'
-        )
+    fault = class_list_fault(classes)
+    if fault:
+        raise ValueError(fault)
     return tuple(classes)
 
 
@@ -90,11 +88,9 @@ def _split_sources(cfg: Config, split: str) -> Iterator[Source]:
 
 
 def _build(leaf: dict, scope: str | None, split: str) -> Any:
-    """Build without pipeline and without loading, which resolves paths, suffixes and classes."""
     try:
-        with DefaultScope.overwrite_default_scope(scope):
-            return DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return build_unloaded(leaf, scope)
+    except BUILD_ERRORS as error:
         raise ValueError(
             f'The {split} dataset of type {leaf.get("type")!r} cannot be built: {error}'
         ) from error
