@@ -83,10 +83,9 @@ def read_file(path: str, missing: str, source: Source) -> tuple[bytes | None, li
 
 
 def _reason(error: LoadError, stored: Stored | None) -> str:
-    reason = f' ({error})' if str(error) else ''
-    if stored is None or stored.values is None and stored.bands == 1:
-        return f'{reason}: the file is damaged or no image'
-    return f'{reason}: it stores {stored}; save it as 8-bit gray or RGB, or load it another way'
+    if stored and (stored.values is not None or stored.bands > 1):
+        return f': it stores {stored}; save it as 8-bit gray or RGB, or load it another way'
+    return f': {error}' if str(error) else ': the file is damaged or no image'
 
 
 def _shape_faults(image: np.ndarray, source: Source) -> Iterator[Fault]:
@@ -110,7 +109,7 @@ def _losses(image: np.ndarray, stored: Stored) -> Iterator[Fault]:
     more_than_color = stored.bands > max(3, channels)
     if (more_than_color or stored.bands == 2 != channels) and _extra_band_varies(stored):
         band = 'the alpha channel' if stored.alpha else 'the rest'
-        message = f'stores {stored}; training sees {channels} channels, {band} is dropped'
+        message = f'stores {stored}; training sees {channels} channel(s), {band} is dropped'
         yield WARNING, 'band dropped', message
     if stored.pages > 1:
         yield WARNING, 'page dropped', f'holds {stored.pages} images; training sees the first'

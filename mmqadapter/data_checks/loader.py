@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,14 +35,17 @@ class SampleLoader:
     """
 
     def __init__(self, pipeline: Sequence[Any], scope: str | None) -> None:
-        self.image_steps: list[Callable] = []
-        self.label_steps: list[Callable] = []
-        with DefaultScope.overwrite_default_scope(scope):
-            classes = [_class(step, scope) for step in pipeline]
-            self._split(pipeline, classes)
-        self.image_steps = self.image_steps or [LoadImageFromFile()]
+        classes = [_class(step, scope) for step in pipeline]
+        image_steps, label_steps = _split(pipeline, classes)
+        self.image_steps = _build(image_steps, scope) or [LoadImageFromFile()]
+        self._label_steps, self._scope = label_steps or [DEFAULT_LABELS], scope
         # Whether all transforms are known to keep the channels of an image.
-        self.keeps_channels = all(not _is_own(cls) for cls in classes)
+        self.keeps_channels = not any(map(_is_own, classes))
+
+    @cached_property
+    def label_steps(self) -> list[Callable]:
+        """The transforms that load a label map."""
+        return _build(self._label_steps, self._scope)
 
     def image(self, sample: dict) -> np.ndarray:
         """Return the image (H, W) or (H, W, C) that training sees.
@@ -60,7 +64,6 @@ class SampleLoader:
         Raises:
             LoadError: The transforms cannot load it.
         """
-        self.label_steps = self.label_steps or [TRANSFORMS.build(DEFAULT_LABELS)]
         labels = _run(self.label_steps, sample).get('gt_seg_map')
         if not isinstance(labels, np.ndarray):
             raise LoadError('the transforms give no array `gt_seg_map`')
@@ -80,20 +83,29 @@ class SampleLoader:
             return type(first).__name__
         return f'{type(first).__name__}, {first.imdecode_backend}, {first.color_type}'
 
-    def _split(self, pipeline: Sequence[Any], classes: list[type]) -> None:
-        """Build the steps that load, and sort them into those of images and of annotations."""
-        steps: list[Callable] | None = None  # those that the last step belongs to
-        for step, cls in zip(pipeline, classes, strict=True):
-            if issubclass(cls, LoadAnnotations) or 'Annotations' in _loader_name(cls):
-                steps = self.label_steps
-            elif issubclass(cls, LoadImageFromFile) or _loader_name(cls):
-                steps = self.image_steps
-            elif not _is_own(cls):
-                steps = None
-            elif not self.image_steps:  # the first step is a loader, whatever its name
-                steps = self.image_steps
-            if steps is not None:
-                steps.append(TRANSFORMS.build(step) if isinstance(step, dict) else step)
+
+def _split(pipeline: Sequence[Any], classes: list[type]) -> tuple[list, list]:
+    """Return the steps of a pipeline that load images, and those that load annotations."""
+    images: list[Any] = []
+    labels: list[Any] = []
+    group: list[Any] | None = None  # the one that the last step belongs to
+    for step, cls in zip(pipeline, classes, strict=True):
+        if issubclass(cls, LoadAnnotations) or 'Annotations' in _loader_name(cls):
+            group = labels
+        elif issubclass(cls, LoadImageFromFile) or _loader_name(cls):
+            group = images
+        elif not _is_own(cls):
+            group = None
+        elif not images:  # the first step is a loader, whatever its name
+            group = images
+        if group is not None:
+            group.append(step)
+    return images, labels
+
+
+def _build(steps: Sequence[Any], scope: str | None) -> list[Callable]:
+    with DefaultScope.overwrite_default_scope(scope):
+        return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps]
 
 
 def _class(step: Any, scope: str | None) -> type:

@@ -59,6 +59,19 @@ def mask_fault(segmentation: Any, width: int, height: int) -> str:
     return '' if area else 'the mask is empty (covers no pixel)'
 
 
+def mask_bounds(segmentation: Any) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 around a mask in which :func:`mask_fault` finds no fault."""
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation['counts'], list):
+            segmentation = coco_mask.frPyObjects(segmentation, *segmentation['size'])
+        x, y, width, height = coco_mask.toBbox(segmentation).tolist()
+        return x, y, x + width, y + height
+    polygons = [np.asarray(numbers, float) for numbers in segmentation if is_polygon(numbers)]
+    points = [polygon.reshape(-1, 2) for polygon in polygons]
+    (x1, y1), (x2, y2) = (f(np.concatenate(points), axis=0).tolist() for f in (np.min, np.max))
+    return x1, y1, x2, y2
+
+
 def run_lengths(counts: str | bytes | list[int]) -> list[int]:
     """Return the run lengths of a COCO mask.
 

@@ -77,9 +77,8 @@ def read_header(content: bytes) -> Header | None:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # a large image is no attack here
             with Image.open(io.BytesIO(content)) as image:
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
                 name, mode, size = str(image.format), image.mode, image.size
-                return Header(name, mode, size, _pages(image), orientation)
+                return Header(name, mode, size, _pages(image), _orientation(image))
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
         return None
 
@@ -104,6 +103,12 @@ def read_stored(content: bytes, header: Header | None) -> Stored | None:
 def _is_plain(header: Header, content: bytes) -> bool:
     deep = header.format == 'PNG' and content[24] > 8  # bit depth in the header of a PNG
     return header.format in PLAIN_FORMATS and header.mode in PLAIN_MODES and not deep
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == 'PNG' and 'exif' not in image.info:  # Pillow would decode it to find none
+        return 1
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def _pages(image: Image.Image) -> int:
