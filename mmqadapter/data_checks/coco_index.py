@@ -73,6 +73,20 @@ def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
                 yield Problem(ERROR, 'duplicate id', where, message)
 
 
+def duplicate_files(images: list[dict[str, Any]], split: str) -> Iterator[Problem]:
+    """Yield a problem for each file that several images of a COCO file name."""
+    ids: dict[str, set] = {}
+    for image in images:
+        ids.setdefault(image['file_name'], set()).add(image['id'])
+    for name, numbers in ids.items():
+        if len(numbers) > 1:
+            message = (
+                f'{len(numbers)} images have this file_name (ids {sorted(numbers, key=str)}): '
+            )
+            message += 'each trains without the instances of the others; join them'
+            yield Problem(ERROR, 'duplicate file', f'{split}: {name}', message)
+
+
 def category_problems(
     categories: list[dict[str, Any]], classes: Sequence[str], split: str
 ) -> Iterator[Problem]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os.path as osp
+from collections import ChainMap, Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mmengine.config import Config
 
+from mmqadapter.data_checks.hints import forget_folders
 from mmqadapter.data_checks.instances import scan_instances
-from mmqadapter.data_checks.outputs import output_problems
+from mmqadapter.data_checks.outputs import ignore_problems, output_problems
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem, Scan
 from mmqadapter.data_checks.semantic import scan_semantic
-from mmqadapter.data_checks.source import Source, find_sources
+from mmqadapter.data_checks.source import SPLITS, Source, find_sources
+from mmqadapter.engine.data_classes import joint_faults
 
 
 def check_dataset(cfg: Config) -> list[Problem]:
@@ -29,11 +33,23 @@ def check_dataset(cfg: Config) -> list[Problem]:
 
 def scan_config(cfg: Config) -> list[Scan]:
     """Scan every dataset of a config; raise the errors of :func:`check_dataset`."""
+    forget_folders()
     first, *rest = (_scan(source) for source in find_sources(cfg))
-    if not first.classes:
-        return [first, *rest]
-    outputs = output_problems(cfg.get('model'), first.classes)
-    return [replace(first, problems=(*first.problems, *outputs)), *rest]
+    problems = [*first.problems, *_joint_problems(cfg)]
+    if first.classes:
+        problems += output_problems(cfg.get('model'), first.classes)
+        ignored = sum(scan.ignored for scan in (first, *rest))
+        problems += ignore_problems(cfg.get('model'), first.classes, first.ignore_index, ignored)
+    return [replace(first, problems=tuple(problems)), *rest]
+
+
+def _joint_problems(cfg: Config) -> Iterator[Problem]:
+    """Report datasets of one loader that cannot be used together."""
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader') or {}
+        scope = loader.get('_scope_', cfg.get('default_scope'))
+        for fault in joint_faults(loader.get('dataset') or {}, scope):
+            yield Problem(ERROR, 'class lists differ', split, fault)
 
 
 def collect_problems(scans: Sequence[Scan]) -> list[Problem]:
@@ -45,7 +61,8 @@ def collect_problems(scans: Sequence[Scan]) -> list[Problem]:
 
 
 def _scan(source: Source) -> Scan:
-    if hasattr(source.dataset, 'COCOAPI'):
+    api = getattr(source.dataset, 'COCOAPI', None)
+    if api is not None and api.__name__ != 'COCOPanoptic':
         return scan_instances(source)
     if hasattr(source.dataset, 'label_map'):
         return scan_semantic(source)
@@ -59,14 +76,20 @@ def _empty_data(scans: Sequence[Scan]) -> Iterator[Problem]:
     for scan in scans:
         if scan.classes and not scan.images:
             message = 'the dataset has no image; check data_prefix, ann_file and img_suffix'
+            suffixes = Counter(osp.splitext(path)[1] for path in scan.unlisted)
+            if suffixes:
+                files = ', '.join(f'{number} {name}' for name, number in suffixes.most_common())
+                message += f' (image files in the folder: {files})'
             yield Problem(ERROR, 'no images', scan.split, message)
 
 
 def _class_lists(scans: Sequence[Scan]) -> Iterator[Problem]:
-    known = [scan for scan in scans if scan.classes]
-    for scan in known[1:]:
-        if scan.classes != known[0].classes:
-            message = f'classes {scan.classes} differ from those of {known[0].split}'
+    """Report splits with other classes; those within a split are compared when it is joined."""
+    known = [scan for scan in scans if scan.classes and not scan.open_vocabulary]
+    firsts = list({scan.is_train: scan for scan in reversed(known)}.values())[::-1]
+    for scan in firsts[1:]:
+        if scan.classes != firsts[0].classes:
+            message = f'classes {scan.classes} differ from those of {firsts[0].split}'
             yield Problem(ERROR, 'class lists differ', scan.split, message)
 
 
@@ -80,9 +103,8 @@ def _empty_classes(scans: Sequence[Scan]) -> Iterator[Problem]:
             message = 'occurs in val only; move images between the splits'
             yield Problem(ERROR, 'class only in val', name, message)
         else:
-            message = (
-                f'no {train[0].unit[:-1]} in any image; check the annotation or remove the class'
-            )
+            message = f'no {train[0].unit[:-1]} in any image; '
+            message += train[0].hint or 'check the annotation or remove the class'
             yield Problem(ERROR, 'empty class', name, message)
 
 
@@ -93,6 +115,18 @@ def _shared_images(scans: Sequence[Scan]) -> Iterator[Problem]:
     message = 'belongs to train and val, so the score will look better than it is'
     for path in sorted(train & val):
         yield Problem(WARNING, 'image in both splits', path, message)
+    yield from _equal_images(scans)
+
+
+def _equal_images(scans: Sequence[Scan]) -> Iterator[Problem]:
+    """Report images of validation that training uses under another name."""
+    train, val = ChainMap[str, str](), ChainMap[str, str]()
+    for scan in scans:
+        (train if scan.is_train else val).maps.append(dict(scan.digests))
+    for digest, path in val.items():
+        if digest and train.get(digest, path) != path:
+            message = f'has the content of {train[digest]} in train, so the score will look better '
+            yield Problem(WARNING, 'image in both splits', path, message + 'than it is')
 
 
 def _unused_images(scans: Sequence[Scan]) -> Iterator[Problem]:

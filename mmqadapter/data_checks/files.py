@@ -1,46 +1,32 @@
-"""Reading of image files for the data checks, through the file backends of mmengine."""
+"""Lists of image files through the file backends of mmengine, and work on many with progress."""
 
 from __future__ import annotations
 
-import io
 import os.path as osp
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from mmengine import fileio
-from PIL import ExifTags, Image
 from rich.console import Console
 from rich.progress import track
 
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-# Errors that Pillow raises for broken files.
-READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+IMAGE_SUFFIXES = (
+    '.bmp',
+    '.gif',
+    '.jpeg',
+    '.jpg',
+    '.jp2',
+    '.png',
+    '.pgm',
+    '.ppm',
+    '.tif',
+    '.tiff',
+    '.webp',
+)
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
-
-
-def open_image(path: str, backend_args: dict | None = None) -> Image.Image:
-    """Read and fully decode an image, so that a truncated file raises an error.
-
-    Raises:
-        OSError, SyntaxError, ValueError, EOFError, DecompressionBombError: see ``READ_ERRORS``.
-    """
-    image = Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args)))
-    image.load()
-    return image
-
-
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return width and height as the training loader sees them, with the EXIF orientation applied.
-
-    OpenCV, which loads the images, does not apply that of WebP files.
-    """
-    width, height = image.size
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    swapped = image.format != 'WEBP' and orientation in (5, 6, 7, 8)
-    return (height, width) if swapped else (width, height)
 
 
 def list_images(folder: str, backend_args: dict | None = None) -> frozenset[str]:

@@ -10,20 +10,16 @@ from typing import Any
 
 from mmengine import fileio
 
+from mmqadapter.data_checks.annotations import annotation_problems
 from mmqadapter.data_checks.coco_index import (
     category_problems,
     drop_incomplete,
+    duplicate_files,
     duplicate_ids,
     load_coco,
 )
-from mmqadapter.data_checks.files import (
-    READ_ERRORS,
-    list_images,
-    map_with_progress,
-    open_image,
-    upright_size,
-)
-from mmqadapter.data_checks.masks import box_fault, mask_fault
+from mmqadapter.data_checks.files import list_images, map_with_progress
+from mmqadapter.data_checks.images import CheckedImage, check_image
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem, Scan
 from mmqadapter.data_checks.source import Source, class_names
 
@@ -39,18 +35,27 @@ def scan_instances(source: Source) -> Scan:
         return Scan(split, 'instances', problems=(problem,))
     problems = drop_incomplete(coco, split)
     problems += duplicate_ids(coco, split)
+    problems += duplicate_files(coco['images'], split)
     problems += category_problems(coco['categories'], classes, split)
-    problems += _image_problems(source, coco)
-    problems += _annotation_problems(source, coco)
-    problems += _crowd_problems(coco, split)
-    listed = frozenset(osp.normpath(osp.join(folder, x['file_name'])) for x in coco['images'])
-    unlisted = list_images(folder, dataset.backend_args) - listed
-    names = {category['id']: category['name'] for category in coco['categories']}
-    trained = [ann for ann in coco['annotations'] if not _is_crowd(ann)]
-    instances = Counter(names.get(ann['category_id']) for ann in trained)
-    counts = {name: instances[name] for name in classes}
+    samples = [_sample(image, dataset) for image in coco['images']]
+    digests = dict[str, str]()
+    for sample, checked in zip(samples, _checked_images(source, coco, samples), strict=True):
+        problems += checked.problems
+        digests[checked.digest] = osp.normpath(sample['img_path'])
+    problems += _left_out(source, coco, classes)
+    problems += annotation_problems(source, coco)
+    listed = frozenset(osp.normpath(sample['img_path']) for sample in samples)
     return Scan(
-        split, 'instances', classes, counts, len(coco['images']), tuple(problems), listed, unlisted
+        split,
+        'instances',
+        classes,
+        _counts(coco, classes),
+        len(coco['images']),
+        tuple(problems),
+        listed,
+        list_images(folder, dataset.backend_args) - listed,
+        digests,
+        open_vocabulary=bool(getattr(dataset, 'return_classes', False)),
     )
 
 
@@ -61,92 +66,64 @@ def _image_folder(dataset: Any) -> str:
     return folder
 
 
-def _image_problems(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
+def _sample(image: dict, dataset: Any) -> dict:
+    """Return the sample of an image without its annotations, with the path by the dataset."""
+    entry = {**image, 'img_id': image['id']}
+    try:
+        return dataset.parse_data_info(dict(raw_img_info=entry, raw_ann_info=[]))
+    except (AttributeError, KeyError, TypeError):  # a subclass needs more than an entry
+        return dict(img_path=osp.join(dataset.data_prefix['img'], image['file_name']))
+
+
+def _checked_images(
+    source: Source, coco: dict[str, list[dict]], samples: list[dict]
+) -> Iterator[CheckedImage]:
     check = partial(_check_image, source=source)
-    for problems in map_with_progress(check, coco['images'], f'Checking {source.split} images'):
-        yield from problems
-    yield from _left_out(source, coco)
+    pairs = list(zip(coco['images'], samples, strict=True))
+    yield from map_with_progress(check, pairs, f'Checking {source.split} images')
 
 
-def _left_out(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
+def _check_image(pair: tuple[dict, dict], source: Source) -> CheckedImage:
+    """Check an image, and that it has the size of its entry."""
+    entry, sample = pair
+    checked, size = check_image(sample, source), (entry['width'], entry['height'])
+    if checked.size and checked.size != size:
+        message = f'the file is {checked.size[0]} x {checked.size[1]} pixels, its entry says '
+        message += f'{size[0]} x {size[1]}'
+        if checked.size == size[::-1]:
+            message += '; width and height are swapped, or the entry ignores the EXIF orientation'
+        where = source.place(sample['img_path'])
+        checked.problems.append(Problem(ERROR, 'size mismatch', where, message))
+    return checked
+
+
+def _left_out(
+    source: Source, coco: dict[str, list[dict]], classes: tuple[str, ...]
+) -> Iterator[Problem]:
     """Report images without instances, and those that ``filter_cfg`` leaves out of training."""
     rules = {} if source.dataset.test_mode else source.dataset.filter_cfg or {}
     smallest = rules.get('min_size', 0)
-    annotated = {ann['image_id'] for ann in coco['annotations']}
+    used = {category['id'] for category in coco['categories'] if category['name'] in classes}
+    annotated = {ann['image_id'] for ann in coco['annotations'] if ann['category_id'] in used}
+    left = len(coco['images'])
     for image in coco['images']:
         where = f'{source.split}: {image["file_name"]}'
-        if image['id'] not in annotated:
+        empty, small = image['id'] not in annotated, min(image['width'], image['height']) < smallest
+        if empty:
             fate = 'left out (filter_empty_gt)' if rules.get('filter_empty_gt') else 'kept'
             message = f'no instance; {fate}'
             yield Problem(WARNING, 'image without annotation', where, message)
-        if min(image['width'], image['height']) < smallest:
+        if small:
             message = f'smaller than filter_cfg.min_size = {smallest}; left out'
             yield Problem(WARNING, 'small image', where, message)
+        left -= bool(small or (empty and rules.get('filter_empty_gt')))
+    if coco['images'] and not left:
+        yield Problem(ERROR, 'no images', source.split, 'filter_cfg leaves out every image')
 
 
-def _check_image(image: dict, source: Source) -> list[Problem]:
-    dataset = source.dataset
-    path = osp.join(dataset.data_prefix['img'], image['file_name'])
-    where = source.place(path)
-    if not fileio.isfile(path, backend_args=dataset.backend_args):
-        return [Problem(ERROR, 'missing image', where, 'the file does not exist')]
-    try:
-        size = upright_size(open_image(path, dataset.backend_args))
-    except READ_ERRORS as error:
-        return [Problem(ERROR, 'unreadable file', where, f'cannot be decoded: {error}')]
-    if size == (image['width'], image['height']):
-        return []
-    message = f'the file is {size[0]} x {size[1]} pixels, its entry says '
-    message += f'{image["width"]} x {image["height"]}'
-    return [Problem(ERROR, 'size mismatch', where, message)]
-
-
-def _annotation_problems(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
-    images = {image['id']: image for image in coco['images']}
-    categories = {category['id'] for category in coco['categories']}
-    check = partial(_check_annotation, source=source, images=images, categories=categories)
-    title = f'Checking {source.split} instances'
-    for problems in map_with_progress(check, coco['annotations'], title):
-        yield from problems
-
-
-def _is_crowd(ann: dict) -> bool:
-    return bool(ann.get('iscrowd'))
-
-
-def _crowd_problems(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
-    crowds = sum(map(_is_crowd, coco['annotations']))
-    if crowds:
-        message = f'{crowds} of {len(coco["annotations"])} instances have iscrowd = 1, so they '
-        yield Problem(
-            WARNING, 'crowd instances', split, message + 'are neither trained on nor scored'
-        )
-
-
-def _check_annotation(
-    ann: dict, source: Source, images: dict[Any, dict], categories: set
-) -> list[Problem]:
-    where = f'{source.split}: annotation {ann["id"]}'
-    image = images.get(ann['image_id'])
-    if image is None:
-        message = f'image_id {ann["image_id"]!r} is not among the images'
-        return [Problem(ERROR, 'annotation without image', where, message)]
-    where += f' of {image["file_name"]}'
-    if ann['category_id'] not in categories:
-        message = f'category_id {ann["category_id"]!r} is not among the categories'
-        return [Problem(ERROR, 'unknown category', where, message)]
-    fault = box_fault(ann, image['width'], image['height'])
-    if fault:
-        return [Problem(ERROR, 'degenerate box', where, fault)]
-    return _check_mask(ann, source, image, where)
-
-
-def _check_mask(ann: dict, source: Source, image: dict, where: str) -> list[Problem]:
-    mask = ann.get('segmentation')
-    if mask:
-        fault = mask_fault(mask, image['width'], image['height'])
-        return [Problem(ERROR, 'unusable mask', where, fault)] if fault else []
-    if source.needs_masks:
-        message = 'no segmentation, but the pipeline loads masks (with_mask=True)'
-        return [Problem(ERROR, 'unusable mask', where, message)]
-    return []
+def _counts(coco: dict[str, list[dict]], classes: tuple[str, ...]) -> dict[str, int]:
+    """Count the instances of each class that training learns."""
+    names = {category['id']: category['name'] for category in coco['categories']}
+    trained = [ann for ann in coco['annotations'] if not ann.get('iscrowd')]
+    instances = Counter(names.get(ann['category_id']) for ann in trained)
+    return {name: instances[name] for name in classes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def box_fault(ann: dict, width: int, height: int) -> str:
         height: Image height in pixels.
     """
     box = ann['bbox']
-    if len(box) != 4 or not all(map(_is_finite, box)):
+    if not is_box(box):
         return f'bbox {box} is not four finite numbers (x, y, width, height)'
     x, y, w, h = box
     if w < 1 or h < 1:
@@ -28,6 +29,16 @@ def box_fault(ann: dict, width: int, height: int) -> str:
     if not ann['area'] > 0:
         return f'area is {ann["area"]}, so mmdet drops the instance'
     return ''
+
+
+def is_box(box: list) -> bool:
+    """Return whether a box is four finite numbers."""
+    return len(box) == 4 and all(map(_is_finite, box))
+
+
+def is_polygon(numbers: Sequence) -> bool:
+    """Return whether numbers are the coordinates x, y of three points or more."""
+    return len(numbers) >= 6 and len(numbers) % 2 == 0
 
 
 def mask_fault(segmentation: Any, width: int, height: int) -> str:
@@ -46,6 +57,19 @@ def mask_fault(segmentation: Any, width: int, height: int) -> str:
     except (TypeError, ValueError, KeyError, IndexError) as error:
         return f'the mask does not decode: {error}'
     return '' if area else 'the mask is empty (covers no pixel)'
+
+
+def mask_bounds(segmentation: Any) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 around a mask in which :func:`mask_fault` finds no fault."""
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation['counts'], list):
+            segmentation = coco_mask.frPyObjects(segmentation, *segmentation['size'])
+        x, y, width, height = coco_mask.toBbox(segmentation).tolist()
+        return x, y, x + width, y + height
+    polygons = [np.asarray(numbers, float) for numbers in segmentation if is_polygon(numbers)]
+    points = [polygon.reshape(-1, 2) for polygon in polygons]
+    (x1, y1), (x2, y2) = (f(np.concatenate(points), axis=0).tolist() for f in (np.min, np.max))
+    return x1, y1, x2, y2
 
 
 def run_lengths(counts: str | bytes | list[int]) -> list[int]:
@@ -84,8 +108,7 @@ def _run_length_area(segmentation: dict, width: int, height: int) -> int:
 
 
 def _polygon_area(polygons: list, width: int, height: int) -> int:
-    arrays = [np.asarray(polygon, dtype=float) for polygon in polygons]
-    arrays = [array for array in arrays if array.size >= 6 and array.size % 2 == 0]
+    arrays = [np.asarray(polygon, dtype=float) for polygon in polygons if is_polygon(polygon)]
     if not arrays:
         raise ValueError('no polygon has three points (six numbers)')
     limit = 10 * max(width, height)  # pycocotools would need gigabytes for far coordinates

@@ -1,4 +1,4 @@
-"""Check that a model has one output for each class of its data."""
+"""Checks that a model has one output for each class of its data, and ignores the same label."""
 
 from __future__ import annotations
 
@@ -26,6 +26,39 @@ def output_problems(model: Mapping[str, Any] | None, classes: tuple[str, ...]) -
         elif count > len(classes):
             problems.append(Problem(WARNING, 'output without class', path, message))
     return problems
+
+
+def ignore_problems(
+    model: Mapping[str, Any] | None, classes: tuple[str, ...], ignore_index: int | None, pixels: int
+) -> list[Problem]:
+    """Report segmentation heads that ignore another label than the data.
+
+    Args:
+        model: Config of the model; None for no model.
+        classes: Class names of the data.
+        ignore_index: Label that the data ignores; None if their labels are not pixels.
+        pixels: Number of pixels with this label.
+    """
+    problems = []
+    for path, head in _heads(model or {}) if ignore_index is not None else ():
+        index = head.get('ignore_index', 255)
+        if 0 <= index < len(classes):
+            message = f'{path}.ignore_index = {index}: class {classes[index]!r} is never learned'
+            problems.append(Problem(WARNING, 'ignored class', path, message))
+        if index != ignore_index and pixels:
+            message = f'{path}.ignore_index = {index}, but {pixels} pixels have the label '
+            message += f'{ignore_index} that the data ignores; set ignore_index={ignore_index}'
+            problems.append(Problem(ERROR, 'ignored label', path, message))
+    return problems
+
+
+def _heads(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the segmentation heads of a model of mmseg, each with its path."""
+    for name in ('decode_head', 'auxiliary_head'):
+        heads = model.get(name) or ()
+        single = isinstance(heads, Mapping)
+        for number, head in enumerate([heads] if single else heads):
+            yield f'model.{name}' if single else f'model.{name}[{number}]', head
 
 
 def _outputs(part: Any, path: str) -> Iterator[tuple[str, int]]:

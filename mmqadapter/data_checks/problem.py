@@ -41,6 +41,11 @@ class Scan:
         problems: Problems within this dataset.
         listed: Image files that the dataset uses.
         unlisted: Image files of its folder that it does not use.
+        digests: Paths of the images by the hash of their content.
+        ignored: Number of pixels that are ignored.
+        ignore_index: Label of these pixels; None where labels are not pixels.
+        hint: Likely reason why classes are empty; empty if there is none.
+        open_vocabulary: Whether the model is given the class names of this dataset with each image.
     """
 
     split: str
@@ -51,6 +56,11 @@ class Scan:
     problems: tuple[Problem, ...] = ()
     listed: frozenset[str] = frozenset()
     unlisted: frozenset[str] = frozenset()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    ignored: int = 0
+    ignore_index: int | None = None
+    hint: str = ''
+    open_vocabulary: bool = False
 
     @property
     def is_train(self) -> bool:

@@ -12,6 +12,8 @@ from rich.table import Table
 from mmqadapter.data_checks.problem import ERROR, Problem, Scan
 
 EXAMPLES = 5
+# Each file of these kinds has to be mended or removed, so all are printed.
+LISTED_IN_FULL = ('missing image', 'unreadable file')
 BAR_WIDTH = 20
 
 
@@ -47,7 +49,8 @@ def _problem_table(problems: Sequence[Problem]) -> Table:
         table.add_column(column, justify='right' if column == 'count' else 'left')
     table.add_column(f'examples (at most {EXAMPLES})', overflow='fold')
     for severity, kind, group in _by_kind(problems):
-        examples = '\n'.join(f'{item.where}: {item.message}' for item in group[:EXAMPLES])
+        shown = group if kind in LISTED_IN_FULL else group[:EXAMPLES]
+        examples = '\n'.join(f'{item.where}: {item.message}' for item in shown)
         color = 'red' if severity == ERROR else 'yellow'
         table.add_row(f'[{color}]{severity}[/]', kind, str(len(group)), escape(examples))
     return table

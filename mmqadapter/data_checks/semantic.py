@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os.path as osp
+from collections import Counter
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 from mmengine import fileio
-from PIL import Image
 
-from mmqadapter.data_checks.files import (
-    READ_ERRORS,
-    list_images,
-    map_with_progress,
-    open_image,
-    upright_size,
-)
+from mmqadapter.data_checks.files import list_images, map_with_progress
+from mmqadapter.data_checks.images import CheckedImage, check_image
+from mmqadapter.data_checks.label_maps import CheckedLabels, check_label_map
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem, Scan
 from mmqadapter.data_checks.source import Source, class_names
 
-ONE_BYTE_MODES = ('1', 'L', 'P')
-
 
 class Pair(NamedTuple):
-    """Paths of an image and its label map."""
+    """Results of the checks of an image and its label map."""
 
-    image: str
-    mask: str
+    image: CheckedImage
+    labels: CheckedLabels
 
 
 def scan_semantic(source: Source) -> Scan:
@@ -36,33 +29,31 @@ def scan_semantic(source: Source) -> Scan:
     problems = _folder_problems(dataset, split)
     if problems:
         return Scan(split, 'pixels', problems=tuple(problems))
-    pairs = [Pair(x['img_path'], x['seg_map_path']) for x in dataset.load_data_list()]
-    table = label_table(dataset)
-    classes = class_names(dataset)
-    pixels = np.zeros(256, dtype=np.int64)
-    check = partial(_check_pair, source=source, table=table)
-    for pair_problems, values in map_with_progress(check, pairs, f'Checking {split} label maps'):
-        problems += pair_problems
-        pixels += values
-    problems += _unused_masks(source, pairs)
-    listed = frozenset(osp.normpath(pair.image) for pair in pairs)
+    samples, classes = dataset.load_data_list(), class_names(dataset)
+    pixels, digests = Counter[int](), dict[str, str]()
+    check = partial(_check_pair, source=source)
+    pairs = map_with_progress(check, samples, f'Checking {split} images')
+    for sample, pair in zip(samples, pairs, strict=True):
+        problems += [*pair.image.problems, *pair.labels.problems]
+        pixels += pair.labels.pixels
+        digests[pair.image.digest] = osp.normpath(sample['img_path'])
+    problems += _unused_masks(source, samples)
+    listed = frozenset(osp.normpath(sample['img_path']) for sample in samples)
     folder = list_images(dataset.data_prefix['img_path'], dataset.backend_args) - _masks(dataset)
-    counts = {name: int(pixels[table == label].sum()) for label, name in enumerate(classes)}
     return Scan(
-        split, 'pixels', classes, counts, len(pairs), tuple(problems), listed, folder - listed
+        split,
+        'pixels',
+        classes,
+        {name: pixels[label] for label, name in enumerate(classes)},
+        len(samples),
+        tuple(problems),
+        listed,
+        folder - listed,
+        digests,
+        pixels[dataset.ignore_index],
+        dataset.ignore_index,
+        _hint(pixels, dataset, classes),
     )
-
-
-def label_table(dataset: Any) -> np.ndarray:
-    """Return the label that mmseg loads for each of the 256 stored values; shape (256,), int64."""
-    table: np.ndarray = np.arange(256)
-    if dataset.reduce_zero_label:
-        table = np.where(table == 0, 255, table) - 1
-        table[table == 254] = 255
-    mapped = table.copy()
-    for old, new in (dataset.label_map or {}).items():
-        mapped[table == old] = new
-    return mapped
 
 
 def _folder_problems(dataset: Any, split: str) -> list[Problem]:
@@ -83,51 +74,27 @@ def _folder_problems(dataset: Any, split: str) -> list[Problem]:
     return problems
 
 
-def _check_pair(pair: Pair, source: Source, table: np.ndarray) -> tuple[list[Problem], np.ndarray]:
-    """Return the problems of an image and its label map, and the histogram (256,) of the map."""
-    image, problems = _open(pair.image, 'missing image', source)
-    mask, mask_problems = _open(pair.mask, 'image without annotation', source)
-    problems += mask_problems
-    if image and mask and upright_size(image) != mask.size:
-        message = f'the image is {_size(upright_size(image))}, its label map {_size(mask.size)}'
-        problems.append(Problem(ERROR, 'size mismatch', source.place(pair.mask), message))
-    if mask is None:
-        return problems, np.zeros(256, dtype=np.int64)
-    label_problems, values = _check_labels(mask, source.dataset, source.place(pair.mask), table)
-    return problems + label_problems, values
+def _check_pair(sample: dict, source: Source) -> Pair:
+    """Check an image, its label map, and that they have one size."""
+    image, labels = check_image(sample, source), check_label_map(sample, source)
+    if image.size and labels.size and image.size != labels.size:
+        message = f'the image is {_size(image.size)}, its label map {_size(labels.size)}'
+        where = source.place(sample['seg_map_path'])
+        labels.problems.append(Problem(ERROR, 'size mismatch', where, message))
+    return Pair(image, labels)
 
 
-def _open(path: str, missing: str, source: Source) -> tuple[Image.Image | None, list[Problem]]:
-    backend_args = source.dataset.backend_args
-    if not fileio.isfile(path, backend_args=backend_args):
-        return None, [Problem(ERROR, missing, source.place(path), 'the file does not exist')]
-    try:
-        return open_image(path, backend_args), []
-    except READ_ERRORS as error:
-        message = f'cannot be decoded: {error}'
-        return None, [Problem(ERROR, 'unreadable file', source.place(path), message)]
-
-
-def _check_labels(
-    mask: Image.Image, dataset: Any, where: str, table: np.ndarray
-) -> tuple[list[Problem], np.ndarray]:
-    if mask.mode not in ONE_BYTE_MODES:
-        message = (
-            f'stored as {mask.mode}: expected one 8-bit channel with the class number; convert '
-            'colors to class numbers first'
+def _hint(pixels: Counter[int], dataset: Any, classes: tuple[str, ...]) -> str:
+    """Return the likely reason why classes are empty; empty if there is none."""
+    ignored = dataset.ignore_index
+    if pixels[ignored] and dataset.reduce_zero_label and not pixels[len(classes) - 1]:
+        return (
+            f'reduce_zero_label=True ignores the stored value 0 and lowers the others by one; if '
+            f'0 is {classes[0]!r}, set it to False'
         )
-        return [Problem(ERROR, 'not a label map', where, message)], np.zeros(256, dtype=np.int64)
-    values = np.bincount(np.asarray(mask, dtype=np.uint8).ravel(), minlength=256)
-    last = len(class_names(dataset)) - 1
-    unknown = (values > 0) & (table > last) & (table != dataset.ignore_index)
-    if not unknown.any():
-        return [], values
-    examples = ', '.join(f'{v} ({values[v]} pixels)' for v in np.flatnonzero(unknown)[:5])
-    known = np.flatnonzero(table <= last)
-    message = (
-        f'has {examples}; expected {known[0]} to {known[-1]} or {dataset.ignore_index} (ignored)'
-    )
-    return [Problem(ERROR, 'unknown label', where, message)], values
+    if set(pixels) == {0, ignored} and ignored == 255:
+        return 'the label maps hold only 0 and 255, which is ignored; divide them by 255'
+    return ''
 
 
 def _masks(dataset: Any) -> frozenset[str]:
@@ -142,15 +109,15 @@ def _masks(dataset: Any) -> frozenset[str]:
     return frozenset(osp.normpath(osp.join(folder, name)) for name in names)
 
 
-def _unused_masks(source: Source, pairs: list[Pair]) -> list[Problem]:
+def _unused_masks(source: Source, samples: list[dict]) -> list[Problem]:
     dataset = source.dataset
     if dataset.ann_file:  # a list of names leaves files out on purpose
         return []
     message = f'no image of this name with suffix {dataset.img_suffix!r}'
-    unused = _masks(dataset) - {osp.normpath(path) for pair in pairs for path in pair}
+    used = {osp.normpath(x[key]) for x in samples for key in ('img_path', 'seg_map_path')}
     return [
         Problem(WARNING, 'annotation without image', source.place(path), message)
-        for path in sorted(unused)
+        for path in sorted(_masks(dataset) - used)
     ]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
 
+from mmqadapter.data_checks.loader import SampleLoader
+from mmqadapter.engine.data_classes import BUILD_ERRORS, build_unloaded, class_list_fault
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 
 SPLITS = ('train', 'val')
@@ -23,11 +24,15 @@ class Source:
         split: ``'train'`` or ``'val'``, with a number if a loader has several datasets.
         dataset: The mmseg or mmdet dataset: paths joined, class names and label map resolved.
         needs_masks: Whether its pipeline loads instance masks.
+        loader: Loader of its images and label maps, as its pipeline loads them.
+        channels: Number of channels of an image that the model expects; None if it is not known.
     """
 
     split: str
     dataset: Any
     needs_masks: bool
+    loader: SampleLoader
+    channels: int | None = None
 
     def place(self, path: str) -> str:
         """Return the name of a file in a report: the split, and the path below the data root."""
@@ -55,14 +60,12 @@ def class_names(dataset: Any) -> tuple[str, ...]:
     """Return the class names of a built dataset, in the order of the labels.
 
     Raises:
-        ValueError: There are none, or a single string in place of a list.
+        ValueError: They are not a list of different names.
     """
     classes = dataset.metainfo.get('classes')
-    if not classes or not isinstance(classes, (list, tuple)):
-        raise ValueError(
-            f'metainfo.classes={classes!r} is invalid: give a tuple of names, a single one with a '
-            'comma: ("name",)'
-        )
+    fault = class_list_fault(classes)
+    if fault:
+        raise ValueError(fault)
     return tuple(classes)
 
 
@@ -85,16 +88,31 @@ def _split_sources(cfg: Config, split: str) -> Iterator[Source]:
     for number, (leaf, scope) in enumerate(leaves):
         name = split if len(leaves) == 1 else f'{split}[{number}]'
         require_root(leaf, name)
-        masks = any(step.get('with_mask', False) for step in leaf.get('pipeline') or ())
-        yield Source(name, _build(leaf, scope, name), masks)
+        pipeline = leaf.get('pipeline') or ()
+        masks = any(isinstance(step, dict) and step.get('with_mask') for step in pipeline)
+        loader = _loader(pipeline, scope, name)
+        channels = _channels(cfg) if loader.keeps_channels else None
+        yield Source(name, _build(leaf, scope, name), masks, loader, channels)
+
+
+def _channels(cfg: Config) -> int | None:
+    """Return the number of channels that the model normalizes; None where any number goes."""
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or {}
+    mean = preprocessor.get('mean') or ()
+    return len(mean) if len(mean) > 1 else None
+
+
+def _loader(pipeline: Sequence[Any], scope: str | None, split: str) -> SampleLoader:
+    try:
+        return SampleLoader(pipeline, scope)
+    except BUILD_ERRORS as error:
+        raise ValueError(f'The pipeline of the {split} dataset cannot be built: {error}') from error
 
 
 def _build(leaf: dict, scope: str | None, split: str) -> Any:
-    """Build without pipeline and without loading, which resolves paths, suffixes and classes."""
     try:
-        with DefaultScope.overwrite_default_scope(scope):
-            return DATASETS.build(dict(leaf, lazy_init=True, pipeline=[]))
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return build_unloaded(leaf, scope)
+    except BUILD_ERRORS as error:
         raise ValueError(
             f'The {split} dataset of type {leaf.get("type")!r} cannot be built: {error}'
         ) from error

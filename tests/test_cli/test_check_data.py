@@ -30,6 +30,7 @@ def data(tmp_path: Path) -> Path:
             folder = tmp_path / kind / split
             folder.mkdir(parents=True)
             Image.fromarray(mask).save(folder / f'{split}.{suffix}')
+    Image.fromarray(255 - mask).save(tmp_path / 'images/val/val.jpg')
     return tmp_path
 
 
