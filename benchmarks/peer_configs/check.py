@@ -237,7 +237,12 @@ class Case:
             self.state = copy.deepcopy(run.model.state_dict())
 
         outcome = run.go(
-            run.build, run.initialize, keep_state, run.predict_at_start, run.train, run.predict_at_end
+            run.build,
+            run.initialize,
+            keep_state,
+            run.predict_at_start,
+            run.train,
+            run.predict_at_end,
         )
         self.bare_start, self.bare_missing = getattr(run, 'start', {}), run.missing
         return outcome
