@@ -26,4 +26,4 @@ def test_a_highway_with_its_taps_and_bits() -> None:
         tiny_config('timm_vit'), dict(type='ConvAdapter', width=2), taps='stream', inpath_blocks=1
     )
     assert "ConvAdapter(width=2), 32 bits, on 2 taps of 3 blocks (taps='stream', " in repr(net)
-    assert 'inpath_blocks=1)' in repr(net)
+    assert 'inpath_blocks=1, ' in repr(net)
