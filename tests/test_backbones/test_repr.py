@@ -21,7 +21,7 @@ def test_adapters_in_path_with_their_sites_and_bits() -> None:
     assert 'AdaptFormer(width=2), 1 bit, at mlp_parallel in 3 blocks' in repr(net)
     conv = dict(type='ConvAdapter', scale='learned', width=2, bias=True)
     net = AdaptedBackbone(tiny_config('timm_vit'), conv)
-    assert "\nConvAdapter(width=2, scale='learned'), 32 bits, at attn_branch, mlp_br" in repr(net)
+    assert "ConvAdapter(width=2, scale='learned'), 32 bits, at attn_branch, mlp_br" in repr(net)
 
 
 def test_a_highway_with_its_taps_and_bits() -> None:
