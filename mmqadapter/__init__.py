@@ -10,6 +10,7 @@ from mmqadapter.version import __version__
 
 # Import names of version 0.1.0 and the modules that replace them.
 MOVED = {
+    'mmqadapter.backbones.presets': 'mmqadapter.backbones.trainable',
     'mmqadapter.checks': 'mmqadapter.data_checks',
     'mmqadapter.onnx_export': 'mmqadapter.interop.onnx',
     'mmqadapter.petl_vit': 'mmqadapter.interop.petl_vit',

@@ -33,31 +33,54 @@ DATA_SAMPLERS = Registry(
 )
 
 
-def build_own(cfg: dict, **defaults: Any) -> Any:
-    """Build an adapter or quantizer in our scope, whatever ``default_scope`` is active.
+def build_own(argument: str, cfg: dict, **defaults: Any) -> Any:
+    """Build an adapter, quantizer or the like in our scope, whatever ``default_scope`` is active.
 
     Args:
+        argument: Name of ``cfg`` in messages, such as ``'adapter'``.
         cfg: Config with a ``type``.
         **defaults: Arguments of the type that ``cfg`` may override.
 
     Raises:
         ValueError: ``cfg`` has no ``type``, an unknown one, or arguments that the type refuses.
     """
-    require_config('adapter or quantizer', cfg)
+    require_config(argument, cfg)
     if 'type' not in cfg:
-        raise ValueError(f'{dict(cfg)} has no `type`; name one, such as type="AdaptFormer".')
+        raise ValueError(
+            f'{argument}={dict(cfg)} has no `type`; name one, such as type="AdaptFormer" or '
+            'type="GaussianQuantizer".'
+        )
     kind = cfg['type']
     if isinstance(kind, str) and MODELS.get(kind) is None:
         known = ', '.join(sorted(MODELS.module_dict))
         raise ValueError(f'Unknown type {kind!r}; registered in {SCOPE}: {known}.')
+    _check_arguments(argument, cfg, defaults)
     try:
         return MODELS.build(dict(cfg, _scope_=SCOPE), default_args=defaults)
     except TypeError as error:
-        raise ValueError(f'{dict(cfg)} cannot be built: {error}') from error
+        raise ValueError(f'{argument}={dict(cfg)} cannot be built: {error}') from error
 
 
-def require_config(argument: str, value: Any) -> None:
-    """Check that the value of an argument is a config.
+def _check_arguments(argument: str, cfg: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    if not isinstance(kind, type):
+        return  # building reports it
+    parameters = inspect.signature(kind).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    required = {name for name, p in parameters.items() if p.default is p.empty}
+    missing = sorted(required - cfg.keys() - defaults.keys())
+    unknown = sorted(cfg.keys() - parameters.keys() - {'type', '_scope_'})
+    if missing or unknown:
+        fault = f'lacks {", ".join(missing)}' if missing else f'has {", ".join(unknown)}'
+        expected = ', '.join(name for name in parameters if name not in defaults)
+        raise ValueError(
+            f'{argument}={dict(cfg)} {fault}: expected arguments of {kind.__name__}: {expected}.'
+        )
+
+
+def require_config(argument: str, value: Any) -> Any:
+    """Return the value of an argument, which has to be a config.
 
     Raises:
         ValueError: It is something else.
@@ -66,6 +89,7 @@ def require_config(argument: str, value: Any) -> None:
         raise ValueError(
             f'{argument}={value!r} is not a config: give a dict, such as dict(type=...).'
         )
+    return value
 
 
 def full_config(cfg: dict | None) -> dict | None:

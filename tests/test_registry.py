@@ -41,8 +41,8 @@ def test_types_resolve_by_their_full_name(registry: str, name: str, scope: str) 
 @pytest.mark.parametrize('prefix', ['', 'mmqadapter.'])
 def test_own_types_build_under_another_default_scope(scope: str, prefix: str) -> None:
     with DefaultScope.overwrite_default_scope(scope):
-        adapter = build_own(dict(type=f'{prefix}AdaptFormer', width=4), channels=8)
-        quantizer = build_own(ConfigDict(type=f'{prefix}GaussianQuantizer', bits=2))
+        adapter = build_own('adapter', dict(type=f'{prefix}AdaptFormer', width=4), channels=8)
+        quantizer = build_own('quantizer', ConfigDict(type=f'{prefix}GaussianQuantizer', bits=2))
         assert DefaultScope.get_current_instance().scope_name == scope
     assert isinstance(adapter, AdaptFormer) and adapter.down.in_features == 8
     assert isinstance(quantizer, GaussianQuantizer) and quantizer.bits == 2
@@ -50,23 +50,25 @@ def test_own_types_build_under_another_default_scope(scope: str, prefix: str) ->
 
 def test_building_leaves_the_config_alone() -> None:
     config = dict(type='GaussianQuantizer', bits=2)
-    build_own(config)
+    build_own('quantizer', config)
     assert config == dict(type='GaussianQuantizer', bits=2)
 
 
 def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="Unknown type 'Adapt'; registered in mmqadapter: .*LoRA"):
-        build_own(dict(type='Adapt'))
+        build_own('adapter', dict(type='Adapt'))
 
 
 def test_a_config_without_a_type_is_refused() -> None:
-    with pytest.raises(ValueError, match='has no `type`; name one, such as type="AdaptFormer"'):
-        build_own(dict(width=4))
+    with pytest.raises(ValueError, match="^adapter={'width': 4} has no `type`; name one, such as"):
+        build_own('adapter', dict(width=4))
 
 
 def test_an_argument_that_the_type_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="'ranks': 2.* cannot be built: .*'ranks'"):
-        build_own(dict(type='LoRA', ranks=2), channels=8)
+    with pytest.raises(
+        ValueError, match='^adapter=.* has ranks: expected arguments of LoRA: rank, '
+    ):
+        build_own('adapter', dict(type='LoRA', rank=1, ranks=2), channels=8)
 
 
 def test_full_config_fills_in_defaults() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from mmqadapter.adapters.arguments import require_dropout
 from mmqadapter.adapters.base import Bottleneck
 from mmqadapter.registry import MODELS
 
@@ -37,8 +38,7 @@ class AdaptFormer(Bottleneck):
         bias: bool = False,
         scale: float | str = 1.0,
     ) -> None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f'dropout={dropout} is invalid: expected a number in [0, 1).')
+        require_dropout(dropout)
         drop = nn.Dropout(dropout) if dropout else nn.Identity()
         super().__init__(channels, width, nn.Sequential(nn.ReLU(), drop), bias, scale)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from mmqadapter.adapters.arguments import require_flag, require_sizes
 from mmqadapter.adapters.scale import LearnedScale, build_scale
 from mmqadapter.quant import GaussianQuantizer
 from mmqadapter.registry import build_own, require_config
@@ -113,7 +114,7 @@ def build_adapter(adapter: dict, quantizer: dict | None, **shape: Any) -> Adapte
     Raises:
         ValueError: Unknown type or arguments.
     """
-    built = build_own(adapter, **shape)
+    built = build_own('adapter', adapter, **shape)
     if not isinstance(built, Adapter):
         raise ValueError(
             f'adapter type {adapter["type"]!r} is invalid: expected an adapter, such as LoRA.'
@@ -134,7 +135,7 @@ def quantize_matrices(layers: Iterable[Matrix], quantizer: dict) -> None:
 
 
 def _build_quantizer(quantizer: dict) -> GaussianQuantizer:
-    built = build_own(quantizer)
+    built = build_own('quantizer', quantizer)
     if not isinstance(built, GaussianQuantizer):
         raise ValueError(
             f'quantizer type {quantizer["type"]!r} is invalid: expected GaussianQuantizer.'
@@ -165,15 +166,15 @@ class Bottleneck(TokenAdapter):
         scale: Factor on the output: a number, or ``'learned'``.
 
     Raises:
-        ValueError: ``width`` below 1, or an invalid ``scale``.
+        ValueError: An invalid argument.
     """
 
     def __init__(
         self, channels: int, width: int, activation: nn.Module, bias: bool, scale: float | str
     ) -> None:
         super().__init__(scale)
-        if width < 1:
-            raise ValueError(f'width={width} is invalid: expected 1 or more.')
+        require_sizes(width=width)
+        require_flag(bias=bias)
         self.down = nn.Linear(channels, width, bias=bias)
         self.activation = activation
         self.up = nn.Linear(width, channels, bias=bias)

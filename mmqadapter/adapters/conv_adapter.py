@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.adapters.arguments import is_size, require_flag, require_sizes
 from mmqadapter.adapters.base import TokenAdapter
 from mmqadapter.registry import MODELS
 from mmqadapter.utils.token_grid import Grid, as_map, grid_tokens
@@ -77,10 +78,10 @@ class ConvAdapter(TokenAdapter):
         scale: float | str = 1.0,
     ) -> None:
         super().__init__(scale)
-        if width < 1:
-            raise ValueError(f'width={width} is invalid: expected 1 or more.')
-        sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
-        if not sizes or any(size < 1 or size % 2 == 0 for size in sizes):
+        require_sizes(width=width)
+        require_flag(bias=bias)
+        sizes = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
+        if not sizes or not all(is_size(size) and size % 2 for size in sizes):
             raise ValueError(
                 f'kernel_size={kernel_size!r} is invalid: expected odd sizes, such as 3 or (3, 5).'
             )

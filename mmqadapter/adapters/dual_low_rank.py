@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmqadapter.adapters.arguments import require_sizes
 from mmqadapter.adapters.base import Matrix, TokenAdapter
 from mmqadapter.registry import MODELS
 
@@ -56,10 +57,7 @@ class DualLowRankAdapter(TokenAdapter):
         self, channels: int, branches: int = 2, rank: int = 8, scale: float | str = 1.0
     ) -> None:
         super().__init__(scale)
-        if branches < 1 or rank < 1:
-            raise ValueError(
-                f'branches={branches}, rank={rank} is invalid: expected 1 or more for both.'
-            )
+        require_sizes(branches=branches, rank=rank)
         self.down = self.projection(channels, channels // 2, branches, rank)
         self.activation = nn.GELU()
         self.up = self.projection(channels // 2, channels, branches, rank)

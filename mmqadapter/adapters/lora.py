@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.adapters.arguments import require_sizes
 from mmqadapter.adapters.base import Adapter
 from mmqadapter.registry import MODELS
 
@@ -59,9 +61,8 @@ class LoRA(Adapter):
     ) -> None:
         super().__init__(scale)
         fused = targets == 'qkv'
-        if rank < 1:
-            raise ValueError(f'rank={rank} is invalid: expected 1 or more.')
-        if not fused and (not targets or set(targets) - set(PROJECTIONS)):
+        require_sizes(rank=rank)
+        if not fused and not _are_projections(targets):
             raise ValueError(
                 f"targets={targets!r} is invalid: expected some of 'q', 'k', 'v', or 'qkv'."
             )
@@ -94,3 +95,8 @@ class LoRA(Adapter):
         return torch.cat(
             [part + self.scale(updates[p]) if p in updates else part for p, part in parts], dim
         )
+
+
+def _are_projections(targets: Any) -> bool:
+    known = isinstance(targets, Collection) and all(t in PROJECTIONS for t in targets)
+    return known and len(targets) > 0

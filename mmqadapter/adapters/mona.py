@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmqadapter.adapters.arguments import require_dropout, require_sizes
 from mmqadapter.adapters.base import Matrix, TokenAdapter
 from mmqadapter.adapters.conv_adapter import GridConvolution
 from mmqadapter.registry import MODELS
@@ -54,10 +55,8 @@ class Mona(TokenAdapter):
         self, channels: int, width: int = 64, dropout: float = 0.1, scale: float | str = 1.0
     ) -> None:
         super().__init__(scale)
-        if width < 1:
-            raise ValueError(f'width={width} is invalid: expected 1 or more.')
-        if not 0 <= dropout < 1:
-            raise ValueError(f'dropout={dropout} is invalid: expected a number in [0, 1).')
+        require_sizes(width=width)
+        require_dropout(dropout)
         self.norm = ScaledNorm(channels)
         self.down = nn.Linear(channels, width)
         self.mixing = GridConvolution(width, KERNEL_SIZES, bias=True)

@@ -15,7 +15,7 @@ from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.select import select_blocks
-from mmqadapter.registry import MODELS, full_config
+from mmqadapter.registry import MODELS, full_config, require_config
 
 
 @MODELS.register_module()
@@ -43,14 +43,15 @@ class AdaptedBackbone(FrozenBackbone):
 
     def __init__(
         self,
-        backbone: dict,
-        adapter: dict,
+        backbone: dict | None = None,
+        adapter: dict | None = None,
         quantizer: dict | None = None,
         blocks: str | None = None,
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
         **common: Any,
     ) -> None:
+        adapter = require_config('adapter', adapter)
         super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
@@ -67,10 +68,14 @@ class AdaptedBackbone(FrozenBackbone):
             'quantizer': None if is_float(quantizer) else full_config(quantizer),
             'blocks': blocks,
         }
-        sites = ', '.join(site for site, _ in next(self.adapters.children()).named_children())
-        text = describe_adapter(adapter, quantizer)
-        self.summary = f'{text}, at {sites} in {len(selected)} blocks'
         self._log_summary()
+
+    @property
+    def summary(self) -> str:
+        """Adapters, their sites and the number of blocks, in a few words."""
+        sites = ', '.join(site for site, _ in next(self.adapters.children()).named_children())
+        text = describe_adapter(self.tuning_config['adapter'], self.tuning_config['quantizer'])
+        return f'{text}, at {sites} in {len(self.adapters)} blocks'
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""

@@ -31,7 +31,7 @@ PAGE = 'see docs/adding_a_backbone.md'
 
 @dataclass(frozen=True)
 class BuiltHighway:
-    """What a highway takes from a trunk.
+    """Parts of a built highway that see its trunk.
 
     Attributes:
         run: Where its taps feed to.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmqadapter.adapters import is_float
+from mmqadapter.registry import full_config
 
 
 def describe_adapter(adapter: Mapping[str, Any], quantizer: Mapping[str, Any] | None) -> str:
@@ -15,7 +16,10 @@ def describe_adapter(adapter: Mapping[str, Any], quantizer: Mapping[str, Any] | 
 
 
 def describe_config(config: Mapping[str, Any]) -> str:
-    """Return a config as a call of its type."""
-    arguments = ', '.join(f'{k}={v!r}' for k, v in config.items() if k != 'type')
+    """Return a config as a call of its type, without arguments that have their defaults."""
+    defaults = full_config({'type': config['type']}) or {}
+    own = {k: v for k, v in config.items() if k != 'type' and (k, v) not in defaults.items()}
+    required_first = sorted(own, key=defaults.__contains__)
+    arguments = ', '.join(f'{name}={own[name]!r}' for name in required_first)
     kind = config['type']
     return f'{kind if isinstance(kind, str) else kind.__name__}({arguments})'

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decode_int8, with_legacy
 from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.families import find_family
-from mmqadapter.backbones.presets import parse_train, trainable_parameters
 from mmqadapter.backbones.select import find_blocks, unused_parameters
+from mmqadapter.backbones.trainable import parse_train, trainable_parameters, warn_of_exceptions
 from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
 from mmqadapter.backbones.weight_source import with_weights
 from mmqadapter.quant import quantized_weights
@@ -53,7 +53,7 @@ class FrozenBackbone(TunedBackbone):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict | None = None,
         train: str | Sequence[str] = (),
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
@@ -73,7 +73,6 @@ class FrozenBackbone(TunedBackbone):
         train = parse_train(train)
         self._freeze(train)
         self.tuning_config: dict[str, Any] = {'type': 'FrozenBackbone', 'train': list(train)}
-        self.summary = f'train={list(train)}'
         self._fingerprint: str | None = self._compute_fingerprint()
         # After freezing, since what trains stays as it is.
         mlp, fused = self.family.mlp, self.family.fused
@@ -128,6 +127,7 @@ class FrozenBackbone(TunedBackbone):
 
     def _freeze(self, train: Sequence[str]) -> None:
         self.trunk.requires_grad_(False)
+        warn_of_exceptions(self.trunk, train)
         unused = unused_parameters(self.trunk, self.family)
         selected = trainable_parameters(self.trunk, self.block_names, unused, train)
         for parameter in selected.values():
@@ -181,6 +181,11 @@ class FrozenBackbone(TunedBackbone):
             if key[len(prefix) :].partition('.')[0] not in self._modules:
                 state_dict[f'{prefix}trunk.{key[len(prefix) :]}'] = state_dict.pop(key)
 
+    @property
+    def summary(self) -> str:
+        """The setting ``train``, in a few words."""
+        return f'train={self.tuning_config["train"]}'
+
     def extra_repr(self) -> str:
         """Return what trains and how the trunk is computed, for ``print(model)``."""
         family = f'family={self.family.name!r}, blocks={len(self.block_names)}'
@@ -196,13 +201,12 @@ class FrozenBackbone(TunedBackbone):
         )
 
 
-def _build(backbone: dict, pretrained: Any, init_cfg: Any) -> nn.Module:
-    require_config('backbone', backbone)
-    config = with_weights(backbone, pretrained, init_cfg)
+def _build(backbone: dict | None, pretrained: Any, init_cfg: Any) -> nn.Module:
+    config = with_weights(require_config('backbone', backbone), pretrained, init_cfg)
     try:
         return ROOT_MODELS.build(ConfigDict(config))
     except (KeyError, TypeError) as error:
-        raise ValueError(f'backbone={dict(backbone)} cannot be built: {_reason(error)}') from error
+        raise ValueError(f'backbone={config} cannot be built: {_reason(error)}') from error
 
 
 def _reason(error: Exception) -> str:

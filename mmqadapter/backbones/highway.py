@@ -24,7 +24,7 @@ from mmqadapter.backbones.highway_parts import (
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
-from mmqadapter.registry import MODELS, config_of, full_config
+from mmqadapter.registry import MODELS, config_of, full_config, require_config
 
 
 @MODELS.register_module()
@@ -66,8 +66,8 @@ class HighwayBackbone(FrozenBackbone):
 
     def __init__(
         self,
-        backbone: dict,
-        adapter: dict,
+        backbone: dict | None = None,
+        adapter: dict | None = None,
         quantizer: dict | None = None,
         taps: str = 'branch',
         inpath_blocks: int = 0,
@@ -79,6 +79,7 @@ class HighwayBackbone(FrozenBackbone):
         trunk: Mapping[str, Any] | None = None,
         **common: Any,
     ) -> None:
+        adapter = require_config('adapter', adapter)
         cell, stem = config_of(Cell, 'cell', cell), config_of(Stem, 'stem', stem)
         _check_choice('taps', taps, TAPS)
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
@@ -112,12 +113,19 @@ class HighwayBackbone(FrozenBackbone):
             'cell': cell,
             'stem': stem,
         }
-        settings = f'{taps=}, cell={cell["type"]}, stem={stem["type"]}, {downsample=}'
-        self.summary = (
-            f'{describe_adapter(adapter, quantizer)}, on {TAPS_PER_BLOCK} taps of {len(plan)} '
-            f'blocks ({settings}, {inpath_blocks=})'
-        )
         self._log_summary()
+
+    @property
+    def summary(self) -> str:
+        """Adapters, the number of blocks and the settings of the highway, in a few words."""
+        config = self.tuning_config
+        types = {name: config[name]['type'] for name in ('cell', 'stem')}
+        settings = {name: config[name] for name in ('taps', 'downsample', 'inpath_blocks')}
+        text = ', '.join(f'{name}={value!r}' for name, value in {**settings, **types}.items())
+        return (
+            f'{describe_adapter(config["adapter"], config["quantizer"])}, on {TAPS_PER_BLOCK} taps '
+            f'of {len(self.block_names)} blocks ({text})'
+        )
 
     @property
     def highway(self) -> Highway:

@@ -82,7 +82,7 @@ def copy_norms(trunk: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:
 def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
     """Build the stem of the side stream for the stride of the trunk's patch embedding."""
     embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    built = build_own(stem, stride=embedding.stride[0], channels=channels)
+    built = build_own('stem', stem, stride=embedding.stride[0], channels=channels)
     if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
     return built

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
@@ -40,16 +42,15 @@ def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -
         kwargs = {**model_kwargs, **head, 'dynamic_img_size': True}
         model = timm.create_model(model_name, pretrained=pretrained, **kwargs)
     except (TypeError, AssertionError, RuntimeError, OSError, ValueError) as error:
+        if 'dynamic_img_size' in str(error):  # not an argument of the user's
+            raise _unsupported(model_name, 'a net of one image size') from error
+        offline = '; without a network give checkpoint=<file> instead' if pretrained else ''
         raise ValueError(
             f'model_name={model_name!r} with pretrained={pretrained} and {model_kwargs} is '
-            f'invalid: timm cannot build it ({_brief(error)}). Expected a ViT or Swin and its '
-            'arguments; without a network give checkpoint=<file> instead of pretrained=True.'
+            f'invalid: timm cannot build it ({_brief(error)}){offline}.'
         ) from error
     if not isinstance(model, TimmNet):
-        raise ValueError(
-            f'model_name={model_name!r} is invalid: it is of class {type(model).__name__}; '
-            'expected a ViT or Swin.'
-        )
+        raise _unsupported(model_name, type(model).__name__)
     model.patch_embed.dynamic_img_pad = True  # timm's Swin has no argument for it
     return model
 
@@ -77,13 +78,51 @@ def load_weight_file(model: TimmNet, checkpoint: str | Path) -> None:
 
 
 def _check_name(model_name: str) -> None:
-    if ':' in model_name or timm.is_model(model_name):
+    """Check by timm's registry, before anything is built, that a name stands for a ViT or Swin."""
+    if not isinstance(model_name, str):
+        raise ValueError(
+            f'model_name={model_name!r} is invalid: expected the name of a timm model, such as '
+            "'vit_tiny_patch16_224'."
+        )
+    if ':' in model_name:  # on a hub: its class is known once it is built
         return
-    close = get_close_matches(model_name.split('.')[0], timm.list_models(), n=3)
-    raise ValueError(
-        f'model_name={model_name!r} is invalid: timm does not know it. Similar names: {close}; '
-        'timm.list_models() returns all.'
+    if not timm.is_model(model_name):
+        raise ValueError(
+            f'model_name={model_name!r} is invalid: timm does not know it; similar names: '
+            f'{_similar(model_name)}.'
+        )
+    entry = timm.model_entrypoint(model_name)
+    if not _may_build(entry):
+        raise _unsupported(model_name, _class_name(entry))
+
+
+def _may_build(entry: Callable[..., Any]) -> bool:
+    """Return whether a function of timm's registry builds a ViT or Swin, as far as it says."""
+    cls = inspect.signature(entry).return_annotation
+    if isinstance(cls, type) and cls is not inspect.Signature.empty:
+        return issubclass(cls, TimmNet)
+    modules = (vision_transformer.__name__, swin_transformer.__name__)
+    return entry.__module__ in modules or not entry.__module__.startswith('timm.models.')
+
+
+def _class_name(entry: Callable[..., Any]) -> str:
+    cls = inspect.signature(entry).return_annotation
+    return entry.__module__ if cls is inspect.Signature.empty else cls.__name__
+
+
+def _unsupported(model_name: str, kind: str) -> ValueError:
+    return ValueError(
+        f'model_name={model_name!r} is invalid: timm builds {kind}; expected a ViT or Swin, such '
+        f'as {_similar(model_name)}.'
     )
+
+
+def _similar(model_name: str) -> str:
+    """Return names of supported models, those that contain ``model_name`` if there are any."""
+    name = model_name.split('.')[0]
+    known = [n for n in timm.list_models() if _may_build(timm.model_entrypoint(n))]
+    longer = [n for n in known if name in n]
+    return ', '.join(get_close_matches(name, longer or known, n=3, cutoff=0))
 
 
 def _brief(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What a trunk returns: a map for each of ``out_indices``, and what some nets add to them.
+"""Read and replace the maps in what a trunk returns, beside which some nets return more.
 
 mmseg's ViT can give a class token beside each map (``output_cls_token``) and the patch embedding
 as a first output (``out_origin``).

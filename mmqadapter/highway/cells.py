@@ -90,4 +90,4 @@ def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> An
     Raises:
         ValueError: The config has arguments that the cell does not accept.
     """
-    return build_own(cell, adapter=adapter, residual=residual)
+    return build_own('cell', cell, adapter=adapter, residual=residual)

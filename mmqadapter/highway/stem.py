@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.adapters import quantize_matrices
+from mmqadapter.adapters.arguments import require_sizes
 from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.saved_taps import FloatTap
 from mmqadapter.registry import MODELS
@@ -60,8 +61,7 @@ class ConvStem(Stem):
 
     def __init__(self, stride: int, channels: int, width: int = 32) -> None:
         super().__init__(stride, channels)
-        if width < 1:
-            raise ValueError(f'width={width} is invalid: expected 1 or more.')
+        require_sizes(width=width)
         first, second = (2 if stride % step == 0 else 1 for step in (2, 4))
         remaining = stride // (first * second)
         self.layers = nn.Sequential(

@@ -129,8 +129,14 @@ def test_a_type_may_be_given_as_a_class() -> None:
     [
         (dict(type='AdaptFormr', width=4), "'AdaptFormr'; registered in mmqadapter: .*AdaptFormer"),
         (dict(width=4), "'width': 4} has no `type`"),
-        (dict(type='AdaptFormer'), "'AdaptFormer'} cannot be built: .*width"),
-        (dict(type='AdaptFormer', width=4, rank=2), 'cannot be built: .*rank'),
+        (
+            dict(type='AdaptFormer'),
+            "adapter=.*'AdaptFormer'} lacks width: expected arguments of AdaptFormer: width, dr",
+        ),
+        (
+            dict(type='AdaptFormer', width=4, rank=2),
+            'has rank: expected arguments of AdaptFormer: width, ',
+        ),
         (dict(type='AdaptFormer', width=0), 'width=0 is invalid: expected 1 or more'),
         (dict(type='SequentialAdapter', width=-1), 'width=-1 is invalid'),
         (dict(type='AdaptFormer', width=4, dropout=1), r'dropout=1 is invalid: .* \[0, 1\)'),
@@ -139,6 +145,18 @@ def test_a_type_may_be_given_as_a_class() -> None:
             'scale=0 is invalid: expected a finite number',
         ),
         (dict(type='LoRA', rank=0), 'rank=0 is invalid: expected 1 or more'),
+        (dict(type='AdaptFormer', width=4.5), r'width=4\.5 is invalid: .* as a whole number'),
+        (dict(type='Mona', width=4.0), r'width=4\.0 is invalid: .* as a whole number'),
+        (dict(type='ConvAdapter', width=None), 'width=None is invalid: .* as a whole number'),
+        (dict(type='LoRA', rank='8'), "rank='8' is invalid: .* as a whole number"),
+        (dict(type='LoRA', rank=True), 'rank=True is invalid: .* as a whole number'),
+        (dict(type='LoRand', branches='2'), "branches='2' is invalid: .* as a whole number"),
+        (dict(type='Mona', dropout='0.1'), r"dropout='0\.1' is invalid: .* \[0, 1\)"),
+        (dict(type='AdaptFormer', width=4, bias='False'), "bias='False' is invalid: .*True or Fal"),
+        (dict(type='ConvAdapter', width=2, kernel_size='3'), "kernel_size='3' is invalid: expec"),
+        (dict(type='ConvAdapter', width=2, kernel_size=3.0), r'kernel_size=3\.0 is invalid: exp'),
+        (dict(type='LoRA', rank=2, targets=3), "targets=3 is invalid: expected some of 'q', 'k'"),
+        (dict(type='LoRA', rank=2, targets=[['q']]), r"targets=\[\['q'\]\] is invalid"),
         (dict(type='LoRA', rank=2, targets=('q', 'x')), r"targets=\('q', 'x'\) is invalid"),
         (
             dict(type='LoRA', rank=2, targets=()),
@@ -156,7 +174,7 @@ def test_wrong_settings_are_refused(adapter: dict, text: str) -> None:
     [
         (dict(type='GaussianQuantizer', bits=3), 'bits=3 is invalid: expected one of 1, 2, 4, 8'),
         (dict(type='UniformQuantizer', bits=1), "Unknown type 'UniformQuantizer'"),
-        (dict(type='GaussianQuantizer'), 'cannot be built: .*bits'),
+        (dict(type='GaussianQuantizer'), 'quantizer=.* lacks bits: expected arguments of Gauss'),
         (dict(type='GaussianQuantizer', bits=1, criterion='l0'), "criterion='l0' is invalid"),
     ],
 )

@@ -117,7 +117,5 @@ def test_only_the_last_factor_starts_as_a_narrow_normal(kind: str) -> None:
 @KINDS
 @pytest.mark.parametrize(('branches', 'rank'), [(0, 8), (2, 0), (-1, 1)])
 def test_wrong_settings_are_refused(kind: str, branches: int, rank: int) -> None:
-    with pytest.raises(
-        ValueError, match=f'branches={branches}, rank={rank} is invalid: expected 1'
-    ):
+    with pytest.raises(ValueError, match=r'(branches|rank)=(0|-1) is invalid: expected 1 or more'):
         build(kind, branches=branches, rank=rank)

@@ -19,6 +19,9 @@ def test_a_frozen_backbone() -> None:
 def test_adapters_in_path_with_their_sites_and_bits() -> None:
     net = AdaptedBackbone(tiny_config('timm_vit'), dict(type='AdaptFormer', width=2), ONE_BIT)
     assert 'AdaptFormer(width=2), 1 bit, at mlp_parallel in 3 blocks' in repr(net)
+    conv = dict(type='ConvAdapter', scale='learned', width=2, bias=True)
+    net = AdaptedBackbone(tiny_config('timm_vit'), conv)
+    assert "ConvAdapter(width=2, scale='learned'), 32 bits, at attn_branch, mlp_br" in repr(net)
 
 
 def test_a_highway_with_its_taps_and_bits() -> None:
@@ -26,4 +29,4 @@ def test_a_highway_with_its_taps_and_bits() -> None:
         tiny_config('timm_vit'), dict(type='ConvAdapter', width=2), taps='stream', inpath_blocks=1
     )
     assert "ConvAdapter(width=2), 32 bits, on 2 taps of 3 blocks (taps='stream', " in repr(net)
-    assert 'inpath_blocks=1)' in repr(net)
+    assert 'inpath_blocks=1, ' in repr(net)

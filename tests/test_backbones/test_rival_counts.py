@@ -10,8 +10,8 @@ from torch import nn
 
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.presets import trainable_parameters
 from mmqadapter.backbones.select import find_blocks, unused_parameters
+from mmqadapter.backbones.trainable import trainable_parameters
 
 pytestmark = pytest.mark.xdist_group('rival_counts')
 SWIN = dict(type='mmdet.SwinTransformer', depths=(2, 2, 18, 2), window_size=7)

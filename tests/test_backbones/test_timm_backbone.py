@@ -144,8 +144,22 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
     [
         (dict(model_name='vit_tinny_patch16_224'), 'vit_tinny.*vit_tiny_patch16_224'),
         (dict(model_name='vit_tiny_patch16_224.none'), 'none'),
+        (dict(model_name='swin_tiny'), 'does not know it; similar names: swin_tiny_patch4_window7'),
+        (dict(model_name='dinov2'), r'similar names: (vit_\w+_dinov2, ){2}vit_\w+_dinov2\.$'),
         (dict(model_name='resnet18'), 'resnet18.*ViT or Swin'),
         (dict(model_name='eva02_tiny_patch14_224'), 'Eva; expected a ViT or Swin'),
+        (
+            dict(model_name='convnext_tiny'),
+            r"^model_name='convnext_tiny' is invalid: timm builds ConvNeXt; expected a ViT or "
+            r'Swin, such as [a-z]\w+, \w+, \w+\.$',
+        ),
+        (
+            dict(model_name='swinv2_tiny_window8_256'),
+            'SwinTransformerV2; .*swin_tiny_patch4_window7',
+        ),
+        (dict(model_name='hiera_tiny_224'), r'timm builds timm\.models\.hiera; expected a ViT'),
+        (dict(model_name='samvit_base_patch16'), 'VisionTransformerSAM; .*vit_base_patch16'),
+        (dict(model_name=3), 'model_name=3 is invalid: expected the name of a timm model'),
         (dict(depht=3), 'depht'),
         (dict(out_indices=(3,)), 'from 0 to 2'),
         (dict(out_indices=(2, 1)), 'ascending'),
@@ -157,6 +171,29 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
 def test_wrong_arguments(wrong: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         build({**VIT, **wrong})
+
+
+def test_refused_nets_are_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('timm.create_model', pytest.fail)
+    with pytest.raises(ValueError, match='timm builds ConvNeXt'):
+        TimmBackbone('convnext_tiny', pretrained=True)
+
+
+def test_advice_on_weights_where_weights_are_asked_for() -> None:
+    with pytest.raises(ValueError, match=r"with .*'depht': 3\} is invalid: .*\)\.$"):
+        build({**VIT, 'depht': 3})
+    with pytest.raises(ValueError, match='without a network give checkpoint=<file> instead'):
+        build({**VIT, 'depht': 3}, pretrained=True)
+
+
+def test_models_that_a_user_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a return annotation the net is built, and judged then."""
+    net = timm.create_model('resnet18')
+    monkeypatch.setattr('timm.is_model', lambda name: True)
+    monkeypatch.setattr('timm.model_entrypoint', lambda name: lambda **kwargs: net)
+    monkeypatch.setattr('timm.create_model', lambda name, **kwargs: net)
+    with pytest.raises(ValueError, match='timm builds ResNet; expected a ViT or Swin'):
+        TimmBackbone('mine')
 
 
 def test_real_weights_on_a_real_image(real_data: Path) -> None:

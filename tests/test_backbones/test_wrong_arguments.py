@@ -17,8 +17,8 @@ LORA = dict(type='LoRA', rank=2)
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        (dict(adapter='LoRA'), "adapter or quantizer='LoRA' is not a config"),
-        (dict(adapter=None), 'adapter or quantizer=None is not a config'),
+        (dict(adapter='LoRA'), "^adapter='LoRA' is not a config"),
+        (dict(adapter=None), '^adapter=None is not a config'),
         (dict(quantizer='GaussianQuantizer'), "quantizer='GaussianQuantizer' is not a config"),
         (dict(quantizer=1), 'quantizer=1 is not a config'),
         (
@@ -76,6 +76,18 @@ def test_of_highways(tiny_timm_vit: Factory, changes: dict, text: str) -> None:
     )
     with pytest.raises(ValueError, match=text):
         MODELS.build({**config, **changes})
+
+
+@pytest.mark.parametrize('wrapper', ['FrozenBackbone', 'AdaptedBackbone', 'HighwayBackbone'])
+def test_what_a_config_leaves_out(tiny_timm_vit: Factory, wrapper: str) -> None:
+    rest = {} if wrapper == 'FrozenBackbone' else dict(adapter=LORA)
+    with pytest.raises(ValueError, match='backbone=None is not a config: give a dict'):
+        MODELS.build(dict(type=wrapper, **rest))
+    if rest:
+        with pytest.raises(ValueError, match='adapter=None is not a config: give a dict'):
+            MODELS.build(dict(type=wrapper, backbone=tiny_timm_vit()))
+    with pytest.raises(ValueError, match="cannot be built: .*'model_name'"):
+        MODELS.build(dict(type=wrapper, backbone=dict(type='mmqadapter.TimmBackbone'), **rest))
 
 
 @pytest.mark.parametrize('train', [2, None, [3]])

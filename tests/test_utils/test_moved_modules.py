@@ -10,6 +10,7 @@ import pytest
 import mmqadapter
 
 PUBLIC = {
+    'mmqadapter.backbones.presets': 'trainable_parameters',
     'mmqadapter.checks': 'check_dataset',
     'mmqadapter.onnx_export': 'export_onnx',
     'mmqadapter.petl_vit': 'load_petl',

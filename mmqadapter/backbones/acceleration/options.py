@@ -1,4 +1,4 @@
-"""Options for how a frozen trunk is computed: one object for all wrappers."""
+"""Options of a frozen trunk's storage and computation: one object for all wrappers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ON_CPU = {'attention': 'fused', 'mlp': 'chunked', 'prepacked': True}
 
 @dataclass(frozen=True)
 class TrunkOptions:
-    """How a frozen trunk is stored and computed; the defaults are the net's own code in float32.
+    """Options of a frozen trunk's storage and computation; by default the net's code in float32.
 
     All options change outputs within rounding only (``dtype`` aside) and change neither keys, nor
     checkpoints, nor task files, except that whole checkpoints of an ``int8`` trunk hold codes and
@@ -58,7 +58,7 @@ class TrunkOptions:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if not any(value is choice or value == choice for choice in choices):
+            if value not in choices:
                 raise ValueError(f'trunk.{name}={value!r} is invalid: expected one of {choices}.')
 
     @classmethod

@@ -71,3 +71,23 @@ def test_choice_that_matches_nothing(tiny_timm_vit: Factory, train: Any) -> None
     wrong = train if isinstance(train, str) else train[-1]
     with pytest.raises(ValueError, match=rf"train='{wrong}'.*'partial-1', 'bitfit', 'norm'"):
         FrozenBackbone(tiny_timm_vit(), train=train)
+
+
+@pytest.mark.parametrize(
+    ('excluded', 'train', 'warns'),
+    [(['pos_embed'], (), True), (['pos_embed'], 'pos_embed', False), (['all'], (), False)],
+)
+def test_what_a_net_would_train_itself_is_frozen_with_a_warning(
+    tiny_mmseg_vit: Factory,
+    monkeypatch: pytest.MonkeyPatch,
+    excluded: list,
+    train: Any,
+    warns: bool,
+) -> None:
+    """SAN's image encoder trains its position embedding."""
+    logged: list[str] = []
+    log = 'mmqadapter.backbones.trainable.print_log'
+    monkeypatch.setattr(log, lambda text, **kwargs: logged.append(text))
+    names = trained_names(tiny_mmseg_vit(frozen_exclude=excluded), train)
+    assert names == ['pos_embed'] if train else names == []
+    assert [text[:35] for text in logged] == ["frozen_exclude=['pos_embed'] has no"] * warns

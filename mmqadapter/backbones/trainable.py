@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
+from mmengine.logging import print_log
 from torch import nn
 
 from mmqadapter.backbones.select import compile_regex
@@ -54,6 +56,17 @@ def trainable_parameters(
             )
         selected.update({name: parameters[name] for name in names})
     return selected
+
+
+def warn_of_exceptions(trunk: nn.Module, train: Sequence[str]) -> None:
+    """Warn if a net's own ``frozen_exclude`` would train what a wrapper freezes (mmseg's SAN)."""
+    excluded = getattr(trunk, 'frozen_exclude', None) or ['all']
+    if 'all' not in excluded and not train:
+        print_log(
+            f'frozen_exclude={excluded} has no effect: a wrapper freezes the whole '
+            f'{type(trunk).__name__}; FrozenBackbone(train=...) names what trains.',
+            logger='current', level=logging.WARNING,
+        )  # fmt: skip
 
 
 def _names(trunk: nn.Module, blocks: Sequence[str], choice: str) -> list[str]:
