@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
+from mmqadapter.engine.class_names import check_class_names
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 
 SPLITS = ('train', 'val')
@@ -55,15 +56,9 @@ def class_names(dataset: Any) -> tuple[str, ...]:
     """Return the class names of a built dataset, in the order of the labels.
 
     Raises:
-        ValueError: There are none, or a single string in place of a list.
+        ValueError: See :func:`mmqadapter.engine.class_names.check_class_names`.
     """
-    classes = dataset.metainfo.get('classes')
-    if not classes or not isinstance(classes, (list, tuple)):
-        raise ValueError(
-            f'metainfo.classes={classes!r} is invalid: give a tuple of names, a single one with a '
-            'comma: ("name",)'
-        )
-    return tuple(classes)
+    return check_class_names(dataset.metainfo.get('classes'))
 
 
 def set_data_root(cfg: Config, root: str) -> None:

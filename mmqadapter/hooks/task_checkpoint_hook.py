@@ -132,9 +132,9 @@ class TaskCheckpointHook(CheckpointHook):
         else:  # within an epoch: under a name of its own, beside those of whole epochs
             settings = dict(by_epoch=False, filename_tmpl='iter_{}.pth', max_keep_ckpts=-1)
             usual = {name: getattr(self, name) for name in settings}
-            vars(self).update(settings)
+            self.__dict__.update(settings)
             self._save_checkpoint_with_step(runner, runner.iter, meta={})
-            vars(self).update(usual)
+            self.__dict__.update(usual)
 
     def _check_model(self, runner: Runner) -> None:
         with as_built(runner.model) as model:
