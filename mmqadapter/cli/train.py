@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from mmengine.runner import FlexibleRunner, Runner
 
 from mmqadapter.cli.common import add_run_arguments, command_parser, user_errors
+from mmqadapter.data_checks.outputs import require_outputs
 from mmqadapter.engine.batch_norm import batch_norm_remedy
 from mmqadapter.engine.lr_scaling import enable_lr_scaling
 from mmqadapter.engine.run_length import EPOCHS, ITERATIONS, set_run_length
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     args = parse_args(argv, prog)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
+    require_outputs(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.work_dir
     for count, unit in ((args.max_iters, ITERATIONS), (args.max_epochs, EPOCHS)):
