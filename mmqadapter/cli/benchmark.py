@@ -15,6 +15,7 @@ from mmqadapter.cli.common import (
     print_written,
     user_errors,
 )
+from mmqadapter.engine.batch_norm import batch_norm_remedy
 from mmqadapter.engine.runner import load_config
 from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     methods, settings = parse_methods(args.methods), read_settings(args)
     cfg = load_config(args.config, args.cfg_options)
-    with live_report(args.out) as observe:
+    with live_report(args.out) as observe, batch_norm_remedy():
         report = run_benchmark(cfg, methods, settings, observe)
     print_written(write_report(report, args.out))
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmengine.config import Config
+
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
+from mmqadapter.engine.data_classes import config_classes
 
 # Parts of a model whose ``num_classes`` has another meaning, or none.
 OTHERS = ('backbone', 'data_preprocessor', 'neck', 'rpn_head', 'test_cfg', 'train_cfg')
@@ -61,13 +64,25 @@ def _heads(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f'model.{name}' if single else f'model.{name}[{number}]', head
 
 
+def require_outputs(cfg: Config) -> None:
+    """Check that every head has an output for each class of the training data.
+
+    Raises:
+        ValueError: A head has fewer outputs, so its loss would meet a label that it does not know.
+    """
+    for classes in config_classes(cfg, 'train'):
+        for problem in output_problems(cfg.get('model'), classes):
+            if problem.severity == ERROR:
+                raise ValueError(f'{problem.message}; set it to len(classes).')
+
+
 def _outputs(part: Any, path: str) -> Iterator[tuple[str, int]]:
     if isinstance(part, (list, tuple)):
         for number, item in enumerate(part):
             yield from _outputs(item, f'{path}[{number}]')
     if not isinstance(part, Mapping):
         return
-    if type(part.get('num_classes')) is int:
+    if type(part.get('num_classes')) is int and not part.get('class_agnostic'):
         yield path, part['num_classes']
     for name, inner in part.items():
         if name not in OTHERS:

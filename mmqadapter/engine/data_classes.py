@@ -48,6 +48,14 @@ def class_faults(cfg: Config, split: str) -> Iterator[str]:
     yield from joint_faults(dataset, scope)
 
 
+def config_classes(cfg: Config, split: str) -> Iterator[tuple[str, ...]]:
+    """Yield the class names that the config itself gives to the datasets of a split."""
+    dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+    for leaf, scope in leaf_configs(dataset, cfg.get('default_scope')) if dataset else ():
+        if (leaf.get('metainfo') or {}).get('classes') is not None:
+            yield tuple(_classes(leaf, scope))
+
+
 def class_list_fault(classes: Any) -> str:
     """Return what is wrong with ``metainfo.classes``, as a sentence; empty if nothing is."""
     start = f'metainfo.classes={classes!r} is invalid: '

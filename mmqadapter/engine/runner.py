@@ -16,9 +16,13 @@ from torch import nn
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine import exactly_resumable
 from mmqadapter.engine.checked_pipeline import check_data_of
+from mmqadapter.engine.config_keys import check_overrides
+from mmqadapter.engine.data_classes import check_classes
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
+from mmqadapter.engine.lr_scaling import check_lr_scaling, scale_base_rate
+from mmqadapter.engine.run_length import cut_schedule
 from mmqadapter.utils.model_wrapping import unwrap_model
 
 # Hooks of every training; they change nothing in it.
@@ -34,12 +38,14 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
 
     Raises:
         FileNotFoundError: The file does not exist.
+        ValueError: An override names a setting that does not exist.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'there is no config {str(path)!r}; the shipped ones are in configs/.'
         )
     cfg = Config.fromfile(path)
+    check_overrides(cfg, options or {})
     cfg.merge_from_dict(options or {})
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))
     return cfg
@@ -70,6 +76,7 @@ def training_runner(
     for name, file in (('resume', resume), ('load_from', cfg.get('load_from'))):
         _require_checkpoint(name, file)
     require_data(cfg, 'train', 'val')
+    check_lr_scaling(cfg)
     cfg = exactly_resumable(cfg)
     start = _resume_from(cfg, resume)
     _add_hooks(cfg, init_task)
@@ -82,10 +89,13 @@ def training_runner(
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
     check_data_of(runner)
+    scale_base_rate(runner)
     if start and not flexible:
         load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
     if resume and not cfg.resume:
         runner.logger.warning(f'No checkpoint in {cfg.work_dir}: this run starts anew.')
+    if warning := cut_schedule(cfg):
+        runner.logger.warning(warning)
     return runner
 
 
@@ -229,11 +239,13 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def require_data(cfg: Config, *splits: str) -> None:
-    """Check that the data roots of the named splits (``'train'``, ``'val'``, ``'test'``) exist.
+    """Check the data of the named splits (``'train'``, ``'val'``, ``'test'``), unread.
 
     Raises:
         FileNotFoundError: A data root does not exist.
+        ValueError: The classes of a dataset are not a list of names.
     """
+    check_classes(cfg, splits)
     for split in splits:
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
         for leaf, _ in leaf_configs(dataset) if dataset else ():

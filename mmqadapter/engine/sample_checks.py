@@ -52,6 +52,9 @@ class SampleCheck:
     def _label_fault(self, labels: np.ndarray) -> str | None:
         if not self.classes:
             return None
+        if labels.dtype == np.uint8 and self.ignore_index == 255:
+            if int((labels + np.uint8(1)).max()) <= self.classes:  # 255 + 1 becomes 0
+                return None
         values = _values(labels)
         unknown = values[((values < 0) | (values >= self.classes)) & (values != self.ignore_index)]
         if len(unknown) == 0:

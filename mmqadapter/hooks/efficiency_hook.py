@@ -40,7 +40,9 @@ class EfficiencyHook(Hook):
     activation memory of one step) or ``peak_allocated_bytes`` and ``peak_reserved_bytes`` (a GPU).
     After training it adds ``adapter_bytes`` and ``task_bytes`` (sizes of the task file), logs a
     table, and writes all figures to ``summary.json`` in the work dir: those above with medians
-    over all steps but the first five, ``trainable_params_by_part`` and the number of ``steps``.
+    over all steps but the first five, ``trainable_params_by_part`` and the number of ``steps``. If
+    the run was resumed, that is the part after it: ``from_iteration`` and ``to_iteration`` say
+    which steps (from 1) the figures cover.
 
     It runs last, so that a step's time does not contain the work of other hooks and the task file
     exists when its size is read. If a config lists the hook twice, the second does nothing.
@@ -66,6 +68,7 @@ class EfficiencyHook(Hook):
         self.meter: StepMeter | None = None
         self._params: Figures = {}
         self._params_by_part: dict[str, int] = {}
+        self._resumed_at = 0
 
     def before_train(self, runner: Runner) -> None:
         """Log and count what trains, and start measuring."""
@@ -75,6 +78,7 @@ class EfficiencyHook(Hook):
                 'name); only one of them measures. Keep EfficiencyHook and remove the others.'
             )
             return
+        self._resumed_at = runner.iter
         self.meter = StepMeter(runner.model, optimizers(runner.optim_wrapper))
         counts = whole_counts(runner.model)
         self._params_by_part = {part: count['trainable'] for part, count in counts.items()}
@@ -118,6 +122,8 @@ class EfficiencyHook(Hook):
             **self.meter.memory(),
             **self.meter.medians(),
             'steps': len(self.meter.steps),
+            'from_iteration': self._resumed_at + 1,
+            'to_iteration': runner.iter,
         }
         content = json.dumps(figures, indent=2).encode()
         atomic_write(Path(runner.work_dir, SUMMARY_FILE), content)

@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from mmqadapter.checkpoints.load import dataset_meta, load_weights
+from mmqadapter.engine.data_classes import check_classes
 from mmqadapter.engine.data_configs import leaf_configs
 from mmqadapter.engine.runner import build_model, load_config
 
@@ -43,6 +44,7 @@ def load_model(
     """
     target = choose_device(device)
     cfg = config if isinstance(config, Config) else load_config(config, cfg_options)
+    check_classes(cfg)
     model: Any = revert_sync_batchnorm(build_model(cfg))
     model.cfg = cfg
     switch_task(model, task, trust)
