@@ -21,6 +21,7 @@ FLOORS = (
     {'interop'},
     {'studies'},
     {'cli'},
+    {'__main__'},
 )
 PURE = {'utils', 'quant', 'adapters', 'highway', 'taskfile', 'backbones/acceleration'}
 VISION = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'timm'}

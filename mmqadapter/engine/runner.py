@@ -19,22 +19,21 @@ from mmqadapter.engine.data_configs import leaf_configs, require_root
 from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
 from mmqadapter.utils.model_wrapping import unwrap_model
+from mmqadapter.utils.shipped import find_config
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
-    """Read the config in a file and merge command-line overrides into it.
+    """Read a config and merge command-line overrides into it.
 
     Args:
-        path: Path of the config.
+        path: Path of the config, or the name of a shipped one, such as
+            ``upernet_swin_highway_ade20k``.
         options: Overrides by dotted names, such as ``{'model.backbone.depth': 4}``.
 
     Raises:
-        FileNotFoundError: The file does not exist.
+        FileNotFoundError: Neither a file nor a shipped config has this name.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'there is no config {str(path)!r}; the shipped ones are in configs/.'
-        )
+    path = find_config(path)
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))

@@ -167,7 +167,7 @@ def _build_dataset(cfg: dict) -> Any:
             raise
         raise ValueError(
             f'the training data holds no image (data_root {cfg.get("data_root")!r}, data_prefix '
-            f'{cfg.get("data_prefix")!r}); tools/check_data.py says what is wrong with it.'
+            f'{cfg.get("data_prefix")!r}); mmqadapter check-data says what is wrong.'
         ) from error
 
 
