@@ -3,7 +3,7 @@ CODE := mmqadapter tools
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-ops env-upstream test test-all test-upstream lint format demo demo-det clean clean-env
+.PHONY: help env env-ops env-upstream test test-all test-upstream lint format demo demo-det wheel clean clean-env
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ demo: env  ## semantic segmentation from nothing to pictures; options: make demo
 
 demo-det: env  ## the same for instance segmentation
 	$(PY) tools/demo.py --task det $(ARGS)
+
+wheel: env  ## build the wheel into dist/
+	$(PY) -m pip wheel --no-deps --no-build-isolation -w dist .
 
 clean:  ## remove caches and build output
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants

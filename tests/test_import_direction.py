@@ -22,6 +22,7 @@ FLOORS = (
     {'interop'},
     {'own_data', 'studies'},
     {'cli'},
+    {'__main__'},
 )
 PURE = {'utils', 'quant', 'adapters', 'highway', 'taskfile', 'backbones/acceleration'}
 VISION = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'timm'}

@@ -107,5 +107,5 @@ def find_family(trunk: nn.Module) -> BlockFamily:
     known = ', '.join(family.name for family in FAMILIES)
     raise ValueError(
         f'backbone={type(trunk).__name__} is not supported: expected one of {known}; '
-        'docs/adding_a_backbone.md shows how to add a row for it.'
+        'the docs page "Adding a backbone" shows how to add a row for it.'
     )

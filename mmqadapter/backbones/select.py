@@ -27,8 +27,8 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
         if family.block not in {c.__name__ for c in type(block).__mro__}:
             raise ValueError(
                 f'{name} is a {type(block).__name__}: expected a {family.block}, the only block '
-                f'of {family.name} that is supported. Use another model_name, or see '
-                'docs/adding_a_backbone.md.'
+                f'of {family.name} that is supported. Use another model_name, or see the '
+                'docs page "Adding a backbone".'
             )
     return blocks
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmqadapter.cli.common import command_parser, user_errors
-
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+from mmqadapter.utils.shipped import configs_folder
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -36,12 +35,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run a demo."""
     args = parse_args(argv, prog)
-    if not CONFIGS.is_dir():
-        raise FileNotFoundError(
-            f'{str(CONFIGS)!r} does not exist: the demo needs the configs of a clone of the '
-            'repository; run it there.'
-        )
     # After the parser, so that --help need not load the detectors.
     from mmqadapter.studies.demo import run_demo
 
-    run_demo(args.task, args.out, CONFIGS, args.iterations)
+    run_demo(args.task, args.out, configs_folder(), args.iterations)

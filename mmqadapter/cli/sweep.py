@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         'step; write report.json, report.md, report.html and plots. Started again with the same '
         '--out, it continues: finished trainings are not repeated.',
     )
-    parser.add_argument('sweep', help='sweep file, such as one of configs/sweeps/')
+    parser.add_argument('sweep', help='sweep file, or name of a shipped one, such as camvid')
     parser.add_argument('--out', type=Path, required=True, help='folder of trainings and report')
     parser.add_argument(
         '--jobs', type=int, default=1, help='trainings at the same time (default: %(default)s)'

@@ -49,7 +49,7 @@ def add_onnx(commands: Any) -> None:
         description='Write a tuned segmentor as an ONNX graph of one image size, by '
         f'torch.onnx.export(dynamo=True) at opset {OPSET}: normalized pixels (1, 3, H, W) to '
         'logits (1, classes, H, W). Quantized weights become float32 constants. Needs '
-        "onnx, onnxscript and onnxruntime: pip install '.[onnx]'.",
+        "onnx, onnxscript and onnxruntime: pip install 'mmqadapter[onnx]'.",
     )
     parser.set_defaults(run=write_onnx)
     parser.add_argument('config', help='the config of the training, of a segmentor')

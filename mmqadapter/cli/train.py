@@ -21,7 +21,7 @@ from mmqadapter.hooks.stop_hook import StopHook, TrainingStopped
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(prog, 'Train a config of mmdetection or mmsegmentation.')
-    parser.add_argument('config', help='config file, such as one of configs/')
+    parser.add_argument('config', help='config file, or name of a shipped config')
     parser.add_argument(
         '--resume', nargs='?', const=True, default=False, metavar='CHECKPOINT',
         help='resume exactly, from this checkpoint, or from the last one in the work dir '

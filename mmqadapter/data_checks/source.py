@@ -51,7 +51,7 @@ def find_sources(cfg: Config) -> list[Source]:
     if not sources:
         raise ValueError(
             'The config has neither train_dataloader.dataset nor val_dataloader.dataset; '
-            'inherit a dataset file such as configs/_base_/datasets/custom_semantic.py.'
+            'inherit a dataset file such as mmqadapter::_base_/datasets/custom_semantic.py.'
         )
     return sources
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 from mmengine._strategy import FSDPStrategy
+from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import Registry
@@ -27,6 +28,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from mmqadapter.checkpoints.safe_load import allowed_globals, unsafe_file_error, weights_only
 from mmqadapter.compat.safe_globals import safe_globals
 from mmqadapter.engine.optim import grouping_by_part
+from mmqadapter.utils.shipped import SCOPE, find_base
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
@@ -36,6 +38,7 @@ GROUNDING_DINO = 'mmdet.models.layers.transformer.grounding_dino_layers'
 def patch_mmengine() -> None:
     """Apply all patches that last; a second call changes nothing."""
     find_configs_by_module()
+    find_shipped_configs()
     guard_checkpoint_loading()
     fix_fsdp_resume()
     train_adapters_as_new()
@@ -51,6 +54,32 @@ def find_configs_by_module() -> None:
     Remove when mmengine finds a package's configs by the name of its module.
     """
     MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def find_shipped_configs() -> None:
+    """Let ``_base_`` and ``mmengine.hub.get_config`` find ``'mmqadapter::...'``.
+
+    mmengine has a closed list of packages. It also marks all that comes from a package as of the
+    scope of that package, in which the parts of mmdet and mmseg that our configs name would not be
+    found; our own classes are named with their scope.
+
+    For ``get_config`` the package is a submodule. No distribution has this name, so that mmengine
+    looks where Python imports it from: an editable install is not in site-packages.
+
+    Remove when mmengine lets a package register its configs, without a scope.
+    """
+    MODULE2PACKAGE['mmqadapter'] = 'mmqadapter.version'
+    locate = Config._get_cfg_path
+    if hasattr(locate, '__wrapped__'):
+        return
+
+    @functools.wraps(locate)
+    def locate_shipped(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(SCOPE):
+            return str(find_base(cfg_path)), None
+        return locate(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(locate_shipped)
 
 
 def guard_checkpoint_loading() -> None:

@@ -14,6 +14,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
+# Command that starts several processes, for messages.
+LAUNCH = 'torchrun --nproc_per_node=PROCESSES -m mmqadapter train CONFIG --launcher pytorch'
 # mmengine's state_dict_cfg='full' without the offload to the CPU: PyTorch frees or overwrites what
 # it offloads, and on a CPU that is the memory that the model still uses.
 FULL_STATE_ON_CPU = dict(
@@ -43,8 +45,7 @@ def prepare_cpu(cfg: Config) -> None:
         return
     if launcher != 'pytorch' or 'RANK' not in os.environ:
         raise ValueError(
-            f'launcher={launcher!r} without a GPU needs processes that torchrun started: use '
-            'tools/dist_train.sh CONFIG PROCESSES, which passes --launcher pytorch.'
+            f'launcher={launcher!r} without a GPU needs processes that torchrun started: {LAUNCH}.'
         )
     _refuse_sync_bn(cfg)
     _join_group(cfg)

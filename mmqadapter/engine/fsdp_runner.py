@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, RUNNERS, init_default_scope
 from mmengine.runner import FlexibleRunner, load_checkpoint
 
+from mmqadapter.engine.distributed import LAUNCH
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 FSDP = 'FSDPStrategy'
@@ -60,7 +61,7 @@ def check_strategy(cfg: Config) -> None:
 def _problems(cfg: Config, strategy: dict) -> Iterator[str]:
     """Yield a message for each setting that does not work with shards."""
     if (cfg.get('launcher') or 'none') == 'none':
-        yield 'one process cannot shard; start several with tools/dist_train.sh CONFIG PROCESSES.'
+        yield f'one process cannot shard; start several: {LAUNCH}.'
     kind = strategy.get('state_dict_cfg', 'local')
     if kind != 'full' and 'FULL_STATE_DICT' not in str(kind):
         yield (

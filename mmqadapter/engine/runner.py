@@ -24,26 +24,25 @@ from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_fl
 from mmqadapter.engine.lr_scaling import check_lr_scaling, scale_base_rate
 from mmqadapter.engine.run_length import cut_schedule
 from mmqadapter.utils.model_wrapping import unwrap_model
+from mmqadapter.utils.shipped import find_config
 
 # Hooks of every training; they change nothing in it.
 REPORTING_HOOKS = ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook')
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
-    """Read the config in a file and merge command-line overrides into it.
+    """Read a config and merge command-line overrides into it.
 
     Args:
-        path: Path of the config.
+        path: Path of the config, or the name of a shipped one, such as
+            ``upernet_swin_highway_ade20k``.
         options: Overrides by dotted names, such as ``{'model.backbone.depth': 4}``.
 
     Raises:
-        FileNotFoundError: The file does not exist.
+        FileNotFoundError: Neither a file nor a shipped config has this name.
         ValueError: An override names a setting that does not exist.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'there is no config {str(path)!r}; the shipped ones are in configs/.'
-        )
+    path = find_config(path)
     cfg = Config.fromfile(path)
     check_overrides(cfg, options or {})
     cfg.merge_from_dict(options or {})

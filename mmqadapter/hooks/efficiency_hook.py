@@ -30,7 +30,7 @@ Figures = dict[str, Any]
 
 @HOOKS.register_module()
 class EfficiencyHook(Hook):
-    """Hook that measures what training costs, under the key names of ``tools/benchmark.py``.
+    """Hook that measures what training costs, under the key names of ``mmqadapter benchmark``.
 
     Before training it logs how many parameters of each part of the model train and how many are
     frozen. During training it passes these scalars to all visualizer backends as

@@ -19,7 +19,7 @@ from mmqadapter.utils.model_wrapping import unwrap_model
 
 REMEDY = (
     'Lower the learning rate, clip gradients (optim_wrapper.clip_grad), look for wrong labels '
-    '(tools/check_data.py), and resume from the last checkpoint, which is sound.'
+    '(mmqadapter check-data), and resume from the last checkpoint, which is sound.'
 )
 
 

@@ -152,7 +152,7 @@ def task_names(tasks: Sequence[str | os.PathLike]) -> dict[str, str | os.PathLik
         if Path(task).suffix != SUFFIXES[0]:
             raise ValueError(
                 f'{str(task)!r} is not a task file (*.safetensors), which prediction of several '
-                'tasks needs; export one from a checkpoint with tools/task.py export.'
+                'tasks needs; export one from a checkpoint with mmqadapter task export.'
             )
         name = Path(task).name
         for suffix in SUFFIXES:

@@ -26,7 +26,7 @@ VERSION = 2
 KEY = 'mmqadapter'
 SUFFIX = '.safetensors'  # by which tools recognize task files
 CHECKPOINTS = ('.pth', '.pt', '.ckpt')
-CHECKPOINT = 'make one of a training checkpoint with tools/task.py export'
+CHECKPOINT = 'make one of a training checkpoint with mmqadapter task export'
 REMEDY = 'copy or download it again, or export it again from the training checkpoint'
 
 

@@ -73,7 +73,7 @@ def test_unknown_backbone(backbone: dict, match: str) -> None:
 )
 def test_unknown_block_of_a_known_net(tiny_timm_vit: Factory, model_name: str) -> None:
     """Norm behind the branch, or branches side by side: adapters would sit in the wrong place."""
-    with pytest.raises(ValueError, match='Block.*adding_a_backbone'):
+    with pytest.raises(ValueError, match='Block.*docs page "Adding a backbone"'):
         FrozenBackbone(tiny_timm_vit(model_name=model_name))
 
 

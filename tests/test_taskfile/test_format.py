@@ -217,5 +217,5 @@ def test_the_suffix_of_task_files_is_required() -> None:
 def test_the_error_for_a_checkpoint_names_the_command_to_export_it(tmp_path: Path) -> None:
     path = tmp_path / 'iter_1.pth'
     torch.save({'state_dict': {}}, path)
-    with pytest.raises(ValueError, match=r'or not a task file; make one .* tools/task\.py export'):
+    with pytest.raises(ValueError, match=r'or not a task file; make one .* mmqadapter task export'):
         read_content(path)

@@ -16,5 +16,5 @@ def require_packages() -> None:
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise ValueError(
             f'ONNX export needs {", ".join(missing)}, which is not installed: '
-            f"pip install '.[onnx]' in a clone, or pip install {' '.join(missing)}."
+            f"pip install 'mmqadapter[onnx]', or pip install {' '.join(missing)}."
         )

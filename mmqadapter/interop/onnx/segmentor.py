@@ -34,7 +34,7 @@ class PlainSegmentor(nn.Module):
                 f'{type(model).__name__} is invalid: expected a model that computes logits for '
                 "every pixel, which are mmseg's segmentors (EncoderDecoder, "
                 'CascadeEncoderDecoder). A detector with LoRA or a FrozenBackbone can be '
-                'converted to a plain mmdet checkpoint with `tools/task.py merge`, and then '
+                'converted to a plain mmdet checkpoint with `mmqadapter task merge`, and then '
                 'exported with other tools.'
             )
         fold_weights(model)

@@ -22,7 +22,7 @@ from mmqadapter.studies.analysis.sources import Source
 
 LEGEND = (
     'Noise is Gaussian, in standard deviations of each matrix; a repeat uses the same sample for '
-    'all sizes. Scores are those of the test loop, as in tools/test.py; above plain is the '
+    'all sizes. Scores are those of the test loop, as in mmqadapter test; above plain is the '
     'difference to the score without noise. Deviations are standard deviations over repeats.'
 )
 

@@ -47,7 +47,7 @@ def rebuild_report(folder: Path) -> list[Path]:
         FileNotFoundError: The folder has no report.json.
         ValueError: The file is not a report of a benchmark.
     """
-    return write_files(_render(load_report(folder, 'tools/benchmark.py', 'batch')), folder)
+    return write_files(_render(load_report(folder, 'mmqadapter benchmark', 'batch')), folder)
 
 
 def _render(report: Report) -> dict[str, bytes]:

@@ -22,6 +22,7 @@ from mmqadapter.studies.sweep.fields import (
 from mmqadapter.studies.sweep.length import Length, read_length
 from mmqadapter.studies.sweep.methods import GROUPS, SweepMethod, parse_method, plain_backbone
 from mmqadapter.studies.sweep.yaml_file import load_yaml
+from mmqadapter.utils.shipped import find_sweep
 
 REQUIRED = ('config', 'metric', 'seeds', 'tuning_seed', 'head_rates', 'rates', 'methods')
 # With their defaults; exactly one of the first two has to be set.
@@ -93,13 +94,18 @@ class Sweep:
 
 
 def read_sweep(path: str | os.PathLike) -> Sweep:
-    """Return the plan of a sweep file; the path ``config`` in it is relative to the file.
+    """Return the plan of a sweep file.
+
+    ``config`` in it is a path relative to the file, or the name of a shipped config.
+
+    Args:
+        path: Path of the file, or the name of a shipped one, such as ``camvid``.
 
     Raises:
         FileNotFoundError: The file or its config does not exist.
         ValueError: The file is not valid YAML, or a key or value in it is invalid.
     """
-    path = Path(path)
+    path = find_sweep(path)
     content = load_yaml(path)
     try:
         return _make_sweep(path, content)
@@ -110,7 +116,9 @@ def read_sweep(path: str | os.PathLike) -> Sweep:
 def _make_sweep(path: Path, content: Any) -> Sweep:
     check_keys('the file', content, REQUIRED, OPTIONAL)
     values = {**OPTIONAL, **content}
-    cfg = _load_config(path.parent / text('config', values['config']), values['overrides'] or {})
+    config = text('config', values['config'])
+    beside = path.parent / config
+    cfg = _load_config(beside if beside.exists() else Path(config), values['overrides'] or {})
     sweep = Sweep(
         name=path.name,
         config=cfg,

@@ -99,7 +99,7 @@ def rebuild_report(folder: Path) -> list[Path]:
         FileNotFoundError: The folder has no report.json.
         ValueError: The file is not a report of a sweep.
     """
-    return write_files(_render(load_report(folder, 'tools/sweep.py', 'metric'), None), folder)
+    return write_files(_render(load_report(folder, 'mmqadapter sweep', 'metric'), None), folder)
 
 
 def _render(report: Report, samples: Samples | None) -> dict[str, bytes]:

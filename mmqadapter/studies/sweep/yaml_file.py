@@ -12,13 +12,8 @@ def load_yaml(path: Path) -> Any:
     """Return the content of a YAML file; nothing in it is executed.
 
     Raises:
-        FileNotFoundError: The file does not exist.
         ValueError: The file is not valid YAML, or a mapping in it has a duplicate key.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'sweep file {str(path)!r} does not exist; configs/sweeps/ has examples.'
-        )
     try:
         # noqa below: the loader is a SafeLoader.
         return yaml.load(path.read_text(encoding='utf-8'), _UniqueKeyLoader)  # noqa: S506

@@ -58,7 +58,9 @@ def test_other_files_are_refused(tmp_path: Path, kind: str) -> None:
         rebuild(tmp_path)
     (other,) = (make for name, (_, make) in KINDS.items() if name != kind)
     write_json(other(), tmp_path)
-    with pytest.raises(ValueError, match=f'is not a report of tools/{kind}.py: expected a header'):
+    with pytest.raises(
+        ValueError, match=f'is not a report of mmqadapter {kind}: expected a header'
+    ):
         rebuild(tmp_path)
     for text in ('[]', '{"header": {"metric": "mIoU", "batch": 2}}', '{"header": 3, "rows": [1]}'):
         (tmp_path / 'report.json').write_text(text)

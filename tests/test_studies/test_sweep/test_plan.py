@@ -155,7 +155,7 @@ def test_an_error_names_the_file_key_value_and_what_was_expected(
 
 
 def test_missing_and_invalid_files(make_sweep, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='sweep file .*none.yaml.* does not exist'):
+    with pytest.raises(FileNotFoundError, match='there is no sweep file .*none.yaml'):
         read_sweep(tmp_path / 'none.yaml')
     with pytest.raises(FileNotFoundError, match='none.py'):
         make_sweep(config='none.py')
