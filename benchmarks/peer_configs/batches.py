@@ -65,9 +65,7 @@ def _semantic(cfg: Config, generator: np.random.Generator) -> tuple[torch.Tensor
     return _image(generator, SIZE), sample
 
 
-def _detection(
-    cfg: Config, generator: np.random.Generator, width: int
-) -> tuple[torch.Tensor, Any]:
+def _detection(cfg: Config, generator: np.random.Generator, width: int) -> tuple[torch.Tensor, Any]:
     from mmdet.structures import DetDataSample
 
     sample = DetDataSample(metainfo=_meta(width))
@@ -92,7 +90,7 @@ def _instances(generator: np.random.Generator, width: int, classes: int) -> Inst
     boxes = np.zeros((OBJECTS, 4), np.float32)
     for mask, box in zip(masks, boxes, strict=True):
         x, y = generator.integers(0, width // 2), generator.integers(0, SIZE // 2)
-        right, bottom = x + generator.integers(16, width // 2), y + generator.integers(16, SIZE // 2)
+        right, bottom = x + generator.integers(8, width // 2), y + generator.integers(8, SIZE // 2)
         mask[y:bottom, x:right] = 1
         box[:] = x, y, right, bottom
     return InstanceData(
@@ -110,7 +108,5 @@ def _video(cfg: Config, generator: np.random.Generator) -> tuple[torch.Tensor, A
     for number, sample in enumerate(samples):
         sample.set_metainfo(dict(frame_id=number, video_length=FRAMES, ori_video_length=FRAMES))
     track = TrackDataSample(video_data_samples=list(samples))
-    track.set_metainfo(
-        dict(key_frames_inds=list(range(FRAMES)), ref_frames_inds=[], video_id=0)
-    )
+    track.set_metainfo(dict(key_frames_inds=list(range(FRAMES)), ref_frames_inds=[], video_id=0))
     return torch.stack(frames), track
