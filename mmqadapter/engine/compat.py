@@ -1,7 +1,7 @@
 """All patches of mmengine, mmdet and mmseg: what each works around, and when it can go.
 
-``import mmqadapter`` applies the patches of mmengine, and that of mmdet once mmdet is imported. Those
-that are context managers last for the block that they enclose.
+``import mmqadapter`` applies the patches of mmengine, and that of mmdet once mmdet is imported.
+Those that are context managers last for the block that they enclose.
 """
 
 from __future__ import annotations
