@@ -124,6 +124,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='child processes at a time')
     parser.add_argument('--timeout', type=int, default=900, help='seconds for equal configs')
     parser.add_argument('--memory', type=int, default=12, help='GB of a child process')
+    parser.add_argument('--survey', action='store_true', help='run nothing, only sort the configs')
     parser.add_argument('--render', action='store_true', help='only make the tables')
     return parser.parse_args()
 
@@ -139,7 +140,8 @@ def main() -> None:
         if arguments.only is not None:
             names = [name for name in names if any(text in name for text in arguments.only)]
         survey_all(names, results.rows, results.add)
-        run_groups(results, names, arguments)
+        if not arguments.survey:
+            run_groups(results, names, arguments)
         results.sort()
     if arguments.results == RESULTS:
         render_page(results.rows)

@@ -90,10 +90,7 @@ def _instances(generator: np.random.Generator, width: int, classes: int) -> Inst
     boxes = np.zeros((OBJECTS, 4), np.float32)
     for mask, box in zip(masks, boxes, strict=True):
         x, y = generator.integers(0, width // 2), generator.integers(0, SIZE // 2)
-        right, bottom = (
-            x + generator.integers(16, width // 2),
-            y + generator.integers(16, SIZE // 2),
-        )
+        right, bottom = x + generator.integers(8, width // 2), y + generator.integers(8, SIZE // 2)
         mask[y:bottom, x:right] = 1
         box[:] = x, y, right, bottom
     return InstanceData(

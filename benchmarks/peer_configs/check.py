@@ -178,18 +178,18 @@ class WrappedRun(Run):
         faults, backbone = self.outcome.faults, self.backbone
         extra = sorted(self.missing - self.case.bare_missing)
         if extra and step == STEPS - 1:
-            faults.append(f'no gradient: {len(extra)} parameters, such as {extra[0]}')
+            faults.append(f'no gradient: {some(extra)}')
         for name, p in backbone.trunk.named_parameters():
             if name not in backbone.trainable_names and (p.grad is not None or p.requires_grad):
                 faults.append(f'the trunk gets a gradient: {name}')
                 break
-        for name, p in self.model.named_parameters():
-            if p.grad is None:
-                continue
-            if not torch.isfinite(p.grad).all():
-                faults.append(f'gradient of {name} is not finite')
-            if step == STEPS - 1 and '.adapters.' in name and not p.grad.any():
-                faults.append(f'gradient of {name} is zero')
+        grads = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
+        infinite = [name for name, grad in grads.items() if not torch.isfinite(grad).all()]
+        zero = [name for name, grad in grads.items() if '.adapters.' in name and not grad.any()]
+        if infinite:
+            faults.append(f'gradient not finite: {some(infinite)}')
+        if zero and step == STEPS - 1:
+            faults.append(f'gradient zero: {some(zero)}')
 
     def task_file(self) -> None:
         """Save the task, load it into a fresh model, and compare predictions."""
@@ -315,6 +315,11 @@ def plain_name(name: str) -> str:
     return f'{before}.norm{after}' if norms else name
 
 
+def some(names: list[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    return names[0] if len(names) == 1 else f'{len(names)} parameters, such as {names[0]}'
+
+
 def words_of(error: Exception) -> str:
     """Return type, text and last line of code of an error, without paths."""
     trace = error.__traceback__
@@ -324,7 +329,7 @@ def words_of(error: Exception) -> str:
     if trace and not isinstance(error, ValueError):
         place = f' ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})'
     text = ' '.join(str(error).split())
-    return f'{type(error).__name__}: {text[:400]}{place}'
+    return f'{type(error).__name__}: {text[:600]}{place}'
 
 
 def rows(folder: Path, names: list[str]) -> list[dict[str, Any]]:
@@ -356,7 +361,7 @@ def main() -> None:
     MMLogger.get_current_instance().setLevel(logging.ERROR)
     folder, *names = sys.argv[1:]
     for row in rows(Path(folder), names):
-        print('ROW', json.dumps(row), flush=True)
+        print('ROW', json.dumps(row).replace(f'{folder}/', ''), flush=True)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from benchmarks.peer_configs.configs import backbone_parent, nodes
 
-SIZE = 128  # sides of an image, in pixels
+SIZE = 64  # sides of an image, in pixels
 WEIGHTS = '<weights>'  # stands for the file of the backbone's weights
 # Largest value of a number, by its key.
 LIMITS = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from benchmarks.peer_configs.check import words_of
@@ -22,6 +22,8 @@ from benchmarks.peer_configs.configs import (
     wrapped,
 )
 from benchmarks.peer_configs.cuts import cut
+
+REFUSALS: dict[str, str] = {}  # words by backbone
 
 
 def survey(name: str) -> dict[str, Any]:
@@ -62,16 +64,20 @@ def refusal(package: str, net: Any) -> str:
     for _, node in nodes(net):
         node.pop('pretrained', None)
         node.pop('init_cfg', None)
-    return _refusal(package, json.dumps(net.to_dict(), sort_keys=True, default=str))
+    key = repr((package, net))
+    if key not in REFUSALS:
+        REFUSALS[key] = try_to_build(net)
+    return REFUSALS[key]
 
 
-@lru_cache(maxsize=None)
-def _refusal(package: str, net: str) -> str:
-    model = Config({'model': {'backbone': json.loads(net)}}).model
+def try_to_build(net: Any) -> str:
+    """Return the words of the error when a net is built in a wrapper; '' for none."""
     try:
-        build(wrapped(model, 'in path').backbone)
+        build(wrapped(ConfigDict(backbone=net), 'in path').backbone)
     except Exception as error:
-        return words_of(error)
+        words = words_of(error)
+        # The whole config of the net would make a row of its own of each depth.
+        return re.sub(r'^(ValueError: backbone=){.*} cannot', r'\1{...} cannot', words)
     return ''
 
 

@@ -107,10 +107,8 @@ def problems(run: list[Row]) -> str:
                 found[text][row['config']].append(wrapper)
     lines = ['| configs | what happens | which |', '|---|---|---|']
     for text, configs in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
-        both = all(len(wrappers) == len(WRAPPERS) for wrappers in configs.values())
-        where = (
-            '' if both else f' ({", ".join(sorted({w for ws in configs.values() for w in ws}))})'
-        )
+        columns = {wrapper for wrappers in configs.values() for wrapper in wrappers}
+        where = '' if len(columns) == len(WRAPPERS) else f' ({columns.pop()})'
         lines.append(f'| {len(configs)} | {escape(text)}{where} | {in_folders(configs)} |')
     return '\n'.join(lines) if found else 'Nothing.'
 

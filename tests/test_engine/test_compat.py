@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,16 +13,22 @@ import pytest
 import torch
 import torch.utils.checkpoint
 from hostile_checkpoint import hostile, proof
+from mmdet.models.layers import coordinate_to_encoding
 from mmengine._strategy import FSDPStrategy
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, Registry
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from tiny_runs import SWIN
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmqadapter.checkpoints.safe_load import FORCE
-from mmqadapter.engine.compat import TRUST, non_reentrant_checkpoints, patch_mmengine
+from mmqadapter.engine.compat import (
+    GROUNDING_DINO,
+    TRUST,
+    non_reentrant_checkpoints,
+    patch_mmengine,
+)
 
 __all__ = ['hostile', 'proof']
 
@@ -129,3 +136,55 @@ def test_stock_checkpointing_is_back_after_an_error() -> None:
     with pytest.raises(KeyError), non_reentrant_checkpoints():
         raise KeyError
     assert torch.utils.checkpoint.checkpoint is stock
+
+
+def test_the_decoder_of_grounding_dino_runs() -> None:
+    """As released: its layer reads 4 values of each of 32 / 2 frequencies."""
+    assert MODELS.get('mmdet.GroundingDINO') is not None  # imports mmdet
+    layers: Any = sys.modules[GROUNDING_DINO]
+    attention, ffn = dict(embed_dims=32, num_heads=4), dict(embed_dims=32, feedforward_channels=32)
+    decoder = layers.GroundingDinoTransformerDecoder(
+        num_layers=1,
+        layer_cfg=dict(
+            self_attn_cfg=attention,
+            cross_attn_text_cfg=attention,
+            cross_attn_cfg=dict(**attention, num_levels=1),
+            ffn_cfg=ffn,
+        ),
+        post_norm_cfg=None,
+        return_intermediate=False,
+    )
+    head = decoder.ref_point_head
+    assert head.layers[0].in_features == 2 * 32
+    boxes = torch.rand(2, 3, 4)
+    released = coordinate_to_encoding(boxes, num_feats=16)
+    assert torch.equal(head(coordinate_to_encoding(boxes, num_feats=32)), head(released))
+    query, _ = decoder(
+        query=torch.rand(2, 3, 32),
+        value=torch.rand(2, 16, 32),
+        key_padding_mask=None,
+        self_attn_mask=None,
+        reference_points=boxes,
+        spatial_shapes=torch.tensor([[4, 4]]),
+        level_start_index=torch.tensor([0]),
+        valid_ratios=torch.ones(2, 1, 2),
+        reg_branches=None,
+        memory_text=torch.rand(2, 5, 32),
+        text_attention_mask=None,
+    )
+    assert query.shape == (2, 3, 32)
+
+
+def test_dino_stays_as_its_release_has_it() -> None:
+    assert MODELS.get('mmdet.DINO') is not None
+    layers: Any = sys.modules[GROUNDING_DINO]
+    assert not hasattr(layers.DinoTransformerDecoder._init_layers, '__wrapped__')
+
+
+def test_mmdet_is_patched_once() -> None:
+    assert MODELS.get('mmdet.GroundingDINO') is not None
+    decoder = sys.modules[GROUNDING_DINO].GroundingDinoTransformerDecoder
+    before = Registry.import_from_location, decoder._init_layers
+    patch_mmengine()
+    MODELS.get('mmdet.GroundingDINO')
+    assert (Registry.import_from_location, decoder._init_layers) == before
