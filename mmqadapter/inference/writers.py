@@ -52,11 +52,11 @@ class ResultWriter:
     ) -> None:
         self.out = Path(out)
         self.settings, self.resume = settings, resume
-        if not resume:
-            _check_no_annotations(self.out, images)
         self.meta = meta
         self.files = dict(zip(images, relative_files(images), strict=True))
         self.names = dict(zip(images, result_names(images), strict=True))
+        if not (resume and any(self._has_results(image) for image in images)):
+            _check_no_annotations(self.out, images)
 
     def is_done(self, image: Path) -> bool:
         """Return whether ``out`` has the results of an image, with the same settings.
@@ -65,13 +65,13 @@ class ResultWriter:
         """
         if not (self.resume and self.settings):
             return False
-        overlay = self.out / 'overlays' / f'{self.names[image]}.png'
+        if not ((self.out / 'overlays' / f'{self.names[image]}.png').is_file() and image.is_file()):
+            return False
         return any(
             _settings_of(result) == self.settings
-            and overlay.is_file()
             and result.stat().st_mtime >= image.stat().st_mtime
             for result in (self._label_map(image), self._instance_file(image))
-            if result.is_file() and image.is_file()
+            if result.is_file()
         )
 
     def write(
@@ -113,6 +113,11 @@ class ResultWriter:
         files = [file for image in images if (file := self._instance_file(image)).is_file()]
         if files:
             atomic_write(self.out / 'instances.json', coco_chunks(files, self.meta['classes']))
+
+    def _has_results(self, image: Path) -> bool:
+        """Return whether ``out`` has results of an image, with any settings."""
+        files = (self._label_map(image), self._instance_file(image))
+        return any(file.is_file() and _settings_of(file) for file in files)
 
     def _label_map(self, image: Path) -> Path:
         return self.out / 'labels' / f'{self.names[image]}.png'
