@@ -1,0 +1,49 @@
+"""Mask R-CNN on real nuclei: the same losses and scores with our operators as with mmcv's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_finder import COMPILED, prepended
+from tiny_runs import ROOT
+
+STEPS = 8
+OPTIONS = [
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    f'train_cfg.max_iters={STEPS}',
+    f'train_cfg.val_interval={STEPS}',
+    'default_hooks.logger.interval=1',
+    'randomness.seed=0',
+]
+
+
+def train(work_dir: Path, path: str) -> list[dict]:
+    """Train a few steps and validate, with PYTHONPATH ``path``; returns the logged scalars."""
+    config = ROOT / 'configs' / 'mask-rcnn_vit-tiny_highway_nuclei.py'
+    subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir,
+         '--cfg-options', *OPTIONS],
+        env={**os.environ, 'PYTHONPATH': path}, check=True, cwd=work_dir.parent,
+    )  # fmt: skip
+    (log,) = work_dir.glob('*/vis_data/scalars.json')
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COMPILED, reason='mmcv has no compiled operators here: make env-ops')
+def test_training_is_the_same(real_data: Path, tmp_path: Path) -> None:
+    compiled = train(tmp_path / 'compiled', os.environ['PYTHONPATH'])
+    ours = train(tmp_path / 'ours', prepended('without_operators'))
+    assert len(compiled) == len(ours) == STEPS + 1
+    for one, other in zip(compiled, ours, strict=True):
+        names = [name for name in one if 'loss' in name or 'mAP' in name]
+        assert names
+        assert [one[name] for name in names] == pytest.approx([other[name] for name in names])
