@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = runpy.run_path(str(ROOT / 'mmqadapter' / 'version.py'))['__version__']
-# pip builds onedl-mmcv without operators, so it needs no compiler; ours step in (mmqadapter.compat).
+# pip builds onedl-mmcv without operators, which needs no compiler; ours step in.
 ENGINE = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision']
 # Installed in mmqadapter/.mim, where mim and mmengine look. A clone has links to them there.
 MIM = ('configs', 'tools', 'model-index.yml')
@@ -67,7 +67,11 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmqadapter', 'mmqadapter.*']),
     entry_points={'console_scripts': ['mmqadapter = mmqadapter.cli.main:main']},
-    package_data={'mmqadapter': ['py.typed'], 'mmqadapter.studies.report': ['templates/*']},
+    package_data={
+        'mmqadapter': ['py.typed'],
+        'mmqadapter.own_data': ['templates/*'],
+        'mmqadapter.studies.report': ['templates/*'],
+    },
     # No mm package here: the upstream and the onedl line share import names, and either works.
     install_requires=[
         'torch>=2.1',

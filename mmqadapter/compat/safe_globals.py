@@ -35,14 +35,15 @@ def _replaced_unpickler(allowed: Sequence[Any]) -> Iterator[None]:
     """Let PyTorch use our unpickler where it would use the one that allows tensors alone."""
     names = dict(_named(entry) for entry in allowed)
     kind = type('Unpickler', (LimitedUnpickler,), {'extra': names})
-    stock = torch.serialization._weights_only_unpickler
-    torch.serialization._weights_only_unpickler = SimpleNamespace(
+    serialization: Any = torch.serialization
+    stock = serialization._weights_only_unpickler
+    serialization._weights_only_unpickler = SimpleNamespace(
         Unpickler=kind, load=lambda file, **options: kind(file, **options).load()
     )
     try:
         yield
     finally:
-        torch.serialization._weights_only_unpickler = stock
+        serialization._weights_only_unpickler = stock
 
 
 def _named(entry: Any) -> tuple[str, Any]:
@@ -60,7 +61,11 @@ def _present_name(module: str, name: str) -> tuple[str, str]:
 ENCODE = {'_codecs.encode': codecs.encode}
 
 
-class LimitedUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
+# The unpickler in Python, whose opcodes can be replaced; type checkers do not know it.
+PythonUnpickler: Any = vars(pickle)['_Unpickler']
+
+
+class LimitedUnpickler(PythonUnpickler):
     """Unpickler of tensors, plain values and the objects in ``extra``.
 
     Nothing else can be found by name, so nothing else can be called. Attributes are set on
@@ -68,7 +73,7 @@ class LimitedUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
     """
 
     extra: dict[str, Any] = {}
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: dict[int, Any] = dict(PythonUnpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what the file names, if it is allowed."""

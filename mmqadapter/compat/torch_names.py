@@ -39,7 +39,7 @@ def is_compiling() -> bool:
 
 
 def register_state_dict_post_hook(module: nn.Module, hook: Callable[..., None]) -> None:
-    """Call ``hook(module, state_dict, prefix, local_metadata)`` after ``state_dict`` (PyTorch 2.5)."""
+    """Call ``hook(module, state_dict, prefix, metadata)`` after ``state_dict`` (PyTorch 2.5)."""
     if TORCH >= (2, 5):
         module.register_state_dict_post_hook(hook)
     else:

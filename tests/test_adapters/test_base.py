@@ -153,7 +153,7 @@ def test_a_type_may_be_given_as_a_class() -> None:
         (dict(type='LoRand', branches='2'), "branches='2' is invalid: .* as a whole number"),
         (dict(type='Mona', dropout='0.1'), r"dropout='0\.1' is invalid: .* \[0, 1\)"),
         (dict(type='AdaptFormer', width=4, bias='False'), "bias='False' is invalid: .*True or Fal"),
-        (dict(type='ConvAdapter', width=2, kernel_size='3'), "kernel_size='3' is invalid: expec"),
+        (dict(type='ConvAdapter', width=2, kernel_size='3'), "kernel_size='3' is invalid: exp"),
         (dict(type='ConvAdapter', width=2, kernel_size=3.0), r'kernel_size=3\.0 is invalid: exp'),
         (dict(type='LoRA', rank=2, targets=3), "targets=3 is invalid: expected some of 'q', 'k'"),
         (dict(type='LoRA', rank=2, targets=[['q']]), r"targets=\[\['q'\]\] is invalid"),
