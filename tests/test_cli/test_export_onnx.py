@@ -84,7 +84,7 @@ def test_the_extra_is_named_where_it_is_missing(
     words = ['--out', tmp_path / 'x.onnx']
     status, _, told = run_task('export-onnx', semantic.config, semantic.task, *words)
     assert status == 1
-    assert "needs not_there, which is not installed: pip install '.[onnx]' in a clone" in told
+    assert "needs not_there, which is not installed: pip install 'mmqadapter[onnx]'" in told
 
 
 def test_another_suffix_is_refused(semantic: Run, run_task, tmp_path: Path) -> None:
