@@ -68,8 +68,9 @@ def test_figures_reach_the_log_and_the_work_dir(tiny, train, tmp_path: Path) -> 
     written = summary(tmp_path / 'run')
     assert written.keys() == known | {
         *('adapter_bytes', 'task_bytes', 'peak_allocated_bytes', 'peak_reserved_bytes', 'steps'),
-        'trainable_params_by_part',
+        *('trainable_params_by_part', 'from_iteration', 'to_iteration'),
     }
+    assert (written['from_iteration'], written['to_iteration']) == (1, 6)
     assert (written['trainable_params'], written['trainable_backbone_params']) == (25, 20)
     assert written['trainable_params_by_part'] == {'backbone': 20, 'head': 5}
     assert written['adapter_bytes'] is written['peak_allocated_bytes'] is None
