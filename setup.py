@@ -109,7 +109,7 @@ setup(
             'ruff>=0.17',
             'scipy>=1.11',
             'torchao>=0.18',
-            'transformers>=4.53,<4.56',  # docs/compatibility.md
+            'transformers>=4.53,<4.54',  # docs/compatibility.md
         ],
     },
     classifiers=[

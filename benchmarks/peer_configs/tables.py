@@ -57,9 +57,11 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     """Return how many configs there are of each kind."""
     models = [row for row in rows if 'model' in row]
     refused = sum('refused' in row for row in models)
+    supported = len(models) - refused
+    waiting = f', of which {supported - len(run)} have not run yet' if supported > len(run) else ''
     lines = [
         f'{len(rows):,} config files, {len(models):,} with a model. {refused:,} have a backbone '
-        f'that is not supported; {len(run)} have one that is:',
+        f'that is not supported; {supported} have one that is{waiting}:',
         '',
         '| | ' + ' | '.join(WRAPPERS) + ' |',
         '|---' * (len(WRAPPERS) + 1) + '|',
