@@ -21,6 +21,7 @@ from mmengine.runner import CheckpointLoader
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmqadapter.checkpoints.safe_load import harmless, unsafe, weights_only
+from mmqadapter.engine.task_loading import accept_task_files, refuse_task_file
 
 TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
 
@@ -30,6 +31,7 @@ def patch_mmengine() -> None:
     find_configs_by_module()
     guard_checkpoint_loading()
     fix_fsdp_resume()
+    accept_task_files()
 
 
 def find_configs_by_module() -> None:
@@ -59,6 +61,7 @@ def guard_checkpoint_loading() -> None:
 
     @functools.wraps(load)
     def guarded(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+        refuse_task_file(filename)
         if os.environ.get(TRUST) == '1':
             return load(cls, filename, *args, **kwargs)
         try:
