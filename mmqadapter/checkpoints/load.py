@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
@@ -128,12 +128,34 @@ def select_weights(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:
     return {**checkpoint, 'state_dict': updated}
 
 
-def dataset_meta(meta: Mapping[str, Any] | None) -> dict[str, list]:
-    """Return ``classes`` and ``palette`` of a dataset's metainfo as plain lists, if it has them."""
-    meta = meta or {}
+def dataset_meta(meta: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> dict[str, list]:
+    """Return ``classes`` and ``palette`` of a dataset's metainfo as plain lists, if it has them.
+
+    Args:
+        meta: Metainfo; mmdet's ``ConcatDataset`` gives a list where its datasets differ in it. Of
+            a list the common classes count, with the first palette.
+
+    Raises:
+        ValueError: The datasets of a list have different classes.
+    """
+    if isinstance(meta, (list, tuple)):
+        return _common_meta([dataset_meta(one) for one in meta])
+    meta = meta if isinstance(meta, Mapping) else {}
     plain: dict[str, list] = {}
     if isinstance(meta.get('classes'), (list, tuple)):
         plain['classes'] = [str(name) for name in meta['classes']]
     if isinstance(meta.get('palette'), (list, tuple)):
         plain['palette'] = [[int(value) for value in color] for color in meta['palette']]
     return plain
+
+
+def _common_meta(metas: Sequence[dict[str, list]]) -> dict[str, list]:
+    first = metas[0] if metas else {}
+    for meta in metas:
+        if meta.get('classes') != first.get('classes'):
+            raise ValueError(
+                f'the joined datasets have different classes, {first.get("classes")} and '
+                f'{meta.get("classes")}: give all the same metainfo.classes, in the same order.'
+            )
+    palette = next((meta['palette'] for meta in metas if 'palette' in meta), None)
+    return first if palette is None else {**first, 'palette': palette}

@@ -28,6 +28,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from mmqadapter.checkpoints.safe_load import allowed_globals, unsafe_file_error, weights_only
 from mmqadapter.compat.safe_globals import safe_globals
 from mmqadapter.engine.optim import grouping_by_part
+from mmqadapter.engine.task_loading import accept_task_files, refuse_task_file
 from mmqadapter.utils.shipped import SCOPE, find_base
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
@@ -43,6 +44,7 @@ def patch_mmengine() -> None:
     fix_fsdp_resume()
     train_adapters_as_new()
     patch_mmdet_once_imported()
+    accept_task_files()
 
 
 def find_configs_by_module() -> None:
@@ -98,6 +100,7 @@ def guard_checkpoint_loading() -> None:
 
     @functools.wraps(load)
     def guarded(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+        refuse_task_file(filename)
         if os.environ.get(TRUST) == '1':
             return load(cls, filename, *args, **kwargs)
         try:

@@ -20,6 +20,7 @@ from mmqadapter.checkpoints.content import (
     drop_frozen,
     mark_checkpoint,
 )
+from mmqadapter.checkpoints.load import dataset_meta
 from mmqadapter.engine.atomic_backend import BACKEND
 from mmqadapter.engine.missed_validation import validation_is_due
 from mmqadapter.registry import HOOKS
@@ -79,9 +80,11 @@ class TaskCheckpointHook(CheckpointHook):
         All other hooks are ready by then, except EfficiencyHook, which only measures.
 
         Raises:
-            ValueError: A pattern in ``head_bits`` matches no layer.
+            ValueError: A pattern in ``head_bits`` matches no layer, or the joined datasets of the
+                training have different classes.
         """
         super().before_train(runner)
+        _dataset_meta(runner)  # now, not hours later at the first task file
         self._forget_best_elsewhere()
         self._warn_of_earlier_best(runner)
         self._written_best_score = self._best_score(runner)
@@ -280,10 +283,4 @@ def _evaluated_model(runner: Runner) -> nn.Module:
 
 def _dataset_meta(runner: Runner) -> dict[str, list]:
     """Return classes and palette of the training data, as plain lists."""
-    meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
-    plain: dict[str, list] = {}
-    if isinstance(meta.get('classes'), (list, tuple)):
-        plain['classes'] = [str(name) for name in meta['classes']]
-    if isinstance(meta.get('palette'), (list, tuple)):
-        plain['palette'] = [[int(value) for value in color] for color in meta['palette']]
-    return plain
+    return dataset_meta(getattr(runner.train_dataloader.dataset, 'metainfo', None))
