@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model import BaseTTAModel
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint, load_checkpoint
 from torch import nn
@@ -205,6 +206,8 @@ def testing_runner(
     check_data_of(runner)
     # Load before `Runner.test`, in which an EMA hook copies the model with its weights.
     model = unwrap_model(runner.model)
+    if isinstance(model, BaseTTAModel):
+        model = model.module
     if start:
         load_checkpoint(model, start, map_location='cpu')
     load_weights(model, weights, trust)
