@@ -76,7 +76,11 @@ def test_sound_data_give_no_problem_and_the_pixel_counts(sound: Path) -> None:
         (two_classes(value=7), 'unknown label', r'7 \(1 pixels\); expected 0 to 1 or 255'),
         (np.zeros((8, 6), np.uint8), 'size mismatch', 'image is 8 x 6, its label map 6 x 8'),
         (np.zeros((6, 8, 3), np.uint8), 'not a label map', 'stored as RGB'),
-        (np.full((6, 8), 300, np.uint16), 'not a label map', 'uint16, 300 to 300: .* 8-bit channel'),
+        (
+            np.full((6, 8), 300, np.uint16),
+            'not a label map',
+            'uint16, 300 to 300: .* 8-bit channel',
+        ),
         (np.full((6, 8), 0.5, np.float32), 'not a label map', 'float32, 0.5 to 0.5'),
     ],
 )
