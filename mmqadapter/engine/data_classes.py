@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from mmengine.config import Config
@@ -113,12 +114,13 @@ def _joint_fault(config: dict, scope: str | None, joined: list[Any]) -> str:
     # Datasets with return_classes=True give their names to the model with each sample.
     fixed = [data for data in joined if not getattr(data, 'return_classes', False)]
     lists = [tuple(data.metainfo.get('classes') or ()) for data in fixed]
-    for names in lists[1:]:
-        if names != lists[0]:
-            return (
-                f'classes={names} of a joined dataset differ from {lists[0]} of the first: '
-                'expected the same names in the same order; labels are their numbers.'
-            )
+    for number, names in enumerate(lists):
+        for label, (name, first) in enumerate(zip_longest(names, lists[0])):
+            if name != first:
+                return (
+                    f'class {label} of joined dataset {number} is {name!r}, of dataset 0 '
+                    f'{first!r}: expected metainfo.classes with the same names in the same order.'
+                )
     return _refusal(config, scope, joined)
 
 
