@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from old_torch import pytest_runtest_call
 from tiny_backbones import TINY, tiny_config
+
+__all__ = ['pytest_runtest_call']
 
 # A slow machine is no bug, and a test gives the same answer every time.
 settings.register_profile('mmqadapter', deadline=None, derandomize=True)

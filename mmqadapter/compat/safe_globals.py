@@ -57,12 +57,9 @@ def _present_name(module: str, name: str) -> tuple[str, str]:
     return _compat_pickle.NAME_MAPPING.get((module, name), renamed)
 
 
+PythonUnpickler: Any = pickle._Unpickler  # the one in C cannot refuse states
 # `bytes` in a pickle of torch.save are text that `encode` turns back; PyTorch allows it since 2.4.
 ENCODE = {'_codecs.encode': codecs.encode}
-
-
-# The unpickler in Python, whose opcodes can be replaced; type checkers do not know it.
-PythonUnpickler: Any = vars(pickle)['_Unpickler']
 
 
 class LimitedUnpickler(PythonUnpickler):
@@ -73,7 +70,7 @@ class LimitedUnpickler(PythonUnpickler):
     """
 
     extra: dict[str, Any] = {}
-    dispatch: dict[int, Any] = dict(PythonUnpickler.dispatch)
+    dispatch = dict(PythonUnpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what the file names, if it is allowed."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
+# Its name since PyTorch 2.5.
+OutOfMemoryError = getattr(torch, 'OutOfMemoryError', torch.cuda.OutOfMemoryError)
 TORCH = tuple(int(part) for part in torch.__version__.split('.')[:2])
 
 

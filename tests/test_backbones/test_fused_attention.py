@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from nets import ADAPTERS, bare, images, randomize
+from old_torch import needs_torch
 from torch import Tensor, nn
 
 from mmqadapter.backbones import FAMILIES, AdaptedBackbone, FrozenBackbone, HighwayBackbone
@@ -132,6 +133,7 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
 
+@needs_torch(2, 4, 'fused attention with a mask on the CPU')
 @FUSED_FAMILIES
 def test_keeps_less_for_backward(tiny_fused: Factory) -> None:
     kept = []

@@ -56,7 +56,7 @@ def test_without_the_package_mmdet_does_not_import() -> None:
     assert "No module named 'mmcv._ext'" in run.stderr
 
 
-@pytest.mark.skipif(not COMPILED, reason='mmcv has no compiled operators here: make env-ops')
+@pytest.mark.skipif(not COMPILED, reason='mmcv has no compiled operators here')
 def test_compiled_operators_win() -> None:
     assert Path(import_module('mmcv._ext').__file__).suffix in ('.so', '.pyd')
 

@@ -52,9 +52,7 @@ def test_roi_align_of_a_ramp_is_the_value_at_the_centers() -> None:
     rois = torch.tensor([[0.0, 2, 2, 10, 10]])  # columns 1 to 5 of the map
     none = torch.zeros(0)
     ext.roi_align_forward(ramp, rois, output, none, none, **geometry, pool_mode=1, aligned=True)
-    assert output.tolist() == [
-        [[[1.5, 3.5], [1.5, 3.5]]]
-    ]  # cells around 2 and 4, less half a pixel
+    assert output.tolist() == [[[[1.5, 3.5], [1.5, 3.5]]]]  # around 2 and 4, less half a pixel
     gradient = torch.zeros(1, 1, 8, 8)
     ext.roi_align_backward(
         torch.ones(1, 1, 2, 2), rois, none, none, gradient, **geometry, pool_mode=1, aligned=True

@@ -1,4 +1,4 @@
-"""Our operators equal the compiled ones of mmcv, values and gradients (`make env-ops`)."""
+"""Our operators equal the compiled ones of mmcv, values and gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmqadapter.compat.mmcv_ops import ext as ours
 
 pytestmark = pytest.mark.skipif(
     'mmqadapter' in (sys.modules['mmcv._ext'].__file__ or ''),
-    reason='mmcv has no compiled operators here: run `make env-ops`, then .venv-ops/bin/python',
+    reason='mmcv has no compiled operators here',
 )
 
 Gradients = list[Tensor]

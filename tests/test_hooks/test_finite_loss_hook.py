@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from old_torch import needs_torch
 from torch import nn
 
 from mmqadapter.hooks import FiniteLossHook
@@ -52,6 +53,7 @@ def test_the_weight_that_is_not_finite_is_named() -> None:
         step(FiniteLossHook(), runner(model), loss=NAN)
 
 
+@needs_torch(2, 3, 'a loss scaler on the CPU')
 def test_a_loss_scaler_may_skip_some_steps() -> None:
     hook, run = FiniteLossHook(patience=3), runner(scaled=True)
     for losses in (NAN, NAN, 1.0, INF, NAN):

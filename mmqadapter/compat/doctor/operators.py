@@ -38,8 +38,9 @@ def operators_findings(state: str, mmcv: Mapping[str, str]) -> list[Finding]:
     if state in ('compiled', 'no mmcv') or not mmcv:
         return []
     distribution, version = next(iter(mmcv.items()))
-    source = distribution.replace('mmcv-lite', 'mmcv')
-    compiled = COMPILE.format(f'{source}=={version}')
+    compiled = COMPILE.format(f'{distribution}=={version}')
+    if distribution == 'mmcv-lite':
+        compiled = f'pip uninstall -y mmcv-lite, then {COMPILE.format(f"mmcv=={version}")}'
     if state == 'ours':
         fact = 'mmcv has no compiled operators; those of mmqadapter, on torchvision, step in'
         remedy = f'nothing; for operators that it misses, with a C++ compiler: {compiled}'

@@ -49,7 +49,7 @@ def _old_torch(versions: Versions) -> list[Finding]:
 
 
 def _numpy_2(versions: Versions) -> list[Finding]:
-    """Find packages that were compiled for numpy 1, or written for it."""
+    """Return packages that were compiled for numpy 1."""
     numpy = versions['numpy'].get('numpy', '1')
     if Version(numpy) < Version('2'):
         return []

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from mmqadapter.compat.torch_names import OutOfMemoryError
+
 # Messages of allocators and libraries below torch that do not raise OutOfMemoryError.
 MESSAGES = (
     "can't allocate memory",
@@ -22,7 +24,7 @@ MESSAGES = (
 
 def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error means that the memory of a GPU or of the machine was exhausted."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, (OutOfMemoryError, MemoryError)):
         return True
     return any(message in str(error) for message in MESSAGES)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmqadapter.compat.torch_names import OutOfMemoryError
 from mmqadapter.quant import quantized_weights
 from mmqadapter.studies.benchmark import candidate
 from mmqadapter.studies.benchmark import run as benchmark
@@ -75,7 +76,7 @@ def test_a_method_out_of_memory_has_a_note(tiny, monkeypatch) -> None:
 
     def fail(self: Training):
         if hasattr(self.model.backbone, 'adapters') and len(self.model.backbone.adapters):
-            raise torch.OutOfMemoryError('CUDA out of memory')
+            raise OutOfMemoryError('CUDA out of memory')
         return step(self)
 
     monkeypatch.setattr(candidate.Training, 'step', fail)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
+from mmqadapter.compat.torch_names import OutOfMemoryError
 from mmqadapter.studies.benchmark.max_batch import largest_batch, least_batch
 from mmqadapter.studies.report.settings import parse_bytes
 
@@ -21,7 +21,7 @@ def test_no_batch_is_tried_twice() -> None:
 def test_a_batch_that_runs_out_of_memory_is_too_large() -> None:
     def needed(batch: int) -> int:
         if batch > 5:
-            raise torch.OutOfMemoryError('no')
+            raise OutOfMemoryError('no')
         return 1
 
     assert largest_batch(needed, 10) == 5

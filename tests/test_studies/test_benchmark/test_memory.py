@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
+from mmqadapter.compat.torch_names import OutOfMemoryError
 from mmqadapter.studies.benchmark.memory import is_out_of_memory
 
 
 @pytest.mark.parametrize(
     'error',
     [
-        torch.OutOfMemoryError('CUDA out of memory'),
+        OutOfMemoryError('CUDA out of memory'),
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
         RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED'),

@@ -1,0 +1,45 @@
+"""Skips of what an older PyTorch, or an environment without extras, lacks.
+
+The errors are PyTorch's own, or ours that name the missing package. On the PyTorch of `make test`
+nothing is skipped: there the same error fails the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from mmqadapter.compat.torch_names import TORCH
+
+# Part of an error's text, and what the test needs.
+OLD_TORCH = {
+    "not implemented for 'Half'": 'float16 on the CPU needs PyTorch 2.4',
+    'AutocastCPU only support Bfloat16': 'float16 autocast on the CPU needs PyTorch 2.4',
+    "not implemented for 'BFloat16'": 'this function of bfloat16 needs PyTorch 2.4',
+    'Stream() takes no arguments': 'FSDP on the CPU needs PyTorch 2.4',
+}
+NO_TORCHAO = {'expected torchao to be installed': 'needs torchao'}
+MISSING = {
+    **(OLD_TORCH if TORCH < (2, 4) else {}),
+    **(NO_TORCHAO if find_spec('torchao') is None else {}),
+}
+
+
+def needs_torch(major: int, minor: int, what: str) -> pytest.MarkDecorator:
+    """Mark of tests of something that an older PyTorch does not do, without an error to tell."""
+    reason = f'{what} needs PyTorch {major}.{minor}'
+    return pytest.mark.skipif(TORCH < (major, minor), reason=reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skip a test that fails for one of the reasons above."""
+    try:
+        return (yield)
+    except Exception as error:
+        for part, reason in MISSING.items():
+            if part in str(error):
+                pytest.skip(reason)
+        raise
