@@ -38,18 +38,14 @@ def draw_predictions(
         wait_time: Seconds that a window stays.
 
     Raises:
-        ValueError: The config has no visualization hook, or a window is asked for without a screen.
+        ValueError: A window is asked for without a screen, or the config is of neither mmdet nor
+            mmseg and has no hook that draws.
     """
     if not (show or show_dir):
         return
-    hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if not hook:
-        raise ValueError(
-            'the config has no hook that draws: add default_hooks.visualization=dict(type='
-            "'SegVisualizationHook'), or 'DetVisualizationHook' for a detector."
-        )
     if show and sys.platform.startswith('linux') and not _has_screen():
         raise ValueError('--show needs a screen, and none is found: use --show-dir DIR instead.')
+    hook = _drawing_hook(cfg)
     hook.update(draw=True, interval=1)
     if show:
         hook.update(show=True, wait_time=wait_time)
@@ -105,6 +101,25 @@ def augment_tests(cfg: Config) -> None:
     for leaf, _ in leaf_configs(cfg.test_dataloader.dataset):
         leaf['pipeline'] = copy.deepcopy(pipeline or _mirrored(leaf['pipeline'], scope == 'mmdet'))
     cfg.model = ConfigDict(**copy.deepcopy(model), module=cfg.model)
+
+
+def _drawing_hook(cfg: Config) -> ConfigDict:
+    """Return the visualization hook of a config; add it and a visualizer where they are missing."""
+    kind = {'mmdet': 'Det', 'mmseg': 'Seg'}.get(str(cfg.get('default_scope')))
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    if kind is None and not hooks.get('visualization'):
+        raise ValueError(
+            'the config has no hook that draws: add one as default_hooks.visualization, such as '
+            "dict(type='SegVisualizationHook')."
+        )
+    if not hooks.get('visualization'):
+        hooks.visualization = ConfigDict(type=f'{kind}VisualizationHook')
+    if kind and not cfg.get('visualizer'):
+        backends = [dict(type='LocalVisBackend')]
+        cfg.visualizer = ConfigDict(
+            type=f'{kind}LocalVisualizer', name='visualizer', vis_backends=backends
+        )
+    return hooks.visualization
 
 
 def _mirrored(pipeline: list[dict], detector: bool) -> list[dict]:

@@ -58,6 +58,42 @@ def test_the_trunk_may_come_from_load_from(semantic: Run, evaluate, tmp_path: Pa
     assert evaluate(semantic, semantic.task, '--cfg-options', *options) == expected
 
 
+def test_pictures_of_the_predictions(semantic: Run, instances: Run, evaluate, tmp_path) -> None:
+    for run, name in ((semantic, 'seg'), (instances, 'det')):
+        shown = tmp_path / f'shown_{name}'
+        plain = evaluate(run, run.task)
+        assert evaluate(run, run.task, '--show-dir', str(shown)) == plain
+        pictures = [path for path in shown.rglob('*') if path.suffix in ('.png', '.jpg')]
+        assert len(pictures) == len(list(run.images.iterdir()))
+
+
+def test_label_maps_and_detections_are_written(
+    semantic: Run, instances: Run, evaluate, tmp_path: Path
+) -> None:
+    evaluate(semantic, semantic.task, '--out', str(tmp_path / 'maps'))
+    assert len(list((tmp_path / 'maps').iterdir())) == len(list(semantic.images.iterdir()))
+    evaluate(instances, instances.task, '--out', str(tmp_path / 'results.pkl'))
+    results = pickle.loads((tmp_path / 'results.pkl').read_bytes())
+    assert len(results) == len(list(instances.images.iterdir()))
+    assert 'masks' in results[0]['pred_instances']
+
+
+def test_mirror_images_count_as_well(semantic: Run, instances: Run, evaluate) -> None:
+    plain, averaged = evaluate(semantic, semantic.task), evaluate(semantic, semantic.task, '--tta')
+    assert set(averaged) == set(plain)
+    assert averaged != plain
+    assert 'coco/segm_mAP' in evaluate(instances, instances.task, '--tta')
+
+
+def test_options_that_cannot_be(semantic: Run, instances: Run, capsys, monkeypatch) -> None:
+    monkeypatch.delenv('DISPLAY', raising=False)
+    monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
+    assert fails(semantic, semantic.task, '--show') == 1
+    assert '--show needs a screen' in capsys.readouterr().err
+    assert fails(instances, instances.task, '--out', 'results.json') == 1
+    assert 'expected a file name that ends in .pkl' in capsys.readouterr().err
+
+
 def fails(run: Run, weights: str | Path, *args: str) -> int:
     return tool('test')([run.config, str(weights), '--work-dir', '/dev/null/never', *args])
 
