@@ -91,12 +91,17 @@ def augment_tests(cfg: Config) -> None:
     ``tta_model`` and ``tta_pipeline`` of the config are used where it has them.
 
     Raises:
-        ValueError: The config is of neither mmdet nor mmseg and has no ``tta_model``.
+        ValueError: The config is of neither mmdet nor mmseg and has no ``tta_model``, or the model
+            predicts instance masks, which mmdet does not average.
     """
     scope = cfg.get('default_scope')
     model = cfg.get('tta_model') or TTA_MODELS.get(str(scope))
     if model is None:
         raise ValueError(f'default_scope={scope!r} has no --tta: add tta_model and tta_pipeline.')
+    if scope == 'mmdet' and (
+        cfg.model.get('mask_head') or (cfg.model.get('roi_head') or {}).get('mask_head')
+    ):
+        raise ValueError('--tta is not possible here: mmdet averages boxes, not masks.')
     pipeline = cfg.get('tta_pipeline')
     for leaf, _ in leaf_configs(cfg.test_dataloader.dataset):
         leaf['pipeline'] = copy.deepcopy(pipeline or _mirrored(leaf['pipeline'], scope == 'mmdet'))
