@@ -21,7 +21,7 @@ from benchmarks.peer_configs.tables import PAGE, SAME, WORKS, kind, tables, verd
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = Namespace(timeout=1200, memory=12)
 SAMPLE = (
-    'mmdet/ddq/ddq-detr-4scale_swinl_8xb2-30e_coco.py',
+    'mmdet/maskformer/maskformer_swin-l-p4-w12_64xb1-ms-300e_coco.py',
     'mmdet/dino/dino-5scale_swin-l_8xb2-12e_coco.py',
     'mmdet/dyhead/atss_swin-l-p4-w12_fpn_dyhead_ms-2x_coco.py',
     'mmdet/glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
@@ -29,7 +29,7 @@ SAMPLE = (
     'mmdet/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic.py',
     'mmdet/mask2former_vis/mask2former_swin-l-p4-w12-384-in21k_8xb2-8e_youtubevis2021.py',
     'mmdet/mm_grounding_dino/grounding_dino_swin-t_finetune_8xb4_20e_cat.py',
-    'mmdet/rtmdet/rtmdet_l_swin_b_p6_4xb16-100e_coco.py',
+    'mmdet/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco.py',
     'mmdet/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py',
     'mmdet/swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py',
     'mmdet/v3det/deformable-detr-refine-twostage_swin_16xb2_sample1e-3_v3det_50e.py',
@@ -37,10 +37,10 @@ SAMPLE = (
     'mmseg/knet/knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512.py',
     'mmseg/mask2former/mask2former_swin-t_8xb2-160k_ade20k-512x512.py',
     'mmseg/maskformer/maskformer_swin-t_upernet_8xb2-160k_ade20k-512x512.py',
-    'mmseg/san/san-vit-b16_voc12aug-640x640.py',
-    'mmseg/segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
-    'mmseg/setr/setr_vit-l_pup_8xb2-160k_ade20k-512x512.py',
-    'mmseg/vit/vit_deit-s16-ln_mln_upernet_8xb2-160k_ade20k-512x512.py',
+    'mmdet/v3det/faster_rcnn_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py',
+    'mmdet/v3det/dino-4scale_swin_16xb1_sample1e-3_v3det_36e.py',
+    'mmdet/v3det/cascade_rcnn_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py',
+    'mmseg/mask2former/mask2former_swin-t_8xb2-90k_cityscapes-512x1024.py',
 )
 SMALL = 'mmdet/swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py'
 
