@@ -26,7 +26,7 @@ from mmqadapter.backbones.trunk_outputs import output_maps
 from mmqadapter.highway import SideStream
 from mmqadapter.utils.token_grid import grid_tokens, to_map
 
-PAGE = 'see docs/adding_a_backbone.md'
+PAGE = 'see the docs page "Adding a backbone"'
 
 
 @dataclass(frozen=True)

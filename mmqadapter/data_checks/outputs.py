@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
-from mmqadapter.engine.data_classes import config_classes
+from mmqadapter.engine.data_classes import check_classes, config_classes
 
 # Parts of a model whose ``num_classes`` has another meaning, or none.
 OTHERS = ('backbone', 'data_preprocessor', 'neck', 'rpn_head', 'test_cfg', 'train_cfg')
@@ -70,6 +70,7 @@ def require_outputs(cfg: Config) -> None:
     Raises:
         ValueError: A head has fewer outputs, so its loss would meet a label that it does not know.
     """
+    check_classes(cfg, ('train',))
     for classes in config_classes(cfg, 'train'):
         for problem in output_problems(cfg.get('model'), classes):
             if problem.severity == ERROR:

@@ -52,7 +52,8 @@ def _replace(path: Path, chunks: Iterable[bytes]) -> None:
     temporary = path.with_name(f'.{path.name[:32]}.{uuid.uuid4().hex}.tmp')
     try:
         with open(temporary, 'xb') as file:
-            file.writelines(chunks)
+            for chunk in chunks:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         if path.is_file():

@@ -35,7 +35,7 @@ def test_without_shards_everything_passes(settings: dict) -> None:
 @pytest.mark.parametrize(
     'changes, message',
     [
-        (dict(launcher='none'), r'dist_train\.sh'),
+        (dict(launcher='none'), 'torchrun --nproc_per_node'),
         (dict(strategy=dict(type='FSDPStrategy')), "state_dict_cfg='local' writes shards"),
         (
             dict(strategy=dict(

@@ -49,7 +49,7 @@ def test_mixed_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, amp: bool)
         training_runner(cfg, amp=amp)
 
 
-SNIPPETS = {'README.md': 'AdaptedBackbone', 'docs/zoo.md': 'AdaptedBackbone'}
+SNIPPETS = {'README.md': 'HighwayBackbone', 'docs/zoo.md': 'AdaptedBackbone'}
 
 
 @pytest.mark.parametrize('page', SNIPPETS)

@@ -159,7 +159,9 @@ def peft(folder: Path) -> None:
 def predictions(folder: Path) -> None:
     image = Path('elsewhere/a.jpg')
     found = Prediction(image, shape=(4, 4), labels=None, instances=[])
-    ResultWriter(folder, [image], {'classes': ['one']}).finish([found])
+    writer = ResultWriter(folder, [image], {'classes': ['one']})
+    writer._write_instances(image, found)
+    writer.finish([image])
 
 
 def report(folder: Path) -> None:

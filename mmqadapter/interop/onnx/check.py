@@ -31,7 +31,8 @@ def pytorch_logits(net: nn.Module, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         raise ValueError(
             f'image size {height} x {width} is invalid: the model cannot process it '
-            f'({one_line(root_cause(error))}); give another --image-size, such as the crop.'
+            f'({one_line(root_cause(error))}); give another --image-size, such as the training '
+            'crop.'
         ) from error
 
 

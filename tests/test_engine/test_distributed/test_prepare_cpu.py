@@ -68,7 +68,7 @@ def test_conversion_to_sync_bn_is_refused(group):
 
 
 def test_another_launcher_is_refused(group):
-    with pytest.raises(ValueError, match=r"launcher='slurm' without a GPU .*dist_train\.sh"):
+    with pytest.raises(ValueError, match=r"launcher='slurm' without a GPU .*torchrun --nproc"):
         prepare_cpu(config(launcher='slurm'))
 
 
