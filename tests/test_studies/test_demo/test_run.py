@@ -25,20 +25,22 @@ def test_demo(
     rows = run.run_demo(task, tmp_path, ROOT / 'configs', iterations=2)
     folder = tmp_path / task
 
-    frozen, adapted, full = rows
-    assert [row['method'] for row in rows] == ['frozen', 'adapted', 'full']
-    assert frozen['adapter_bytes'] == 0 < adapted['adapter_bytes'] < 8_000
-    assert adapted['task_bytes'] < full['model_bytes'] / 4 == full['task_bytes'] / 4
-    assert frozen['saved_for_backward_bytes'] < adapted['saved_for_backward_bytes']
-    assert adapted['saved_for_backward_bytes'] < full['saved_for_backward_bytes']
+    frozen, highway, in_path, full = rows
+    assert [row['method'] for row in rows] == ['frozen', 'highway', 'in_path', 'full']
+    assert frozen['adapter_bytes'] == 0 < in_path['adapter_bytes'] < 16_000
+    assert highway['task_bytes'] < frozen['task_bytes'] / 4  # neck and head have 4 bits
+    assert in_path['task_bytes'] < full['model_bytes'] / 4 == full['task_bytes'] / 4
+    memory = [row['saved_for_backward_bytes'] for row in rows]
+    assert memory == sorted(memory)
+    assert all(row['step_seconds'] > 0 for row in rows)
     assert all(len(row['losses']) == 2 for row in rows)
 
     assert not stale.exists()
     assert json.loads((folder / 'report.json').read_text()) == rows
-    assert len((folder / 'report.md').read_text().splitlines()) == 5
+    assert len((folder / 'report.md').read_text().splitlines()) == 6
     for name in ('comparison.png', 'overlays.png'):
         assert min(Image.open(folder / name).size) > 200
-    task_file = inspect_task(folder / 'adapted' / 'last.task.safetensors')
-    assert task_file['bytes']['file'] == adapted['task_bytes']
+    task_file = inspect_task(folder / 'in_path' / 'last.task.safetensors')
+    assert task_file['bytes']['file'] == in_path['task_bytes']
     printed = capsys.readouterr().out
-    assert '1-bit adapters' in printed and 'overlays.png' in printed
+    assert 'highway, 1 bit' in printed and 'overlays.png' in printed
