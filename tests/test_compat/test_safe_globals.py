@@ -14,11 +14,11 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmqadapter.checkpoints.safe_load import harmless
+from mmqadapter.checkpoints.safe_load import allowed_globals
 from mmqadapter.compat import safe_globals
 from mmqadapter.compat.safe_globals import LimitedUnpickler
 
-ALLOWED = dict(safe_globals._named(entry) for entry in harmless())
+ALLOWED = dict(safe_globals._named(entry) for entry in allowed_globals())
 
 
 def load(data: bytes) -> Any:
@@ -83,7 +83,7 @@ def test_torch_load_uses_it_in_the_context(tmp_path, monkeypatch: pytest.MonkeyP
     torch.save(content, tmp_path / 'x.pth')
     torch.save({'call': Calls(os.getcwd)}, tmp_path / 'bad.pth')
     stock = torch.serialization._weights_only_unpickler
-    with safe_globals.safe_globals(harmless()):
+    with safe_globals.safe_globals(allowed_globals()):
         loaded = torch.load(tmp_path / 'x.pth', weights_only=True)
         with pytest.raises(pickle.UnpicklingError, match='getcwd'):
             torch.load(tmp_path / 'bad.pth', weights_only=True)
