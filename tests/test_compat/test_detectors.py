@@ -45,14 +45,15 @@ def test_a_step_and_a_prediction(name: str) -> None:
         2, [[3, 128, 128]] * 2, num_items=[3, 2], num_classes=20, with_mask=True
     )
     data = model.data_preprocessor(inputs, training=True)
-    losses, _ = model.parse_losses(model.loss(**data))
+    losses, _ = model.parse_losses(model(**data, mode='loss'))
     losses.backward()
     assert torch.isfinite(losses)
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
     model.eval()
     with torch.no_grad():
-        predicted = model.predict(**model.data_preprocessor(inputs, training=False))
+        data = model.data_preprocessor(inputs, training=False)
+        predicted = model(**data, mode='predict')
     assert len(predicted) == 2 and 'pred_instances' in predicted[0]
 
 
