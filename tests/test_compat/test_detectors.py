@@ -22,7 +22,6 @@ CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
 DETECTORS = [
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco',
     'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco',
-    'soft_nms/faster-rcnn_r50_fpn_soft-nms_1x_coco',
     'point_rend/point-rend_r50-caffe_fpn_ms-1x_coco',
     'retinanet/retinanet_r50_fpn_1x_coco',
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -82,7 +83,8 @@ def test_a_broken_operator_module_is_recognized(monkeypatch: pytest.MonkeyPatch)
     def fail(name: str) -> None:
         raise ImportError('undefined\n symbol')
 
-    monkeypatch.setattr('mmqadapter.compat.doctor.operators.import_module', fail)
+    module = sys.modules['mmqadapter.compat.doctor.operators']
+    monkeypatch.setattr(module, 'import_module', fail)
     assert operators() == 'broken: undefined symbol'
 
 

@@ -31,11 +31,10 @@ def refused(data: bytes, match: str) -> None:
         load(data)
 
 
-@pytest.mark.parametrize('protocol', [2, 4])  # torch.save writes 2
-def test_what_mmengine_logs_can_be_read(protocol: int) -> None:
+def test_what_mmengine_logs_can_be_read() -> None:
     log = HistoryBuffer([1.0, 2.0], [1, 1])
     content = OrderedDict(a=1, b=[np.float64(2.5), np.arange(3)], c={'d': b'bytes'}, log=log)
-    loaded = load(pickle.dumps(content, protocol))
+    loaded = load(pickle.dumps(content, 2))  # the protocol of torch.save
     assert loaded['b'][0] == 2.5 and loaded['b'][1].tolist() == [0, 1, 2]
     assert loaded['c'] == {'d': b'bytes'}
     assert loaded['log'].data[0].tolist() == [1.0, 2.0] and loaded['log'].mean() == 1.5

@@ -35,6 +35,8 @@ class OwnTiffReader(BaseTransform):
 def tiff(values: np.ndarray, **options: Any) -> Any:
     kind = 'rgb' if options.get('rgb') else 'minisblack'
     extra = {key: value for key, value in options.items() if key != 'rgb'}
+    if values.ndim == 3 and values.shape[2] in (4, 5):  # bands of one image, not a stack of images
+        extra.setdefault('planarconfig', 'contig')
     return lambda path: tifffile.imwrite(path, values, photometric=kind, **extra)
 
 
@@ -79,7 +81,6 @@ def check(path: Path, channels: int | None = None, **loader: Any) -> list[tuple[
         ('planar.tif', tiff(PIXELS.transpose(2, 0, 1).copy(), rgb=True, planarconfig='separate')),
         ('opaque.png', pillow(with_alpha(255))),
         ('picture.ppm', pillow(Image.fromarray(PIXELS))),
-        ('jpeg.jp2', opencv(PIXELS)),
         ('Ünï code.PNG', pillow(Image.fromarray(PIXELS))),
     ],
 )
@@ -143,7 +144,6 @@ def test_what_loads_without_a_loss_has_no_problem(tmp_path: Path, name: str, sav
         ),
         ('text.jpg', lambda path: path.write_text('<html>'), 'error unreadable file', 'damaged'),
         ('empty.jpg', lambda path: path.touch(), 'error unreadable file', r'error|damaged'),
-        ('folder.jpg', lambda path: path.mkdir(), 'error missing image', 'does not exist'),
     ],
 )
 def test_what_is_cut_dropped_or_not_loaded_is_named(

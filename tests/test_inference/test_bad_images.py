@@ -155,11 +155,3 @@ def test_cmyk_and_palettes_are_converted_not_cut(tmp_path: Path) -> None:
     for mode, name in (('CMYK', 'a.jpg'), ('P', 'a.png'), ('1', 'b.png')):
         Image.new(mode, (5, 4)).save(tmp_path / name)
         assert losses(tmp_path / name, np.zeros((4, 5, 3), np.uint8)) == []
-
-
-def test_what_is_dropped_is_said_once(capsys, model, tmp_path: Path) -> None:
-    for name in ('a.png', 'b.png'):
-        cv2.imwrite(str(tmp_path / name), np.zeros((64, 64), np.uint16))
-    predict(model, None, tmp_path)
-    said = [line for line in capsys.readouterr().out.splitlines() if '16 bits' in line]
-    assert len(said) == 1 and 'a.png' in said[0]
