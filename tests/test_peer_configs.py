@@ -37,7 +37,7 @@ SAMPLE = (
     'mmseg/knet/knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512.py',
     'mmseg/mask2former/mask2former_swin-t_8xb2-160k_ade20k-512x512.py',
     'mmseg/maskformer/maskformer_swin-t_upernet_8xb2-160k_ade20k-512x512.py',
-    'mmseg/san/san-vit-b16_voc12aug-640x640.py',
+    'mmseg/san/san-vit-b16_coco-stuff164k-640x640.py',
     'mmseg/segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
     'mmseg/setr/setr_vit-l_pup_8xb2-160k_ade20k-512x512.py',
     'mmseg/vit/vit_deit-s16-ln_mln_upernet_8xb2-160k_ade20k-512x512.py',
