@@ -57,13 +57,13 @@ def test_config_works_by_type_alone(name: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 def test_faults_are_found(tmp_path: Path) -> None:
     case = Case.of(SMALL, tmp_path)
-    case.cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'adapters': dict(lr_mult=0.0)})
+    case.cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'adapters': dict(lr_mult=0.5)})
     assert not case.run_bare().stage
     case.bare_start = {name: tensor + 1 for name, tensor in case.bare_start.items()}
     outcome = case.run_wrapped('in path')
-    assert outcome.faults[0] == 'adapters learn at [0.0] of the base rate'
+    assert outcome.faults[0] == 'adapters learn at [0.5] of the base rate'
     assert outcome.faults[1].startswith('start differs by')
-    assert outcome.faults[2].startswith('gradient zero: 16 parameters')
+    assert len(outcome.faults) == 2
     assert outcome.stage is None
 
 
