@@ -29,7 +29,7 @@ SAMPLE = (
     'mmdet/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic.py',
     'mmdet/mask2former_vis/mask2former_swin-l-p4-w12-384-in21k_8xb2-8e_youtubevis2021.py',
     'mmdet/mm_grounding_dino/grounding_dino_swin-t_finetune_8xb4_20e_cat.py',
-    'mmdet/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco.py',
+    'mmdet/rtmdet/rtmdet_l_swin_b_p6_4xb16-100e_coco.py',
     'mmdet/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py',
     'mmdet/swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py',
     'mmdet/v3det/deformable-detr-refine-twostage_swin_16xb2_sample1e-3_v3det_50e.py',
@@ -37,10 +37,10 @@ SAMPLE = (
     'mmseg/knet/knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512.py',
     'mmseg/mask2former/mask2former_swin-t_8xb2-160k_ade20k-512x512.py',
     'mmseg/maskformer/maskformer_swin-t_upernet_8xb2-160k_ade20k-512x512.py',
-    'mmdet/v3det/faster_rcnn_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py',
-    'mmdet/v3det/dino-4scale_swin_16xb1_sample1e-3_v3det_36e.py',
-    'mmdet/v3det/cascade_rcnn_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py',
-    'mmseg/mask2former/mask2former_swin-t_8xb2-90k_cityscapes-512x1024.py',
+    'mmseg/san/san-vit-b16_coco-stuff164k-640x640.py',
+    'mmseg/segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
+    'mmseg/setr/setr_vit-l_pup_8xb2-160k_ade20k-512x512.py',
+    'mmseg/vit/vit_deit-s16-ln_mln_upernet_8xb2-160k_ade20k-512x512.py',
 )
 SMALL = 'mmdet/swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py'
 
@@ -57,13 +57,13 @@ def test_config_works_by_type_alone(name: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 def test_faults_are_found(tmp_path: Path) -> None:
     case = Case.of(SMALL, tmp_path)
-    case.cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'adapters': dict(lr_mult=0.0)})
+    case.cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'adapters': dict(lr_mult=0.5)})
     assert not case.run_bare().stage
     case.bare_start = {name: tensor + 1 for name, tensor in case.bare_start.items()}
     outcome = case.run_wrapped('in path')
-    assert outcome.faults[0] == 'adapters learn at [0.0] of the base rate'
+    assert outcome.faults[0] == 'adapters learn at [0.5] of the base rate'
     assert outcome.faults[1].startswith('start differs by')
-    assert outcome.faults[2].startswith('gradient zero: 16 parameters')
+    assert len(outcome.faults) == 2
     assert outcome.stage is None
 
 

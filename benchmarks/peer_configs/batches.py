@@ -40,6 +40,11 @@ def _is_video(cfg: Config) -> bool:
     return cfg.model.data_preprocessor.get('type') == 'TrackDataPreprocessor'
 
 
+def _loads_masks(cfg: Config) -> bool:
+    steps = [node for _, node in nodes(cfg.train_dataloader)]
+    return any(s.get('with_mask') or s.get('type') == 'LoadPanopticAnnotations' for s in steps)
+
+
 def _image(generator: np.random.Generator, width: int) -> torch.Tensor:
     return torch.from_numpy(generator.integers(0, 256, (3, SIZE, width), dtype=np.uint8))
 
@@ -73,13 +78,15 @@ def _detection(cfg: Config, generator: np.random.Generator, width: int) -> tuple
     things = _smallest(cfg, 'num_things_classes', 'num_classes')
     classes = min(things, len(WORDS)) if language else things
     sample.gt_instances = _instances(generator, width, classes)
+    if not _loads_masks(cfg):
+        del sample.gt_instances.masks
     sample.ignored_instances = sample.gt_instances[:0]
     stuff = _smallest(cfg, 'num_stuff_classes')
     labels = generator.integers(things, things + stuff, (1, 4, 4))
     labels = labels.repeat(SIZE // 4, 1).repeat(width // 4, 2)
     sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(labels))
     if language:
-        sample.set_metainfo(dict(text=' . '.join(WORDS), custom_entities=True))
+        sample.set_metainfo(dict(text=WORDS, custom_entities=True))
     return _image(generator, width), sample
 
 

@@ -280,10 +280,20 @@ def write_weights(model: Any, file: Path) -> None:
     state = backbone.state_dict()
     if key == 'image_encoder':  # SAN reads a file without 'state_dict'
         content = {f'image_encoder.{name}': tensor for name, tensor in state.items()}
+        content |= text_weights(model.text_encoder)
     else:
         prefix = 'backbone.' if 'Swin' in str(net.type) else ''
         content = {'state_dict': {f'{prefix}{name}': tensor for name, tensor in state.items()}}
     torch.save(content, file)
+
+
+def text_weights(config: Any) -> dict[str, Tensor]:
+    """Return random weights of SAN's text encoder, which leaves some of its own uninitialized."""
+    encoder = build(config)
+    encoder.init_weights()
+    for parameter in (encoder.positional_embedding, encoder.text_projection):
+        torch.nn.init.normal_(parameter, std=0.02)
+    return {f'text_encoder.{name}': tensor for name, tensor in encoder.state_dict().items()}
 
 
 def on_cpu(optim_wrapper: Any) -> Any:

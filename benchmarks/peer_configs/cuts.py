@@ -57,6 +57,8 @@ def _cut_numbers(path: tuple[str, ...], node: dict) -> None:
         node['num_classes'] = FEW_CLASSES
     if isinstance(node.get('num_points'), int) and node['num_points'] > MANY_POINTS:
         node['num_points'] = FEW_POINTS
+    if 'use_autocast' in node:
+        node['use_autocast'] = False  # bfloat16 on a CPU
     if 'score_thr' in node and 'test_cfg' in path:
         node['score_thr'] = 0.0  # so that there are predictions to compare
     if path and path[-1] in ('encoder', 'decoder', 'transformer_decoder', 'transformer_encoder'):

@@ -15,6 +15,7 @@ from benchmarks.peer_configs.check import words_of
 from benchmarks.peer_configs.configs import (
     backbone_parent,
     build,
+    config_root,
     find_row,
     head_type,
     load,
@@ -38,7 +39,8 @@ def survey(name: str) -> dict[str, Any]:
     try:
         cfg = load(name)
     except Exception as error:  # whatever it is, it is the result
-        return {**row, 'broken': words_of(error)}
+        root = config_root(name.partition('/')[0])
+        return {**row, 'broken': words_of(error).replace(str(root), '...')}
     if not cfg.get('model'):
         return row
     found = backbone_parent(cfg.model)
