@@ -1,1 +1,4 @@
-"""What lets the package run with older releases of PyTorch, and with mmcv without operators."""
+"""Stand-ins for what older releases of PyTorch, or an mmcv without operators, lack.
+
+Patches of mmengine, mmdet and mmseg are in :mod:`mmqadapter.engine.compat`.
+"""

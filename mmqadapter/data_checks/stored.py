@@ -1,4 +1,4 @@
-"""What an image file stores, apart from how it is loaded: bit depth, bands, pages, orientation."""
+"""Content of an image file, apart from how it is loaded: bit depth, bands, pages, orientation."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Groups = Iterable[dict]
 
 @dataclass(frozen=True)
 class Row:
-    """What the parameters of one row have in common; None for what the optimizer does not use."""
+    """Settings that the parameters of a row share; None for those that the optimizer lacks."""
 
     part: str
     rate: float | None

@@ -58,14 +58,22 @@ def _image(image_id: int, sample: Sample, root: Path) -> dict:
 
 def _annotation(instance: Instance, size: tuple[int, int]) -> dict:
     box = [round(float(value), 2) for value in _clipped(instance.box, size)]
-    annotation: dict = {'bbox': box, 'iscrowd': 0, 'area': box[2] * box[3]}
+    annotation: dict = {'bbox': box, 'iscrowd': int(instance.crowd), 'area': box[2] * box[3]}
     if instance.rle:
-        annotation.update(segmentation=instance.rle, area=float(coco_mask.area(instance.rle)))
+        area = float(coco_mask.area(_compressed(instance.rle, size)))
+        annotation.update(segmentation=instance.rle, area=area)
     elif instance.polygons:
         outlines = [[round(float(value), 2) for value in polygon] for polygon in instance.polygons]
         area = sum(polygon_area(polygon) for polygon in instance.polygons)
         annotation.update(segmentation=outlines, area=area)
     return annotation
+
+
+def _compressed(rle: dict, size: tuple[int, int]) -> dict:
+    """Return a run-length encoding in its compressed form; COCO also stores lists of counts."""
+    if isinstance(rle['counts'], list):
+        return coco_mask.frPyObjects(rle, size[1], size[0])
+    return rle
 
 
 def _clipped(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:

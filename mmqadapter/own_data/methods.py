@@ -9,7 +9,7 @@ SMALL = 384  # channels; the rates of larger nets are those of the published rec
 
 @dataclass(frozen=True)
 class Method:
-    """How a config tunes the backbone.
+    """Way to tune the backbone, as a config describes it.
 
     Attributes:
         text: Description for the head of the config.

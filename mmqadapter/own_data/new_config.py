@@ -28,7 +28,7 @@ LINE = 100  # characters
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user may choose; None stands for a proposal from data and machine.
+    """Choices of the user; None stands for a proposal from data and machine.
 
     Attributes:
         model: Short name of a backbone, or a name of timm.

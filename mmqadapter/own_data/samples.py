@@ -17,17 +17,19 @@ class Instance:
         label: Name of its class.
         box: x and y of the upper left corner, width and height, in pixels.
         polygons: Outlines x1, y1, x2, y2, ... in pixels; empty if there is a box only.
-        rle: Compressed COCO run-length encoding, instead of polygons.
+        rle: COCO run-length encoding, instead of polygons.
+        crowd: Marks a region of many objects that is neither learned nor scored.
     """
 
     label: str
     box: Box
     polygons: tuple[Polygon, ...] = ()
     rle: dict | None = None
+    crowd: bool = False
 
     @property
     def has_mask(self) -> bool:
-        """Whether the instance has an outline or a mask, not only a box."""
+        """True if the instance has an outline or a mask, not only a box."""
         return bool(self.polygons or self.rle)
 
 
@@ -70,7 +72,7 @@ class InstanceData:
 
     @property
     def has_masks(self) -> bool:
-        """Whether every object has a mask or an outline."""
+        """True if every object has a mask or an outline."""
         return all(
             instance.has_mask
             for samples in self.splits.values()

@@ -121,6 +121,34 @@ def test_cvat_mask(tmp_path: Path) -> None:
     assert decoded.sum() == 4
 
 
+def test_cvat_shapes_of_a_group_are_one_object(tmp_path: Path) -> None:
+    writers.cvat(tmp_path)
+    file = tmp_path / 'annotations.xml'
+    text = file.read_text().replace('label="spot"', 'label="leaf"')
+    box = '<box label="leaf" xtl="0" ytl="0" xbr="9" ybr="9" group_id="3"/></image>'
+    text = text.replace('<polygon', '<polygon group_id="3"').replace('</image>', box, 1)
+    file.write_text(text)
+    (leaf,) = instances(tmp_path).splits['all'][0].instances
+    assert [len(outline) for outline in leaf.polygons] == [8, 6]
+    assert leaf.box == (4, 4, 56, 26)
+
+
+def test_coco_category_that_is_not_listed(tmp_path: Path) -> None:
+    writers.coco(tmp_path)
+    file = tmp_path / 'annotations.json'
+    file.write_text(file.read_text().replace('"category_id": 20', '"category_id": 7'))
+    with pytest.raises(ValueError, match=r'category_id=7, which is not among .* \[10, 20\]'):
+        read_folder(tmp_path)
+
+
+def test_incomplete_files_are_refused(tmp_path: Path) -> None:
+    writers.coco(tmp_path)
+    file = tmp_path / 'annotations.json'
+    file.write_text(file.read_text().replace('"bbox"', '"box"'))
+    with pytest.raises(ValueError, match=r"of COCO JSON \(KeyError: 'bbox'\)"):
+        read_folder(tmp_path)
+
+
 @pytest.mark.parametrize('suffix', ['.png', '_mask.png'])
 def test_label_maps(tmp_path: Path, suffix: str) -> None:
     writers.label_maps(tmp_path, suffix=suffix)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmqadapter.own_data import Choices, new_config
 
+PARTS = ('train', 'val')
 CHOICES = Choices(iterations=20, batch=2)
 
 
@@ -56,6 +57,22 @@ def test_coco_files_with_a_split_are_used_as_they_are(tmp_path: Path) -> None:
     cfg = Config.fromfile(written.path)
     assert cfg.train_dataloader.dataset.ann_file == 'train/annotations.json'
     assert len(data_set(cfg, 'train')) == 2
+
+
+def test_crowd_regions_stay_crowd_regions(tmp_path: Path) -> None:
+    writers.coco(tmp_path / 'data')
+    file = tmp_path / 'data' / 'annotations.json'
+    content = json.loads(file.read_text())
+    height, width = writers.SIZE[::-1]
+    rle = {'size': [height, width], 'counts': [0, height * width]}
+    content['annotations'][0].update(iscrowd=1, segmentation=rle)
+    file.write_text(json.dumps(content))
+    new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    folder = tmp_path / 'data_mmqadapter'
+    written = [json.loads((folder / f'instances_{part}.json').read_text()) for part in PARTS]
+    (crowd,) = [a for part in written for a in part['annotations'] if a['iscrowd']]
+    assert crowd['segmentation'] == rle
+    assert crowd['area'] == height * width
 
 
 def test_label_maps_are_used_as_they_are(tmp_path: Path) -> None:

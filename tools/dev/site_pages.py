@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,8 @@ def _rewritten(link: re.Match, page: str, files: Files) -> str:
     if '://' in target:
         return link[0]
     path = _in_repository(page, target)
+    if not (ROOT / path).exists():
+        raise PluginError(f'{page} links to {target!r}, which does not exist.')
     uri = _page_of(path)
     if files.get_file_from_path(uri) is None:
         return f'] `{path}`'

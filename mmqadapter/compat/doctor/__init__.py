@@ -1,4 +1,4 @@
-"""What is installed, what of it does not go together, and what to do about it."""
+"""Report of the installed versions, the conflicts between them, and the remedies."""
 
 from mmqadapter.compat.doctor.finding import Finding
 from mmqadapter.compat.doctor.imports import import_findings

@@ -1,8 +1,6 @@
 """Readers of annotation formats, and the choice between them.
 
-supervision and datumaro were tried instead of readers of our own. supervision holds the masks of a
-whole data set unpacked in memory (width x height bytes per object) and turns outlines into pixels;
-datumaro requires versions of numpy and pillow that older installations of OpenMMLab cannot have.
+docs/dependencies.md says why the readers are ours.
 """
 
 from __future__ import annotations
@@ -72,7 +70,13 @@ def read_folder(root: Path, name: str | None = None) -> FoundData:
             f'{str(root)!r} has annotations of several formats: {", ".join(found)}. Choose one '
             'with --format.'
         )
-    return FORMATS[found[0]].read(root)
+    try:
+        return FORMATS[found[0]].read(root)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'the annotations below {str(root)!r} are not of the usual form of '
+            f'{FORMATS[found[0]].name} ({type(error).__name__}: {error}).'
+        ) from error
 
 
 def _nothing_found(root: Path, name: str | None) -> str:

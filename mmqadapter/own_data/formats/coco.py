@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
 
+from mmqadapter.own_data.formats.files import json_with
 from mmqadapter.own_data.images import SPLIT_WORDS, files_below, images_below
 from mmqadapter.own_data.samples import CocoFile, Instance, InstanceData, Sample
 
@@ -16,7 +15,7 @@ KEYS = {'images', 'annotations', 'categories'}
 
 def matches(root: Path) -> bool:
     """Return whether a JSON below ``root`` has the keys of COCO."""
-    return any(_is_coco(path) for path in files_below(root, '.json'))
+    return any(json_with(path, KEYS) for path in files_below(root, '.json'))
 
 
 def read(root: Path) -> InstanceData:
@@ -25,7 +24,8 @@ def read(root: Path) -> InstanceData:
     Raises:
         ValueError: Two files are of the same split, or their categories differ.
     """
-    contents = {path: _load(path) for path in files_below(root, '.json') if _is_coco(path)}
+    loaded = {path: json_with(path, KEYS) for path in files_below(root, '.json')}
+    contents = {path: content for path, content in loaded.items() if content}
     files: dict[str, CocoFile] = {}
     splits: dict[str, list[Sample]] = {}
     classes: tuple[str, ...] = ()
@@ -44,18 +44,6 @@ def read(root: Path) -> InstanceData:
         files[split] = CocoFile(path, folder)
         splits[split] = _samples(content, folder)
     return InstanceData(NAME, root, classes, splits, files)
-
-
-def _is_coco(path: Path) -> bool:
-    try:
-        content = _load(path)
-    except ValueError:
-        return False
-    return isinstance(content, dict) and set(content) >= KEYS
-
-
-def _load(path: Path) -> Any:
-    return json.loads(path.read_text('utf-8'))
 
 
 def _split(path: Path, root: Path) -> str:
@@ -105,8 +93,13 @@ def _samples(content: dict, folder: Path) -> list[Sample]:
 
 def _instance(annotation: dict, names: dict[int, str]) -> Instance:
     outline = annotation.get('segmentation') or ()
-    label = names.get(annotation['category_id'], f'category {annotation["category_id"]}')
-    box = tuple(annotation['bbox'])
+    category = annotation['category_id']
+    if category not in names:
+        raise ValueError(
+            f'annotation {annotation.get("id")} has category_id={category}, which is not among the '
+            f'categories {sorted(names)}.'
+        )
+    box, crowd = tuple(annotation['bbox']), bool(annotation.get('iscrowd'))
     if isinstance(outline, dict):
-        return Instance(label, box, rle=outline)
-    return Instance(label, box, tuple(tuple(polygon) for polygon in outline))
+        return Instance(names[category], box, rle=outline, crowd=crowd)
+    return Instance(names[category], box, tuple(tuple(polygon) for polygon in outline), crowd=crowd)

@@ -8,29 +8,34 @@ from xml.etree import ElementTree
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mmqadapter.own_data.formats.files import skipped_note, xml_root
 from mmqadapter.own_data.geometry import box_of, ellipse
-from mmqadapter.own_data.images import SPLIT_WORDS, files_below, images_below, split_of
+from mmqadapter.own_data.grouping import join_groups
+from mmqadapter.own_data.images import SPLIT_WORDS, by_stem, files_below, images_below, split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample, class_names
 
 NAME = 'CVAT'
+ROOT = 'annotations', 'image'  # tag, and one of its children
 
 
 def matches(root: Path) -> bool:
     """Return whether an XML below ``root`` is an export of CVAT for images."""
-    return any(_root(path) is not None for path in files_below(root, '.xml')[:50])
+    return any(xml_root(path, *ROOT) is not None for path in files_below(root, '.xml')[:50])
 
 
 def read(root: Path) -> InstanceData:
     """Read the exports of CVAT below ``root``; points, lines and tags are skipped.
 
+    Shapes with the same label and group are one object.
+
     Raises:
         ValueError: An annotated image is missing.
     """
-    images = images_below(root)
+    images = by_stem(images_below(root))
     splits: dict[str, list[Sample]] = {}
     skipped: set[str] = set()
     for path in files_below(root, '.xml'):
-        export = _root(path)
+        export = xml_root(path, *ROOT)
         if export is not None:
             for element in export.findall('image'):
                 image = _image(path, element, images)
@@ -39,33 +44,24 @@ def read(root: Path) -> InstanceData:
                 splits.setdefault(_split(element, image, root), []).append(
                     Sample(image, size, tuple(found))
                 )
-    notes = [f'shapes of these types are skipped: {", ".join(sorted(skipped))}'] if skipped else []
     classes = _label_names(root) or class_names(splits)
-    return InstanceData(NAME, root, tuple(classes), splits, notes=notes)
-
-
-def _root(path: Path) -> ElementTree.Element | None:
-    try:
-        element = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise ValueError(f'{str(path)!r} is not valid XML ({error}).') from error
-    return element if element.tag == 'annotations' and element.find('image') is not None else None
+    return InstanceData(NAME, root, tuple(classes), splits, notes=skipped_note(skipped))
 
 
 def _label_names(root: Path) -> list[str]:
     """Return the labels of the project, in its order, from the ``meta`` element."""
     names: dict[str, None] = {}
     for path in files_below(root, '.xml'):
-        export = _root(path)
+        export = xml_root(path, *ROOT)
         if export is not None:
             labels = export.iterfind('.//labels/label/name')
             names.update(dict.fromkeys(label.text or '' for label in labels))
     return list(names)
 
 
-def _image(path: Path, element: ElementTree.Element, images: list[Path]) -> Path:
+def _image(path: Path, element: ElementTree.Element, images: dict[str, list[Path]]) -> Path:
     name = Path(element.get('name', ''))
-    for image in images:
+    for image in images.get(name.stem, []):
         if image.parts[-len(name.parts) :] == name.parts:
             return image
     raise ValueError(f'{str(path)!r} names the image {str(name)!r}, which the folder lacks.')
@@ -79,14 +75,14 @@ def _split(element: ElementTree.Element, image: Path, root: Path) -> str:
 def _instances(
     element: ElementTree.Element, size: tuple[int, int], skipped: set[str]
 ) -> list[Instance]:
-    found = []
+    shapes = []
     for shape in element:
         instance = _instance(shape, size)
         if instance is None:
             skipped.add(shape.tag)
         else:
-            found.append(instance)
-    return found
+            shapes.append((int(shape.get('group_id', 0)) or None, instance))
+    return join_groups(shapes)
 
 
 def _instance(shape: ElementTree.Element, size: tuple[int, int]) -> Instance | None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
+from mmqadapter.own_data.formats.files import json_with, skipped_note
 from mmqadapter.own_data.geometry import box_of, ellipse, rectangle
+from mmqadapter.own_data.grouping import join_groups
 from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Polygon, Sample, class_names
 
 NAME = 'labelme'
+KEYS = ('shapes',)
 
 
 def matches(root: Path) -> bool:
     """Return whether a JSON below ``root`` has the keys of labelme."""
-    return any(_load(path) for path in files_below(root, '.json'))
+    return any(json_with(path, KEYS) for path in files_below(root, '.json'))
 
 
 def read(root: Path) -> InstanceData:
@@ -32,24 +32,14 @@ def read(root: Path) -> InstanceData:
     splits: dict[str, list[Sample]] = {}
     skipped: set[str] = set()
     for path in files_below(root, '.json'):
-        content = _load(path)
+        content = json_with(path, KEYS)
         if content:
             image = _image(path, content, images)
             found = tuple(_instances(content['shapes'], skipped))
             splits.setdefault(split_of(image, root), []).append(
                 Sample(image, image_size(image), found)
             )
-    notes = [f'shapes of these types are skipped: {", ".join(sorted(skipped))}'] if skipped else []
-    return InstanceData(NAME, root, class_names(splits), splits, notes=notes)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """Return the content of a labelme JSON, or an empty dict for another JSON."""
-    try:
-        content = json.loads(path.read_text('utf-8'))
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) and 'shapes' in content else {}
+    return InstanceData(NAME, root, class_names(splits), splits, notes=skipped_note(skipped))
 
 
 def _image(path: Path, content: dict, images: dict[str, list[Path]]) -> Path:
@@ -64,19 +54,15 @@ def _image(path: Path, content: dict, images: dict[str, list[Path]]) -> Path:
 
 
 def _instances(shapes: list[dict], skipped: set[str]) -> list[Instance]:
-    groups: dict[Any, list[Polygon]] = defaultdict(list)
-    for number, shape in enumerate(shapes):
+    parts = []
+    for shape in shapes:
         polygon = _polygon(shape)
         if len(polygon) < 6:
             skipped.add(str(shape.get('shape_type')))
-            continue
-        group = shape.get('group_id')
-        key = ('single', number) if group is None else ('group', group)
-        groups[shape['label'], key].append(polygon)
-    return [
-        Instance(label, box_of(polygons), tuple(polygons))
-        for (label, _), polygons in groups.items()
-    ]
+        else:
+            instance = Instance(shape['label'], box_of([polygon]), (polygon,))
+            parts.append((shape.get('group_id'), instance))
+    return join_groups(parts)
 
 
 def _polygon(shape: dict) -> Polygon:

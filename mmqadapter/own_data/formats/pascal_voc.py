@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mmqadapter.own_data.formats.files import xml_root
 from mmqadapter.own_data.geometry import box_of
 from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Box, Instance, InstanceData, Polygon, Sample, class_names
 
 NAME = 'Pascal VOC'
+ROOT = 'annotation', 'size'  # tag, and one of its children
 
 
 def matches(root: Path) -> bool:
     """Return whether an XML below ``root`` is an annotation of Pascal VOC."""
-    return any(_root(path) is not None for path in files_below(root, '.xml')[:50])
+    return any(xml_root(path, *ROOT) is not None for path in files_below(root, '.xml')[:50])
 
 
 def read(root: Path) -> InstanceData:
@@ -27,20 +29,12 @@ def read(root: Path) -> InstanceData:
     lists = _split_lists(root)
     splits: dict[str, list[Sample]] = {}
     for path in files_below(root, '.xml'):
-        annotation = _root(path)
+        annotation = xml_root(path, *ROOT)
         if annotation is not None:
             image = _image(path, annotation, images)
             split = lists.get(path.stem) or split_of(image, root)
             splits.setdefault(split, []).append(_sample(path, annotation, image))
     return InstanceData(NAME, root, class_names(splits), splits)
-
-
-def _root(path: Path) -> ElementTree.Element | None:
-    try:
-        element = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise ValueError(f'{str(path)!r} is not valid XML ({error}).') from error
-    return element if element.tag == 'annotation' and element.find('size') is not None else None
 
 
 def _split_lists(root: Path) -> dict[str, str]:

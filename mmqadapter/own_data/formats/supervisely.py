@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmqadapter.own_data.formats.files import skipped_note
 from mmqadapter.own_data.geometry import box_of, rectangle
 from mmqadapter.own_data.images import split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
@@ -42,8 +43,7 @@ def read(root: Path) -> InstanceData:
         size = content['size']['width'], content['size']['height']
         found = _instances(content['objects'], size, skipped)
         splits.setdefault(split_of(image, root), []).append(Sample(image, size, tuple(found)))
-    notes = [f'shapes of these types are skipped: {", ".join(sorted(skipped))}'] if skipped else []
-    return InstanceData(NAME, root, classes, splits, notes=notes)
+    return InstanceData(NAME, root, classes, splits, notes=skipped_note(skipped))
 
 
 def _instances(objects: list[dict], size: tuple[int, int], skipped: set[str]) -> list[Instance]:

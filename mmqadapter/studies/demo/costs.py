@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmqadapter.studies.benchmark.methods import Method
+from mmqadapter.studies.benchmark.methods import parse_methods
 from mmqadapter.studies.benchmark.run import run_benchmark
 from mmqadapter.studies.demo.settings import METHODS
 from mmqadapter.studies.report.settings import Settings
@@ -28,7 +28,8 @@ def measure_costs(cfg: Config) -> dict[str, dict[str, Any]]:
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     settings = Settings(device, steps=STEPS, warm_up=WARM_UP, real_data=True)
-    methods = [Method(name, method.bits, method.change) for name, method in METHODS.items()]
+    names = {method.method: name for name, method in METHODS.items()}
+    methods = parse_methods(','.join(names))
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     rows = run_benchmark(cfg, methods, settings, observe=lambda _: None)['rows']
-    return {row['method']: {key: row[key] for key in COSTS} for row in rows}
+    return {names[row['method']]: {key: row[key] for key in COSTS} for row in rows}

@@ -25,6 +25,7 @@ from rich.progress import (
 from mmqadapter.checkpoints.safe_load import read_pickle
 from mmqadapter.engine.runner import load_config, training_runner
 from mmqadapter.hooks.efficiency_hook import SUMMARY_FILE
+from mmqadapter.studies.benchmark.methods import parse_methods
 from mmqadapter.studies.demo.costs import measure_costs
 from mmqadapter.studies.demo.domains import HUE
 from mmqadapter.studies.demo.progress import ProgressHook
@@ -103,7 +104,8 @@ def _configure(
 def _set_method(cfg: Config, method: DemoMethod, weights: str) -> None:
     """Set the backbone, learning rates and hooks of a method; the config has a plain backbone."""
     net = {**cfg.model.backbone, 'init_cfg': dict(type='Pretrained', checkpoint=weights)}
-    cfg.model.backbone = method.change(net)
+    (tuned,) = parse_methods(method.method)
+    cfg.model.backbone = tuned.change(net)
     keys = {key: dict(lr_mult=rate) for key, rate in method.rates.items()}
     cfg.optim_wrapper.paramwise_cfg.custom_keys = keys
     if method.head_bits != 32:

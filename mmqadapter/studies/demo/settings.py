@@ -53,56 +53,25 @@ TASKS = {
 
 @dataclass(frozen=True)
 class DemoMethod:
-    """A way to tune the backbone.
+    """A method of the benchmark, and how the demo trains it.
 
     Attributes:
         title: Name for readers.
-        bits: Bits of an adapter weight; None without adapters.
-        change: Function from the config of the plain backbone to that of the tuned one.
+        method: Name of the method, such as ``'highway-joined@1'``.
         rates: Learning rates as multiples of the base rate, by parts of parameter names.
         head_bits: Bits of a weight of neck and head; 32 means float.
     """
 
     title: str
-    bits: int | None
-    change: Callable[[dict], dict]
+    method: str
     rates: dict[str, float]
     head_bits: int = 32
 
 
-def _frozen(net: dict) -> dict:
-    return dict(type='mmqadapter.FrozenBackbone', backbone=net)
-
-
-def _highway(net: dict) -> dict:
-    return dict(
-        type='mmqadapter.HighwayBackbone',
-        backbone=net,
-        adapter=dict(type='ConvAdapter', width=32),
-        quantizer=dict(type='GaussianQuantizer', bits=1),
-        taps='stream',
-        cell='JoinedCell',
-        saved_taps='half',
-    )
-
-
-def _in_path(net: dict) -> dict:
-    return dict(
-        type='mmqadapter.AdaptedBackbone',
-        backbone=net,
-        adapter=dict(type='AdaptFormer', width=32),
-        quantizer=dict(type='GaussianQuantizer', bits=1),
-    )
-
-
-def _plain(net: dict) -> dict:
-    return net
-
-
 METHODS = {
-    'frozen': DemoMethod('frozen', None, _frozen, {}),
-    'highway': DemoMethod('highway, 1 bit', 1, _highway, {'backbone.adapters': 3.0}, head_bits=4),
-    'in_path': DemoMethod('in path, 1 bit', 1, _in_path, {'backbone.adapters': 3.0}),
-    'full': DemoMethod('full fine-tuning', None, _plain, {'backbone': 0.3}),
+    'frozen': DemoMethod('frozen', 'frozen', {}),
+    'highway': DemoMethod('highway, 1 bit', 'highway-joined@1', {'backbone.adapters': 3.0}, 4),
+    'in_path': DemoMethod('in path, 1 bit', 'adaptformer@1', {'backbone.adapters': 3.0}),
+    'full': DemoMethod('full fine-tuning', 'full', {'backbone': 0.3}),
 }
 COLORS = [(40, 40, 40), (228, 87, 46), (41, 128, 185), (39, 174, 96), (241, 196, 15)]
