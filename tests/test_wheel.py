@@ -143,8 +143,8 @@ def test_the_tool_that_mim_starts(environment: Path, tmp_path: Path) -> None:
 
 def test_an_own_config_and_a_task_file(run: Run, python, tmp_path: Path) -> None:
     (tmp_path / 'own.py').write_text(
-        "_base_ = 'mmqadapter::demo_seg.py'\n"
-        'model = dict(backbone=dict(backbone=dict(init_cfg=None), adapter=dict(width=8)))\n'
+        "_base_ = 'mmqadapter::upernet_vit-tiny_qadapter_camvid.py'\n"
+        'model = dict(backbone=dict(backbone=dict(checkpoint=None), adapter=dict(width=8)))\n'
     )
     python(ROUND_TRIP)
     assert 'width' in run('task', 'inspect', 'x.task.safetensors').stdout

@@ -179,6 +179,25 @@ def test_modulated_deform_conv(
     assert_close(compiled, replaced)
 
 
+def test_offsets_of_a_finer_map_as_dyhead_passes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, _, _, weight = deformable_inputs({})
+    offset, mask = 3 * torch.randn(2, 18, 14, 18), torch.rand(2, 9, 14, 18)  # the output is 7 x 9
+    inputs = source, offset.requires_grad_(), mask.requires_grad_(), weight
+
+    def convolve(*tensors: Tensor) -> Tensor:
+        return mmcv.ops.modulated_deform_conv2d(*tensors, None)
+
+    def run() -> tuple[Tensor, ...]:
+        return values_and_gradients(convolve, *inputs)
+
+    compiled, replaced = both(monkeypatch, 'modulated_deform_conv', run)
+    assert compiled[0].shape[2:] == (7, 9)
+    assert_close(compiled, replaced)
+    few = offset.detach()[:, :, :3, :3]
+    with pytest.raises(ValueError, match='too small for an output of 7 x 9'):
+        mmcv.ops.modulated_deform_conv2d(source, few, mask.detach(), weight, None)
+
+
 def test_every_name_of_the_compiled_module_is_there() -> None:
     names = [name for name in dir(sys.modules['mmcv._ext']) if not name.startswith('_')]
     assert len(names) > 100

@@ -97,6 +97,7 @@ def modulated_deform_conv_forward(
     """Write the convolution of input, sampled at the offsets and weighted by mask, to output."""
     bias = bias if with_bias else weight.new_zeros(len(weight))
     geometry = Geometry.of_modulated(arguments)
+    offset, mask = (_as_read(values.contiguous(), output) for values in (offset, mask))
     output.copy_(_convolve(input, weight, offset, mask, bias, geometry, True))
 
 
@@ -121,10 +122,31 @@ def modulated_deform_conv_backward(
     """Write the gradients of input, weight, bias (if there is one), offset and mask."""
     bias = bias if with_bias else weight.new_zeros(len(weight))
     geometry = Geometry.of_modulated(arguments)
+    offset, mask = (_as_read(values.contiguous(), grad_output) for values in (offset, mask))
     gradients = _gradients(grad_output, input, weight, offset, mask, bias, geometry, True)
-    outputs = [grad_input, grad_weight, grad_offset, grad_mask]
-    for output, gradient in zip(outputs + [grad_bias] * with_bias, gradients, strict=False):
+    outputs = [grad_input, grad_weight, _as_read(grad_offset, grad_output)]
+    outputs += [_as_read(grad_mask, grad_output), *[grad_bias] * with_bias]
+    for output, gradient in zip(outputs, gradients, strict=False):
         output.copy_(gradient)
+
+
+def _as_read(values: Tensor, output: Tensor) -> Tensor:
+    """Return offsets or masks (B, K, ...) as mmcv reads their memory: (B, K, H, W) of the output.
+
+    DyHead passes those of a finer map. mmcv takes the first K * H * W values of each image.
+
+    Raises:
+        ValueError: There are fewer values; mmcv would read beyond them.
+    """
+    images, channels = values.shape[:2]
+    height, width = output.shape[-2:]
+    flat = values.view(images, -1)
+    if flat.shape[1] < channels * height * width:
+        raise ValueError(
+            f'offsets or masks of {tuple(values.shape)} are too small for an output of '
+            f'{height} x {width}: expected as many positions as the output has.'
+        )
+    return flat[:, : channels * height * width].view(images, channels, height, width)
 
 
 def _plain_gradients(
