@@ -70,4 +70,6 @@ def detector(name: str) -> Any:
     if config.model.get('num_queries', 0) > 300:  # more than a small image has positions
         config.model.num_queries = 100
     torch.manual_seed(0)
-    return MODELS.build(config.model).train()
+    model = MODELS.build(config.model).train()
+    model.init_weights()  # some parameters of mmdet are not set by their constructors
+    return model
