@@ -23,9 +23,9 @@ LIMITS = Namespace(timeout=1200, memory=12)
 SAMPLE = (
     'mmdet/maskformer/maskformer_swin-l-p4-w12_64xb1-ms-300e_coco.py',
     'mmdet/dino/dino-5scale_swin-l_8xb2-12e_coco.py',
+    'mmdet/ddq/ddq-detr-4scale_swinl_8xb2-30e_coco.py',
     'mmdet/dyhead/atss_swin-l-p4-w12_fpn_dyhead_ms-2x_coco.py',
     'mmdet/glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
-    'mmdet/grounding_dino/grounding_dino_swin-t_finetune_16xb2_1x_coco.py',
     'mmdet/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic.py',
     'mmdet/mask2former_vis/mask2former_swin-l-p4-w12-384-in21k_8xb2-8e_youtubevis2021.py',
     'mmdet/mm_grounding_dino/grounding_dino_swin-t_finetune_8xb4_20e_cat.py',

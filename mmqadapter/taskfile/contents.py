@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from reprlib import repr as short
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from mmqadapter.quant import BITS, PackedWeight, code_entropy, unpack
 from mmqadapter.taskfile.adapter_codec import ADAPTER_PREFIX, CODES
 from mmqadapter.taskfile.fingerprint import tensor_bytes
-from mmqadapter.taskfile.format import TaskContent
+from mmqadapter.taskfile.format import REMEDY, TaskContent
 from mmqadapter.taskfile.head import Entry
 from mmqadapter.taskfile.head_serialization import deserialize_head
 
@@ -44,9 +45,23 @@ class Group:
 def split_content(content: TaskContent) -> tuple[dict[str, Tensor], dict[str, Entry]]:
     """Return the adapter tensors by their short names, and all others by their model's names.
 
+    Tied tensors are stored once, and returned under each of their names.
+
     Raises:
-        ValueError: Names and values of quantized weights do not fit together.
+        ValueError: Names and values of quantized weights do not fit together, or a tied name has no
+            tensor.
     """
+    adapters, entries = _stored_content(content)
+    tied = content.metadata.get('tied') or {}
+    for name, stored in tied.items():
+        if name in entries or stored not in entries or stored in tied:
+            raise ValueError(
+                f'{short(name)} is tied to {short(stored)}, which do not fit the tensors; {REMEDY}.'
+            )
+    return adapters, entries | {name: entries[stored] for name, stored in tied.items()}
+
+
+def _stored_content(content: TaskContent) -> tuple[dict[str, Tensor], dict[str, Entry]]:
     stored = {n: t for n, t in content.tensors.items() if n.startswith(ADAPTER_PREFIX)}
     adapters = {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in stored.items()}
     rest = {name: tensor for name, tensor in content.tensors.items() if name not in stored}
@@ -71,7 +86,7 @@ def describe_tensors(content: TaskContent) -> dict[str, list]:
 
 def storage_groups(content: TaskContent) -> list[dict[str, Any]]:
     """Return the groups of a file as dicts, see :class:`Group`."""
-    adapters, entries = split_content(content)
+    adapters, entries = _stored_content(content)
     groups = [*_adapter_groups(adapters, content.metadata), *_head_groups(entries)]
     return [asdict(group) for group in groups]
 

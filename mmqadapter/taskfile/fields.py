@@ -35,6 +35,10 @@ def _is_list_of(fits: Check) -> Check:
     return lambda value: isinstance(value, list) and all(map(fits, value))
 
 
+def _is_dict_of(kind: type) -> Check:
+    return lambda value: isinstance(value, dict) and all(type(v) is kind for v in value.values())
+
+
 def _is_fingerprint(value: Any) -> bool:
     return isinstance(value, str) and value.isascii() and value.isalnum()
 
@@ -55,4 +59,5 @@ FIELDS: dict[str, tuple[Check, str]] = {
     'dataset.classes': (_optional(_is_list_of(_is(str))), 'a list of names, or null'),
     'dataset.palette': (_optional(_is_list_of(_is_color)), 'a list of colors, or null'),
     'head': (_optional(_is(dict)), 'a tree of names, or null'),
+    'tied': (_optional(_is_dict_of(str)), 'names by names, or null'),
 }

@@ -21,7 +21,7 @@ from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.text import one_line
 
 # The newest version that this package reads. A file has the oldest one that can hold its content.
-VERSION = 2
+VERSION = 3
 # All metadata are under this one key: safetensors writes several keys in no fixed order.
 KEY = 'mmqadapter'
 SUFFIX = '.safetensors'  # by which tools recognize task files

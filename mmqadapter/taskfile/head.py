@@ -70,13 +70,11 @@ def check_head(task: TaskState, entries: Mapping[str, Entry], source: str) -> No
     Raises:
         ValueError: Names, shapes or kinds of layers differ.
     """
-    for name in sorted(entries.keys() ^ task.tensors.keys()):
-        owner = 'the file' if name in entries else 'the model'
-        shown = repr(name[:200])
-        raise ValueError(f'only {owner} has {shown}; build the model with the config of {source}.')
+    _check_names(task.tensors, entries, source)
+    _check_ties(task, entries, source)
     dims = {key: output_dim(layer) for key, layer in task.layer_of_weight().items()}
-    for name, entry in entries.items():
-        target = task.tensors[name]
+    for name, target in _shared(task, entries):
+        entry = entries[name]
         if tuple(entry.shape) != tuple(target.shape):
             raise ValueError(
                 f'{name} has shape {tuple(entry.shape)} in {source} and '
@@ -87,6 +85,32 @@ def check_head(task: TaskState, entries: Mapping[str, Entry], source: str) -> No
             raise ValueError(
                 f'{name} is quantized in {source} as another kind of layer than it is in the '
                 'model; build the model with the config that the task was trained with.'
+            )
+
+
+def _check_names(tensors: Mapping[str, Tensor], entries: Mapping[str, Entry], source: str) -> None:
+    """Check that each tensor and each entry has a name in both; tied ones may have more names.
+
+    A model may tie modules in its first training step (mmdet's DDQ does), or only while it trains.
+    """
+    both = tensors.keys() & entries.keys()
+    matched = {id(owner[name]) for owner in (tensors, entries) for name in both}
+    for name in sorted(tensors.keys() ^ entries.keys()):
+        owner, thing = ('file', entries) if name in entries else ('model', tensors)
+        if id(thing[name]) not in matched:
+            raise ValueError(
+                f'only the {owner} has {name[:200]!r}; build the model with the config of {source}.'
+            )
+
+
+def _check_ties(task: TaskState, entries: Mapping[str, Entry], source: str) -> None:
+    """Check that the names which share a tensor in the model have one value in the file."""
+    for name, first in task.tied_names().items():
+        values = [_float_value(entries[n]) for n in (name, first) if n in entries]
+        if len(values) == 2 and not torch.equal(*values):
+            raise ValueError(
+                f'{name} and {first} are one tensor in the model and differ in {source}; build the '
+                'model with the config that the task was trained with.'
             )
 
 
@@ -106,7 +130,7 @@ def load_head(task: TaskState, entries: Mapping[str, Entry], trainable: bool) ->
     clear_codes(task.model)
     forms = {id(a.latent): a.parametrization for a in parametrized_weights(task.model)}
     trunk = {id(parameter) for parameter in task.backbone.trunk.parameters()}
-    for name, target in task.tensors.items():
+    for name, target in _shared(task, entries):
         entry = entries[name]
         target.copy_(_loaded_value(entry, forms.get(id(target))))
         if isinstance(entry, PackedWeight) and not trainable:
@@ -158,13 +182,22 @@ def _float_tensor(name: str, tensor: Tensor, width: int) -> Tensor:
     return full
 
 
+def _shared(task: TaskState, entries: Mapping[str, Entry]) -> list[tuple[str, Tensor]]:
+    """Return names and tensors of the model that the file has under the same name."""
+    return [(name, task.tensors[name]) for name in entries if name in task.tensors]
+
+
+def _float_value(entry: Entry) -> Tensor:
+    return entry.decode() if isinstance(entry, PackedWeight) else entry
+
+
 def _loaded_value(entry: Entry, form: nn.Module | None) -> Tensor:
     """Return the new value of a parameter; ``form`` is its parametrization, if it has one."""
     if not isinstance(entry, PackedWeight):
         return entry
     if isinstance(form, LayerQuantizer) and form.bits == entry.bits:
         return form.latent(entry.encoded())
-    return entry.decode()
+    return _float_value(entry)
 
 
 def _warn(message: str) -> None:

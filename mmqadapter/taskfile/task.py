@@ -57,14 +57,14 @@ def save_task(
     task = TaskState.of(model)
     adapters = encode_adapters(task.backbone.adapters)
     entries, width = encode_head(task, head_bits)
-    version, head, tree = _serialize_entries(entries)
+    version, head, layout = _serialize_entries(entries, task.tied_names())
     metadata = {
         'version': version,
         'tuning': plain(task.backbone.tuning_config),
         'trunk': task.backbone.fingerprint,
         'head_bits': width,
         'dataset': plain(dataset_meta),
-        **tree,
+        **layout,
     }
     check_fields(metadata)  # a file that cannot be loaded is not written
     tensors = {f'{ADAPTER_PREFIX}{name}': tensor for name, tensor in adapters.items()}
@@ -137,12 +137,19 @@ def _part_sizes(content: TaskContent) -> dict[str, int]:
     return {'adapters': adapters, 'head': sum(sizes.values()) - adapters}
 
 
-def _serialize_entries(entries: dict[str, Entry]) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """Return format version, tensors and extra metadata; version 1 has no quantized head."""
-    if any(isinstance(entry, PackedWeight) for entry in entries.values()):
-        tensors, tree = serialize_head(entries)
-        return 2, tensors, {'head': tree}
-    return 1, dict(entries), {}
+def _serialize_entries(
+    entries: dict[str, Entry], tied: dict[str, str]
+) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Return format version, tensors and extra metadata; a tied entry is stored once."""
+    unique = {name: entry for name, entry in entries.items() if name not in tied}
+    version, layout = 1, {}
+    tensors: dict[str, Any] = dict(unique)
+    if any(isinstance(entry, PackedWeight) for entry in unique.values()):
+        version = 2
+        tensors, layout['head'] = serialize_head(unique)
+    if tied:
+        version, layout['tied'] = 3, tied
+    return version, tensors, layout
 
 
 def _check_origin(path: str | os.PathLike, metadata: dict[str, Any], backbone: Any) -> None:

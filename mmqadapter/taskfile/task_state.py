@@ -45,6 +45,12 @@ class TaskState:
         tensors = _task_tensors(model, backbone)
         return cls(model, backbone, tensors, _layers_of(model, tensors))
 
+    def tied_names(self) -> dict[str, str]:
+        """Return the first name of a tensor by each of its further names."""
+        first: dict[int, str] = {}
+        names = {name: first.setdefault(id(t), name) for name, t in self.tensors.items()}
+        return {name: stored for name, stored in names.items() if name != stored}
+
     def layer_of_weight(self) -> dict[int, Layer]:
         """Return the layers by the ``id`` of their weight in ``tensors``; tied weights have one."""
         return {id(latent_of(layer, 'weight')): layer for layer in self.layers.values()}

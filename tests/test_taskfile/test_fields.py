@@ -19,6 +19,7 @@ WHOLE: dict[str, Any] = {
     'head_bits': 16,
     'dataset': {'classes': ['road', 'tree'], 'palette': [[1, 2, 3], [4, 5, 6]]},
     'head': {'classify': [16, 3]},
+    'tied': {'again': 'classify'},
 }
 OPTIONAL = set(FIELDS) - {'tuning', 'trunk', 'head_bits'}
 SETTINGS, SHA = 'settings or null', 'the fingerprint of a trunk'
@@ -41,6 +42,7 @@ WRONG: dict[tuple[str, str], list[Any]] = {
         {},
     ],
     ('head', 'a tree of names, or null'): [[], 3, 'x'],
+    ('tied', 'names by names, or null'): [[], 'x', {'again.bias': 3}, {'again.bias': None}],
 }
 
 

@@ -111,9 +111,9 @@ class TestRefusals:
 
     def test_a_newer_format(self, build: Build, task: Path) -> None:
         content = read_content(task)
-        write_content(task, TaskContent({**content.metadata, 'version': 3}, content.tensors))
-        self.refused(build(), task, 'format version 3, this package reads up to 2; install a newer')
-        with pytest.raises(ValueError, match='format version 3'):
+        write_content(task, TaskContent({**content.metadata, 'version': 4}, content.tensors))
+        self.refused(build(), task, 'format version 4, this package reads up to 3; install a newer')
+        with pytest.raises(ValueError, match='format version 4'):
             inspect_task(task)
 
     def test_adapter_tensors_of_another_size(self, build: Build, task: Path) -> None:
