@@ -101,12 +101,16 @@ def _add_export(commands: Any) -> None:
     parser.add_argument(
         '--no-ema', action='store_true', help='export the weights without EMA averaging'
     )
+    add_config_options(parser)
     add_trust(parser)
 
 
 def export(args: argparse.Namespace) -> None:
     """Write a task file, print which weights it holds and, with ``--check``, the metrics."""
-    options = dict(config=args.config, ema=not args.no_ema, trust=args.trust_checkpoint)
+    options = dict(
+        config=args.config, ema=not args.no_ema, trust=args.trust_checkpoint,
+        cfg_options=args.cfg_options,
+    )  # fmt: skip
     bits = parse_head_bits(args.head_bits)
     if Path(args.out).resolve() == Path(args.source).resolve():
         raise ValueError(f'--out={args.out!r} is the source itself: name another file.')

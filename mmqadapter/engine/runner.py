@@ -44,10 +44,19 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         ValueError: An override names a setting that does not exist.
     """
     path = find_config(path)
-    cfg = Config.fromfile(path)
+    cfg = override(Config.fromfile(path), options)
+    cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))
+    return cfg
+
+
+def override(cfg: Config, options: dict[str, Any] | None) -> Config:
+    """Merge overrides by dotted names into ``cfg``, and return it.
+
+    Raises:
+        ValueError: An override names a setting that does not exist.
+    """
     check_overrides(cfg, options or {})
     cfg.merge_from_dict(options or {})
-    cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))
     return cfg
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ def predict_tasks(
         tasks: Task files of one trunk, tuning config and number of classes.
         images: Files, folders or globs.
         out: Folder for one folder per task, named like its file: ``cracks/`` for
-            ``runs/cracks.task.safetensors``.
+            ``runs/cracks.task.safetensors``; see :func:`task_names`.
         score_thr: See :func:`mmqadapter.inference.predict`.
         device: See :func:`mmqadapter.inference.load_model`.
         cfg_options: See :func:`mmqadapter.inference.load_model`.
@@ -141,25 +142,37 @@ def _predict_in_turn(bank: TaskBank, data: dict[str, Any]) -> dict[str, list]:
 def task_names(tasks: Sequence[str | os.PathLike]) -> dict[str, str | os.PathLike]:
     """Return the task files by the names of their results.
 
+    The name is that of the file, with the folder's before it where files have one name:
+    ``cracks-best`` for ``runs/cracks/best.task.safetensors``.
+
     Raises:
-        ValueError: ``tasks`` is empty, has a checkpoint, or has two names that differ in case at
-            most, which some file systems ignore.
+        ValueError: ``tasks`` is empty, has a checkpoint, or two names differ in case at most,
+            which some file systems ignore.
     """
     if not tasks:
         raise ValueError('tasks is empty: expected one or more task files.')
-    names: dict[str, str | os.PathLike] = {}
     for task in tasks:
         if Path(task).suffix != SUFFIXES[0]:
             raise ValueError(
                 f'{str(task)!r} is not a task file (*.safetensors), which prediction of several '
                 'tasks needs; export one from a checkpoint with mmqadapter task export.'
             )
-        name = Path(task).name
-        for suffix in SUFFIXES:
-            name = name.removesuffix(suffix)
+    short = Counter(_result_name(task).lower() for task in tasks)
+    names: dict[str, str | os.PathLike] = {}
+    for task in tasks:
+        name = _result_name(task)
+        if short[name.lower()] > 1:  # as several best.task.safetensors have
+            name = '-'.join(filter(None, (Path(task).absolute().parent.name, name)))
         if name.lower() in (earlier.lower() for earlier in names):
             raise ValueError(
                 f'two tasks would write results called {name!r}; rename one of the files.'
             )
         names[name] = task
     return names
+
+
+def _result_name(task: str | os.PathLike) -> str:
+    name = Path(task).name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name

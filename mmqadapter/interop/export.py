@@ -18,7 +18,7 @@ from mmqadapter.checkpoints.load import (
     select_weights,
 )
 from mmqadapter.checkpoints.stored_config import stored_config
-from mmqadapter.engine.runner import build_model, load_config, testing_runner
+from mmqadapter.engine.runner import build_model, load_config, override, testing_runner
 from mmqadapter.taskfile import load_task, save_task
 from mmqadapter.taskfile.format import SUFFIX, require_suffix
 from mmqadapter.taskfile.head_bits import HeadBits, check_head_bits
@@ -31,6 +31,7 @@ def export_task(
     head_bits: HeadBits = 32,
     ema: bool = True,
     trust: bool = False,
+    cfg_options: dict[str, Any] | None = None,
 ) -> str:
     """Write a training checkpoint, or another task file, as the task file ``out``.
 
@@ -43,6 +44,7 @@ def export_task(
         head_bits: Bits per weight outside the adapters, see :func:`mmqadapter.save_task`.
         ema: Export the averaged weights, which validation used, if an EMA hook ran in training.
         trust: See :func:`mmqadapter.checkpoints.load.read_checkpoint`.
+        cfg_options: Settings to override in the config, by dotted key.
 
     Returns:
         Which weights the file holds, as text for a message.
@@ -55,7 +57,7 @@ def export_task(
     """
     check_head_bits(head_bits)
     require_suffix(out)
-    _, model, meta, kind = _load(source, config, ema, trust)
+    _, model, meta, kind = _load(source, config, ema, trust, cfg_options)
     save_task(model, out, dataset_meta=meta, head_bits=head_bits)
     return kind
 
@@ -66,6 +68,7 @@ def metric_change(
     config: str | os.PathLike | None = None,
     ema: bool = True,
     trust: bool = False,
+    cfg_options: dict[str, Any] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Evaluate ``source`` and the task file ``out`` on the test data of the config.
 
@@ -79,6 +82,7 @@ def metric_change(
         config: See :func:`export_task`.
         ema: See :func:`export_task`.
         trust: See :func:`export_task`.
+        cfg_options: See :func:`export_task`.
 
     Returns:
         Values before and after the export, by metric.
@@ -89,7 +93,7 @@ def metric_change(
             ``config`` nor ``trust`` is given.
     """
     require_own_config(config, trust)
-    cfg, model, meta, _ = _load(source, config, ema, trust)
+    cfg, model, meta, _ = _load(source, config, ema, trust, cfg_options)
     with TemporaryDirectory() as folder:
         cfg.work_dir = folder
         # A visualizer of its own: trainings in this process write their logs through the current.
@@ -116,15 +120,25 @@ def require_own_config(config: str | os.PathLike | None, trust: bool) -> None:
 
 
 def _load(
-    source: str | os.PathLike, config: str | os.PathLike | None, ema: bool, trust: bool
+    source: str | os.PathLike,
+    config: str | os.PathLike | None,
+    ema: bool,
+    trust: bool,
+    cfg_options: dict[str, Any] | None,
 ) -> tuple[Config, nn.Module, dict[str, Any] | None, str]:
     """Return the config, the model with its weights, the dataset meta and the kind of weights."""
     if Path(source).suffix == SUFFIX:
-        return _load_task(source, config, ema)
+        cfg = _config_of_task(source, config, ema, cfg_options)
+        model = build_model(cfg)
+        return cfg, model, load_task(model, source)['dataset'], 'the weights of the task file'
     content = read_checkpoint(source, trust)
     if not ema and EMA not in content:
         raise ValueError(f'{str(source)!r} has no averaged weights (EMA); leave out --no-ema.')
-    cfg = load_config(config) if config else stored_config(content)
+    cfg = (
+        load_config(config, cfg_options)
+        if config
+        else override(stored_config(content), cfg_options)
+    )
     model = build_model(cfg)
     load_state(model, select_weights(content, ema), source)
     meta = dataset_meta(content.get('meta', {}).get('dataset_meta'))
@@ -134,9 +148,12 @@ def _load(
     return cfg, model, meta, kind
 
 
-def _load_task(
-    source: str | os.PathLike, config: str | os.PathLike | None, ema: bool
-) -> tuple[Config, nn.Module, dict[str, Any] | None, str]:
+def _config_of_task(
+    source: str | os.PathLike,
+    config: str | os.PathLike | None,
+    ema: bool,
+    cfg_options: dict[str, Any] | None,
+) -> Config:
     if config is None:
         raise ValueError(
             f'{str(source)!r} is a task file, which stores no config; give the config of its '
@@ -147,6 +164,4 @@ def _load_task(
             f'{str(source)!r} is a task file, which has a single set of weights; leave out '
             '--no-ema.'
         )
-    cfg = load_config(config)
-    model = build_model(cfg)
-    return cfg, model, load_task(model, source)['dataset'], 'the weights of the task file'
+    return load_config(config, cfg_options)
