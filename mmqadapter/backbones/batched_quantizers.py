@@ -16,9 +16,6 @@ def quantize_adapters(adapters: nn.ModuleDict, trunk: nn.Module) -> None:
 
     Where blocks are recomputed in backward, each part of the graph is run by itself, which a call
     for several blocks does not survive: then only those on the highway, if there is one.
-
-    Raises:
-        ValueError: A weight is constant, or holds NaN or inf.
     """
     if next(quantized_weights(adapters), None) is None:
         return
@@ -32,9 +29,6 @@ def quantize_beside_backbone(model: nn.Module) -> None:
     """Quantize the layers of neck and head that train at few bits, until the next backward pass.
 
     A head that several levels of a pyramid share would otherwise quantize its weights for each.
-
-    Raises:
-        ValueError: A weight is constant, or holds NaN or inf.
     """
     backbone = find_backbone(model)
     for part in model.children():

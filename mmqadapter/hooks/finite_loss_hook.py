@@ -14,8 +14,10 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from mmqadapter.quant import check_quantized_weights
 from mmqadapter.registry import HOOKS
 from mmqadapter.utils.model_wrapping import unwrap_model
+from mmqadapter.utils.sharding import is_sharded
 
 REMEDY = (
     'Lower the learning rate, clip gradients (optim_wrapper.clip_grad), look for wrong labels '
@@ -27,9 +29,9 @@ REMEDY = (
 class FiniteLossHook(Hook):
     """Hook that stops a training whose loss or trained weights become NaN or inf.
 
-    It checks the loss after each step, and all trained weights before validation, before a
-    checkpoint and after training. It runs before the files of a step are written, so no file ever
-    holds NaN or inf.
+    It checks the loss after each step, all trained weights before validation, before a checkpoint
+    and after training, and before training that quantized weights vary. It runs before the files
+    of a step are written, so no file ever holds NaN or inf.
 
     A loss scaler (``AmpOptimWrapper``) skips steps whose gradients overflow. With it, single
     losses may be NaN or inf as long as the weights stay finite.
@@ -53,6 +55,15 @@ class FiniteLossHook(Hook):
             )
         self.patience = patience
         self._bad_steps = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that the quantized weights can be quantized; in a step they would become NaN.
+
+        Raises:
+            ValueError: A weight is constant, or holds NaN or inf.
+        """
+        if not is_sharded(runner.model):
+            check_quantized_weights(unwrap_model(runner.model))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -54,7 +54,9 @@ def loading_error(path: Path, error: BaseException) -> ImageError:
         return ImageError('is too large for the memory')
     # OpenCV and mmcv say no more than that they failed.
     silent = isinstance(error, (AssertionError, cv2.error))
-    reason = 'expected an undamaged image file' if silent else one_line(error, 150)
+    reason = (
+        'expected an undamaged image file of 8-bit gray or RGB' if silent else one_line(error, 150)
+    )
     return ImageError(f'cannot be read as an image: {reason}')
 
 

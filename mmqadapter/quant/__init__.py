@@ -3,6 +3,7 @@
 from mmqadapter.quant.batched import (
     CachedWeights,
     QuantizedWeight,
+    check_quantized_weights,
     quantize_batched,
     quantized_weights,
 )
@@ -44,6 +45,7 @@ __all__ = [
     'PackedWeight',
     'QuantizedWeight',
     'attach_codes',
+    'check_quantized_weights',
     'clear_codes',
     'code_entropy',
     'gaussian_codebook',

@@ -41,14 +41,24 @@ def quantized_weights(module: nn.Module) -> Iterator[QuantizedWeight]:
                 yield QuantizedWeight(name, chain[0], chain.original)
 
 
+def check_quantized_weights(module: nn.Module) -> None:
+    """Check that all quantized weights of a module can be quantized.
+
+    Raises:
+        ValueError: A weight is constant, or holds NaN or inf; its layer is named.
+    """
+    for weight in quantized_weights(module):
+        try:
+            weight.quantizer.check_weight(weight.latent)
+        except ValueError as error:
+            raise ValueError(f'{weight.name}: {error}') from error
+
+
 def quantize_batched(module: nn.Module) -> None:
     """Quantize all weights of a training module in a few calls and cache the values in its layers.
 
     Weights of equal shape, dtype, device and quantizer share a call. Folded weights are left out.
     In eval mode or without gradients nothing is cached, and each layer quantizes its own weight.
-
-    Raises:
-        ValueError: A weight is constant, or holds NaN or inf.
     """
     batched = module.training and torch.is_grad_enabled()
     groups: dict[tuple[Any, ...], list[QuantizedWeight]] = {}

@@ -150,19 +150,25 @@ class GaussianQuantizer(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized value of a latent ``weight`` (out, in, ...), same shape and dtype.
 
+        A weight that is constant, or holds NaN or inf, becomes NaN in training, where an error
+        would make the CPU wait for a GPU in each step. The loss is then NaN, and
+        :class:`mmqadapter.hooks.FiniteLossHook` names the weight.
+
         Raises:
-            ValueError: ``weight`` is constant, or holds NaN or inf.
+            ValueError: Not in training: ``weight`` is constant, or holds NaN or inf.
         """
         if self._decoded is not None:
             return self._decoded
-        cached = self.cached.get(weight) if self.training else None
+        if not self.training:
+            self.check_weight(weight)
+            return self.quantize([weight])[0]
+        cached = self.cached.get(weight)
         return self.quantize([weight])[0] if cached is None else cached
 
     def quantize(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the quantized values of latent weights of one shape, dtype and device.
 
-        Raises:
-            ValueError: A weight is constant, or holds NaN or inf.
+        A weight that :meth:`check_weight` refuses becomes NaN.
         """
         values = _StraightThrough.apply(self, *(weight.float() for weight in weights))
         return values.to(weights[0].dtype).unbind()
@@ -178,10 +184,31 @@ class GaussianQuantizer(nn.Module):
         self._decoded = None if encoded is None else self.decode(encoded).to(like)
 
     @torch.no_grad()
+    def check_weight(self, weight: Tensor) -> None:
+        """Check that a latent weight can be quantized. It waits for a GPU.
+
+        Raises:
+            ValueError: ``weight`` is constant, or holds NaN or inf.
+        """
+        mean, std = self.statistics(weight.float()[None])
+        if bool(std.isnan().any()):
+            raise ValueError(
+                f'a weight of shape {tuple(weight.shape)} cannot be quantized: it is constant, '
+                f'NaN or inf (mean {mean.flatten()[0]:.3g}). Initialize it with random values; if '
+                'this happened during training, lower the learning rate or clip gradients. '
+                "granularity='channel' needs two or more weights per output channel."
+            )
+
+    @torch.no_grad()
     def encode(self, weight: Tensor) -> Encoded:
-        """Return codes and statistics to store; if folded, those that were loaded."""
+        """Return codes and statistics to store; if folded, those that were loaded.
+
+        Raises:
+            ValueError: ``weight`` is constant, or holds NaN or inf.
+        """
         if self.folded is not None:
             return self.folded
+        self.check_weight(weight)
         _, thresholds = _codebook(self.bits, self.criterion, weight.device)
         weight = weight.float()
         mean, std = (value[0] for value in self.statistics(weight[None]))
@@ -254,20 +281,10 @@ class GaussianQuantizer(nn.Module):
     def statistics(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and unbiased std of each weight of a stack (n, out, in, ...), float32.
 
-        Both are rounded to the dtype in which they are stored.
-
-        Raises:
-            ValueError: A weight is constant, or holds NaN or inf.
+        Both are rounded to the dtype in which they are stored. The std is NaN where a weight is
+        constant, or holds NaN or inf.
         """
         exact = torch.std_mean(stack, self.stack_dims(stack), keepdim=True)
         std, mean = (value.to(self.statistics_dtype).float() for value in exact)
         constant = CONSTANT * torch.finfo(self.statistics_dtype).eps * mean.abs()
-        if not bool((std.isfinite() & (std > constant)).all()):
-            raise ValueError(
-                f'a weight of shape {tuple(stack.shape[1:])} cannot be quantized: it is constant, '
-                f'NaN or inf (mean {mean.flatten()[0]:.3g}, std {std.min():.3g}). Initialize it '
-                'with random values; if this happened during training, lower the learning rate or '
-                "clip gradients. granularity='channel' needs two or more weights per output "
-                'channel.'
-            )
-        return mean, std
+        return mean, std.where(std.isfinite() & (std > constant), torch.nan)

@@ -24,7 +24,13 @@ from mmqadapter.taskfile.adapter_codec import (
 )
 from mmqadapter.taskfile.contents import describe_tensors, split_content, storage_groups
 from mmqadapter.taskfile.fields import check_fields
-from mmqadapter.taskfile.format import TaskContent, read_task, require_suffix, write_content
+from mmqadapter.taskfile.format import (
+    CHECKPOINTS,
+    TaskContent,
+    read_task,
+    require_suffix,
+    write_content,
+)
 from mmqadapter.taskfile.head import Entry, check_head, encode_head, load_head
 from mmqadapter.taskfile.head_bits import HeadBits
 from mmqadapter.taskfile.head_serialization import serialize_head
@@ -42,20 +48,21 @@ def save_task(
     Args:
         model: A detector or segmentor with a wrapped backbone, or the wrapped backbone alone
             (then the file has no neck and head).
-        path: Path of the task file, which ends in ``.safetensors``; written atomically.
+        path: Path of the task file; tools expect ``.task.safetensors``. Written atomically.
         dataset_meta: Classes and palette, stored for predictions.
         head_bits: Bits of a parameter outside the adapters: 32 or 16 for floats; 8, 4, 2 or 1 to
             quantize linear and convolutional weights; or bits by regex. See
             :mod:`mmqadapter.taskfile.head_bits`.
 
     Raises:
-        ValueError: ``path`` has another suffix; ``model`` has no wrapped backbone; ``head_bits`` is
-            invalid or a regex in it matches nothing; ``dataset_meta`` has classes that are not
-            strings or a palette that is not a list of lists of integers; a parameter in the
-            adapters, or one to store with 16 bits or fewer, holds NaN or inf; or an adapter's
-            matrix to quantize is constant.
+        ValueError: ``path`` has the suffix of a checkpoint; ``model`` has no wrapped backbone;
+            ``head_bits`` is invalid or a regex in it matches nothing; ``dataset_meta`` has classes
+            that are not strings or a palette that is not a list of lists of integers; a parameter
+            in the adapters, or one to store with 16 bits or fewer, holds NaN or inf; or an
+            adapter's matrix to quantize is constant.
     """
-    require_suffix(path)
+    if Path(path).suffix in CHECKPOINTS:
+        require_suffix(path)
     task = TaskState.of(model)
     adapters = encode_adapters(task.backbone.adapters)
     entries, width = encode_head(task, head_bits)

@@ -157,7 +157,8 @@ def test_a_damaged_image_is_named_and_leaves_nothing_half(semantic: Run, tmp_pat
     bad.write_bytes(b'no image')
     assert predict(semantic, tmp_path / 'out', bad) == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message == f'{bad}: cannot be read as an image: expected an undamaged image file'
+    reason = 'cannot be read as an image: expected an undamaged image file of 8-bit gray or RGB'
+    assert message == f'{bad}: {reason}'
     assert not (tmp_path / 'out').exists()
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmqadapter.hooks import FiniteLossHook
 from mmqadapter.hooks.finite_loss_hook import first_not_finite
+from mmqadapter.quant import GaussianQuantizer, parametrize_weight
 
 NAN, INF = float('nan'), float('inf')
 
@@ -51,6 +52,15 @@ def test_the_weight_that_is_not_finite_is_named() -> None:
     nn.init.constant_(model[1].bias, NAN)
     with pytest.raises(ValueError, match=r"'1.bias' is the first weight with NaN or inf"):
         step(FiniteLossHook(), runner(model), loss=NAN)
+
+
+def test_a_quantized_weight_that_is_constant_is_named_before_training() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(4, 4))
+    parametrize_weight(model[1], 'weight', GaussianQuantizer(1))
+    FiniteLossHook().before_train(runner(model))
+    nn.init.zeros_(model[1].parametrizations['weight'].original)
+    with pytest.raises(ValueError, match=r'^1: a weight of shape \(4, 4\) cannot be quantized'):
+        FiniteLossHook().before_train(runner(model))
 
 
 @needs_torch(2, 3, 'a loss scaler on the CPU')

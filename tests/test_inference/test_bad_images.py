@@ -60,7 +60,7 @@ def test_each_bad_image_has_its_reason_and_the_others_are_done(model, folder: Pa
             done.append(prediction.image.name)
     assert done == ['a.jpg', 'z ü 漢.jpg']
     reasons = {path.name: reason for path, reason in caught.value.failures.items()}
-    unread = 'cannot be read as an image: expected an undamaged image file'
+    unread = 'cannot be read as an image: expected an undamaged image file of 8-bit gray or RGB'
     assert reasons == {
         'empty.jpg': 'cannot be read as an image (the file is empty)',
         'folder.jpg': 'cannot be read (Is a directory)',

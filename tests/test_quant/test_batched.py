@@ -15,6 +15,7 @@ from mmqadapter.quant import (
     BITS,
     CachedWeights,
     GaussianQuantizer,
+    check_quantized_weights,
     quantize_batched,
     quantized_weights,
 )
@@ -135,12 +136,15 @@ def test_a_copy_is_independent() -> None:
     assert torch.equal(model(x), expected)
 
 
-def test_a_broken_weight_is_refused() -> None:
+def test_a_broken_weight_becomes_nan_alone_and_is_named_by_the_check() -> None:
     model = net()
+    check_quantized_weights(model)
     with torch.no_grad():
         model[4].parametrizations['weight'].original[0, 0] = float('nan')
-    with pytest.raises(ValueError, match='NaN'):
-        quantize_batched(model)
+    quantize_batched(model)
+    assert model[4].weight.isnan().all() and not model[0].weight.isnan().any()
+    with pytest.raises(ValueError, match=r'^4: a weight of shape .* NaN'):
+        check_quantized_weights(model)
 
 
 def test_restored_values_are_read_in_place_of_later_ones() -> None:

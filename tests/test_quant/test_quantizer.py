@@ -178,7 +178,7 @@ BROKEN = {
 @pytest.mark.parametrize('kind', BROKEN)
 @BOTH
 def test_a_weight_without_spread_is_refused(kind: str, granularity: str) -> None:
-    quantizer = GaussianQuantizer(1, granularity=granularity)
+    quantizer = GaussianQuantizer(1, granularity=granularity).eval()
     for use in (quantizer, quantizer.encode):
         with pytest.raises(
             ValueError, match='cannot be quantized: .* constant, NaN or inf'
@@ -197,7 +197,21 @@ def test_one_constant_channel_is_refused() -> None:
     latent[2] = 0.5
     GaussianQuantizer(1)(latent)
     with pytest.raises(ValueError, match=r'shape \(6, 50\) cannot be quantized'):
-        GaussianQuantizer(1, granularity='channel')(latent)
+        GaussianQuantizer(1, granularity='channel').encode(latent)
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+@BOTH
+def test_in_training_a_weight_without_spread_is_nan(kind: str, granularity: str) -> None:
+    value = GaussianQuantizer(1, granularity=granularity)(BROKEN[kind])
+    assert value.isnan().all()
+
+
+def test_in_training_one_constant_channel_alone_is_nan() -> None:
+    latent = weight()
+    latent[2] = 0.5
+    broken = GaussianQuantizer(1, granularity='channel')(latent).isnan()
+    assert broken[2].all() and broken.sum() == 50
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,12 @@ class TestRefusals:
             with pytest.raises(FileNotFoundError, match="no task file '.*a.task.safetensors'"):
                 call()
 
+    @pytest.mark.parametrize('suffix', ['.pth', '.pt', '.ckpt'])
+    def test_the_suffix_of_a_checkpoint(self, model: nn.Module, path: Path, suffix: str) -> None:
+        with pytest.raises(ValueError, match=r'would not be recognized .* end in \.task\.safe'):
+            save_task(model, path.with_suffix(suffix))
+        assert not path.with_suffix(suffix).exists()
+
     def test_a_model_without_a_wrapped_backbone(self, path: Path, task: Path) -> None:
         model = nn.Sequential(nn.Conv2d(3, 3, 1))
         for call in (lambda: save_task(model, path), lambda: load_task(model, task)):
