@@ -45,6 +45,7 @@ class Candidate:
     Attributes:
         seconds: Times of each measured step so far.
         saved_bytes: Activation memory (saved for backward); None until it is measured.
+        live_bytes: Peak of the bytes of living tensors in a step; None until it is measured.
         peak_bytes: Peaks of allocated and reserved bytes over all rounds; None on a CPU.
         note: Reason why there are no measurements; None if there are.
         max_batch: Largest batch, in images, within a memory limit; None unless it was searched.
@@ -54,6 +55,7 @@ class Candidate:
         self.method, self.model, self.sizes = method, model, sizes
         self.seconds: list[StepSeconds] = []
         self.saved_bytes: int | None = None
+        self.live_bytes: int | None = None
         self.peak_bytes: tuple[int, int] | None = None
         self.note: str | None = None
         self.max_batch: int | None = None
@@ -98,6 +100,8 @@ class Candidate:
         reset_peak(training.device)
         self.seconds += [training.step() for _ in range(current_round.steps)]
         self._update_peaks(training.device)
+        if self.live_bytes is None:  # after a step, which makes the optimizer's state
+            self.live_bytes = training.peak_live_bytes()
 
     def _update_peaks(self, device: torch.device) -> None:
         new, old = peaks(device), self.peak_bytes or (0, 0)

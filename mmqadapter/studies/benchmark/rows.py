@@ -41,6 +41,7 @@ def _measured(candidate: Candidate) -> Row:
         'bits': candidate.method.bits,
         **asdict(candidate.sizes),
         'saved_for_backward_bytes': None if failed else candidate.saved_bytes,
+        'peak_live_bytes': None if failed else candidate.live_bytes,
         'peak_allocated_bytes': allocated,
         'peak_reserved_bytes': reserved,
         'note': candidate.note,

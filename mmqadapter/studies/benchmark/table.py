@@ -18,6 +18,7 @@ def columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], Any]]:
         'adapters, bytes': lambda row: row['adapter_bytes'],
         'task, bytes': lambda row: row['task_bytes'],
         'memory, MB': lambda row: megabytes(memory_bytes(row)),
+        'peak of tensors, MB': lambda row: megabytes(row.get('peak_live_bytes')),
         'memory saved': lambda row: row['memory_saving'],
         's per step': lambda row: row['step_seconds'],
         'forward': lambda row: row['forward_seconds'],

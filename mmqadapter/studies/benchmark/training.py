@@ -19,6 +19,7 @@ from mmqadapter.engine.compat import non_reentrant_checkpoints
 from mmqadapter.studies.benchmark.batches import Batch
 from mmqadapter.studies.benchmark.memory import synchronize
 from mmqadapter.utils.accounting import saved_for_backward
+from mmqadapter.utils.live_bytes import LiveBytes
 from mmqadapter.utils.step_meter import StepSeconds
 
 ADAMW = dict(type='AdamW', weight_decay=0.05)
@@ -77,11 +78,27 @@ class Training:
             self._loss(batch)
         return saved.total
 
+    def peak_live_bytes(self) -> int:
+        """Take one step and return the peak of the bytes of all tensors that live in it.
+
+        See :class:`mmqadapter.utils.live_bytes.LiveBytes`. Before the first step the optimizer has
+        no state yet.
+        """
+        states = self.optimizer.optimizer.state.values()
+        moments = [t for state in states for t in state.values() if isinstance(t, Tensor)]
+        with LiveBytes([*self._weights(), *moments]) as live:
+            self.step()
+        return live.peak
+
     def resident_bytes(self) -> int:
         """Return the bytes of parameters, buffers, gradients, and an optimizer with two moments."""
-        weights = [*self.model.parameters(), *self.model.buffers()]
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        return sum(t.nbytes for t in weights) + (1 + MOMENTS) * sum(p.nbytes for p in trained)
+        return sum(t.nbytes for t in self._weights()) + (1 + MOMENTS) * sum(
+            p.nbytes for p in trained
+        )
+
+    def _weights(self) -> list[Tensor]:
+        return [*self.model.parameters(), *self.model.buffers()]
 
     def _next_batch(self) -> Batch:
         # Copied because preprocessing pads the ground truth in place.

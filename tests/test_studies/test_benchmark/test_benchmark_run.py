@@ -23,7 +23,13 @@ METHODS = 'full,full+checkpointing,frozen,norm,adaptformer,adaptformer@1,highway
 KEYS = {
     *('method', 'bits', 'trainable_backbone_params', 'trainable_params', 'adapter_bytes'),
     *('task_bytes', 'full_model_bytes', 'saved_for_backward_bytes', 'peak_allocated_bytes'),
-    *('peak_reserved_bytes', 'step_seconds', 'forward_seconds', 'backward_seconds'),
+    *(
+        'peak_live_bytes',
+        'peak_reserved_bytes',
+        'step_seconds',
+        'forward_seconds',
+        'backward_seconds',
+    ),
     *('optimizer_seconds', 'memory_saving', 'time_saving', 'backbone_cost_left_time'),
     *('backbone_cost_left_memory', 'note', 'max_batch'),
 }
@@ -53,6 +59,8 @@ def test_rows_of_all_methods(rows: dict[str, dict]) -> None:
 
     saved = [row['saved_for_backward_bytes'] for row in rows.values()]
     assert all(saved[2] < saved[index] < saved[0] for index in (1, 3, 6))
+    live = [row['peak_live_bytes'] for row in rows.values()]
+    assert all(live[2] < live[index] < live[0] for index in (1, 3, 6))
     cost_left = [row['backbone_cost_left_memory'] for row in rows.values()]
     assert cost_left[0] == 1 and cost_left[2] == 0 and 0 < cost_left[6] < 1
     assert full['time_saving'] == 0 and full['backbone_cost_left_time'] == 1
