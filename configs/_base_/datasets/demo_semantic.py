@@ -18,7 +18,7 @@ test_pipeline = [
 dataset = dict(type='BaseSegDataset', img_suffix='.png', seg_map_suffix='.png')
 
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,  # images are so small that worker processes would only add waiting
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
