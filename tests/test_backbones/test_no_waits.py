@@ -9,8 +9,12 @@ import torch
 from fake_device import Transfers, cuda_autocast, fake_device, move
 from mmengine.registry import MODELS
 from old_torch import needs_torch
+from quantized_models import PATTERNS, make
 from tiny_backbones import TINY
 from torch import Tensor, nn
+
+from mmqadapter.backbones.batched_quantizers import quantize_beside_backbone
+from mmqadapter.taskfile.head_bits import layer_bits, train_quantized
 
 ADAPTERS: dict[str, dict[str, Any]] = {
     'AdaptFormer': dict(type='AdaptFormer', width=4),
@@ -80,3 +84,15 @@ def test_backward(net: str, wrapper: str) -> None:
         sum(m.sum() for m in model(images('cpu'))).backward()
     trained = [p for p in model.parameters() if p.requires_grad]
     assert trained and all(p.grad is not None for p in trained)
+
+
+def test_neck_and_head_of_few_bits_on_a_gpu() -> None:
+    model = make(lambda: dict(TINY['timm_vit'])).train()
+    train_quantized(model, layer_bits(model, PATTERNS))
+    with fake_device() as mode:
+        move(model, mode, 'cuda')
+        for _ in range(2):
+            quantize_beside_backbone(model)
+            with Transfers() as transfers:
+                out = model(images('cuda'))
+    assert transfers.names == [] and out.device.type == 'cuda'

@@ -42,7 +42,6 @@ def write_report(task: DemoTask, folder: Path, rows: list[dict]) -> None:
 
 
 def _table_line(task: DemoTask, row: dict) -> dict[str, str]:
-    memory = row['saved_for_backward_bytes'] or row['peak_allocated_bytes']
     return {
         'method': row['title'],
         task.metric[1]: f'{task.percent(row):.1f}',
@@ -50,7 +49,7 @@ def _table_line(task: DemoTask, row: dict) -> dict[str, str]:
         'task file, bytes': f'{row["task_bytes"]:,}',
         'activation memory'
         if row['saved_for_backward_bytes']
-        else 'peak memory': f'{memory / MIB:.1f} MiB',
+        else 'peak memory': f'{_memory(row) / MIB:.1f} MiB',
         's per step': f'{row["step_seconds"]:.3f}',
     }
 
@@ -59,7 +58,7 @@ def _draw_comparison(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     """Draw bars of score, bytes, memory and time, and the loss curves."""
     figure = Figure(figsize=(16, 3.2), layout='constrained')
     axes = figure.subplots(1, 5)
-    memory = [(r['saved_for_backward_bytes'] or r['peak_allocated_bytes']) / MIB for r in rows]
+    memory = [_memory(row) / MIB for row in rows]
     bars = {
         task.metric[1]: [task.percent(row) for row in rows],
         'KiB of the task file': [row['task_bytes'] / 1024 for row in rows],
@@ -96,8 +95,8 @@ def _draw_overlays(task: DemoTask, folder: Path, rows: list[dict]) -> None:
         [_truth(task, n) for n in range(OVERLAYS)],
     ]
     columns += [_predictions(folder, row['method'], files) for row in rows]
-    titles = ['image', 'truth', *(row['title'] for row in rows)]
-    figure = Figure(figsize=(2.2 * len(columns), 2.3 * OVERLAYS), layout='constrained')
+    titles = ['image', 'truth', *(_caption(task, row) for row in rows)]
+    figure = Figure(figsize=(2.2 * len(columns), 2.2 * OVERLAYS + 0.5), layout='constrained')
     axes = figure.subplots(OVERLAYS, len(columns))
     images = (image for column in columns for image in column)
     for axis, image in zip(axes.T.flat, images, strict=True):
@@ -106,6 +105,18 @@ def _draw_overlays(task: DemoTask, folder: Path, rows: list[dict]) -> None:
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
     figure.savefig(folder / 'overlays.png', dpi=110)
+
+
+def _caption(task: DemoTask, row: dict) -> str:
+    """Return the name of a method with its score, the size of its task file, and its memory."""
+    size, memory = row['task_bytes'] / MIB, _memory(row) / MIB
+    costs = f'file {size:.2g} MiB, memory {memory:.2g} MiB'
+    return f'{row["title"]}\n{task.metric[1]} {task.percent(row):.1f}\n{costs}'
+
+
+def _memory(row: dict) -> int:
+    """Return the memory of a step in bytes: saved for backward, or the peak of a GPU."""
+    return row['saved_for_backward_bytes'] or row['peak_allocated_bytes']
 
 
 def _predictions(folder: Path, method: str, files: list[Path]) -> list[np.ndarray]:
