@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmqadapter.quant import quantizer
+from mmqadapter.quant import BITS, CRITERIA, gaussian_codebook, quantizer
 
 
 class Transfers(TorchDispatchMode):
@@ -33,6 +34,8 @@ class Transfers(TorchDispatchMode):
 def fake_device() -> Iterator[FakeTensorMode]:
     """Run the block with fake tensors; nothing cached in it is seen outside."""
     quantizer._codebook.cache_clear()
+    for bits, criterion in product(BITS, CRITERIA):
+        gaussian_codebook(bits, criterion)  # iterates until it converges, which needs values
     # Real tensors, such as the codebook's levels, are taken as they are and become fake.
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         yield mode
