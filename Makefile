@@ -42,8 +42,7 @@ format: env  ## let ruff mend what it can
 	$(PY) -m ruff format .
 
 docs: env-docs  ## build the documentation site into build/site; a warning stops it
-	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
-	@echo 'built: build/site/index.html'
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 demo: env  ## semantic segmentation from nothing to pictures; options: make demo ARGS="--help"
 	$(PY) tools/demo.py $(ARGS)

@@ -11,7 +11,9 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'
-PAGES = {'index.md': 'README.md', 'changelog.md': 'CHANGELOG.md'}
+PAGES = {
+    'index.md': 'README.md', 'changelog.md': 'CHANGELOG.md', 'contributing.md': 'CONTRIBUTING.md',
+}  # fmt: skip
 API = (
     'adapters', 'quant', 'highway', 'backbones', 'taskfile', 'hooks', 'engine', 'inference',
     'inference.bank', 'own_data',
