@@ -18,6 +18,7 @@ API = (
     'adapters', 'quant', 'highway', 'backbones', 'taskfile', 'hooks', 'engine', 'inference',
     'inference.bank', 'own_data',
 )  # fmt: skip
+ROLE = re.compile(r':(?:mod|class|func|meth|attr|data|exc):(?=<code>)')  # of Sphinx, in docstrings
 LINK = re.compile(r'\]\(([^)#\s]+)(#[^)]*)?\)')
 
 
@@ -28,7 +29,8 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted([*RESULTS.rglob('*.md'), *RESULTS.rglob('*.png')]):
         uri = f'results/{path.relative_to(RESULTS).as_posix()}'
         files.append(File.generated(config, uri, abs_src_path=str(path)))
-    files.append(File.generated(config, 'api.md', content=_api_page()))
+    for name in API:
+        files.append(File.generated(config, f'api/{name}.md', content=_api_page(name)))
     return files
 
 
@@ -37,8 +39,24 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     return LINK.sub(lambda link: _rewritten(link, page.file.src_uri, files), markdown)
 
 
-def _api_page() -> str:
-    return '# Python API\n\n' + '\n'.join(f'::: mmqadapter.{name}\n' for name in API)
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Remove the roles of Sphinx and line breaks at ±; the start page needs no navigation."""
+    if page.is_homepage:
+        page.meta['hide'] = ['navigation']
+    return ROLE.sub('', html).replace(' ± ', '&nbsp;±&nbsp;')
+
+
+def _api_page(name: str) -> str:
+    """Return the directives of a module, and of functions that are named as their own module."""
+    folder = ROOT / 'mmqadapter' / name
+    exported = (folder / '__init__.py').read_text('utf-8') if folder.is_dir() else ''
+    page = f'::: mmqadapter.{name}\n'
+    for path in sorted(folder.glob('*.py')):
+        function = path.stem
+        if f"'{function}'" in exported and f'\ndef {function}(' in path.read_text('utf-8'):
+            page += f'\n::: mmqadapter.{name}.{function}.{function}\n'
+            page += '    options: {heading_level: 2}\n'
+    return page
 
 
 def _rewritten(link: re.Match, page: str, files: Files) -> str:
@@ -72,7 +90,7 @@ def _page_of(path: str) -> str:
         if path == name:
             return uri
     if path.startswith('mmqadapter/'):
-        return 'api.md'
+        return f'api/{path.split("/")[1].removesuffix(".py")}.md'
     if (ROOT / path / 'report.md').is_file():
         path += '/report.md'
     return path.removeprefix('docs/').replace('benchmarks/results/', 'results/')
