@@ -23,7 +23,6 @@ from tiny_runs import ROOT
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
-pytestmark = pytest.mark.slow
 
 TUTORIALS = ROOT / 'docs' / 'tutorials'
 PAGES = sorted(path for path in TUTORIALS.glob('*.md') if path.name != 'index.md')
@@ -32,9 +31,10 @@ WEIGHTS = 'vit_tiny_patch16_224.augreg_in21k_ft_in1k'  # of `--model vit-tiny`
 
 # Patterns of a page, and what stands there in the test.
 CHANGES = (
+    (r'range\(40\)', 'range(10)'),
     (r' --max-iters \d+', ''),
-    (r'\btrain (\S+\.py)', r'train \1 --max-iters 2'),
-    (r'--max-iters 2( .*--resume)', r'--max-iters 3\1'),
+    (r'\btrain (\S+\.py)', r'train \1 --max-iters 1'),
+    (r'--max-iters 1( .*--resume)', r'--max-iters 2\1'),
     (r'--find-max-batch 11GB', '--find-max-batch 200MB --steps 1 --warm-up 0'),
     (r' --amp\b', ''),  # refused without a GPU
     (r'dinov2-(base|small)', 'vit-tiny'),
@@ -45,8 +45,8 @@ README_CHANGES = ((r'\bDATA\b', 'leaves'), (r'\bIMAGES\b', 'leaves/images'))
 NOT_RUN = {
     'pip install': 'changes the environment of all tests',
     'make ': 'the tests run in `make test`; tests/test_cli/test_demo_cli.py runs the demo',
-    '_base_ = [': 'a config; tests/test_engine/test_runner.py builds it',
 }
+CONFIG = '_base_ = ['  # a config in the README, which tests/test_engine/test_runner.py builds
 
 # Commands of the pages. Slurm is not here: its job runs as one process, and the options of sbatch
 # and srun are only read as options.
@@ -64,8 +64,8 @@ RESULTS = {
     'own_masks': ('predictions/overlays/0.png', 'leaves_8bit.task.safetensors'),
     'own_boxes': ('work_dirs/bottles/best.task.safetensors', 'predictions/instances.json'),
     'one_gpu': ('large_cost/report.html', 'work_dirs/large_bf16/best.task.safetensors'),
-    'cluster': ('work_dirs/two/iter_3.pth', 'work_dirs/slurm/last.task.safetensors'),
-    'many_tasks': ('predictions/spots/overlays/0.png', 'tasks/spots_4bit.task.safetensors'),
+    'cluster': ('work_dirs/two/iter_2.pth', 'work_dirs/slurm/last.task.safetensors'),
+    'many_tasks': ('predictions/spots/overlays/0.png', 'predictions/outlines/overlays/0.png'),
     'from_peft': ('peft_leaves/adapter_model.safetensors', 'plain.pth'),
     'to_onnx': ('leaves.onnx',),
 }
@@ -86,12 +86,18 @@ def blocks_of(page: Path, changes: tuple[tuple[str, str], ...] = CHANGES) -> Ite
         language, _, title = match['head'].partition(' ')
         if not language:  # a layout of folders
             continue
-        lines = match['code'].splitlines()
-        code = '\n'.join(line for line in lines if not line.startswith(tuple(NOT_RUN))) + '\n'
+        code = '\n'.join(_lines_to_run(match['code']))
         for pattern, text in changes:
             code = re.sub(pattern, text, code)
-        if not lines[0].startswith('_base_ = ['):
-            yield Block(language, title.removeprefix('title=').strip('"'), code)
+        if code:
+            yield Block(language, title.removeprefix('title=').strip('"'), f'{code}\n')
+
+
+def _lines_to_run(code: str) -> list[str]:
+    lines = code.splitlines()
+    if lines[0].startswith(CONFIG):
+        return []
+    return [line for line in lines if not line.startswith(tuple(NOT_RUN))]
 
 
 def run_page(blocks: Iterator[Block], folder: Path, env: dict[str, str]) -> None:
@@ -152,6 +158,7 @@ def folder(own_masks: Path, tmp_path: Path) -> Path:
     return shutil.copytree(own_masks, tmp_path / 'reader')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_a_tutorial(page: Path, folder: Path, env: dict[str, str]) -> None:
     if page.stem == 'from_peft':
@@ -163,6 +170,7 @@ def test_a_tutorial(page: Path, folder: Path, env: dict[str, str]) -> None:
         assert (folder / name).is_file()
 
 
+@pytest.mark.slow
 def test_the_readme(folder: Path, env: dict[str, str]) -> None:
     shutil.copy(
         folder / 'work_dirs/leaves/best.task.safetensors', folder / 'cracks.task.safetensors'
@@ -171,3 +179,20 @@ def test_the_readme(folder: Path, env: dict[str, str]) -> None:
         shutil.copy(folder / 'leaves/images/0.jpg', folder / name)
     run_page(blocks_of(ROOT / 'README.md', CHANGES + README_CHANGES), folder, env)
     assert (folder / 'predictions/overlays/0.png').is_file()
+
+
+def test_every_difference_from_the_pages_is_needed() -> None:
+    text = '\n'.join(page.read_text() for page in (*PAGES, ROOT / 'README.md'))
+    assert all(f'\n{beginning}' in text for beginning in (*NOT_RUN, CONFIG))
+    for pattern, replacement in CHANGES + README_CHANGES:
+        text, count = re.subn(pattern, replacement, text)
+        assert count, pattern
+
+
+def test_every_block_of_a_tutorial_is_run() -> None:
+    heads = [match['head'] for page in PAGES for match in FENCE.finditer(page.read_text())]
+    assert {head.partition(' ')[0] for head in heads} == {'', 'bash', 'python'}
+    layouts = [
+        m['code'] for page in PAGES for m in FENCE.finditer(page.read_text()) if not m['head']
+    ]
+    assert not any(re.match('mmqadapter|python|torchrun', code) for code in layouts)
