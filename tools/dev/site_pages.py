@@ -19,7 +19,7 @@ API = (
     'inference.bank', 'own_data',
 )  # fmt: skip
 ROLE = re.compile(r':(?:mod|class|func|meth|attr|data|exc):(?=<code>)')  # of Sphinx, in docstrings
-LINK = re.compile(r'\]\(([^)#\s]+)(#[^)]*)?\)')
+LINK = re.compile(r'\[([^\[\]]*)\]\(([^)#\s]+)(#[^)]*)?\)')
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -60,7 +60,7 @@ def _api_page(name: str) -> str:
 
 
 def _rewritten(link: re.Match, page: str, files: Files) -> str:
-    target, anchor = link[1], link[2] or ''
+    text, target, anchor = link[1], link[2], link[3] or ''
     if '://' in target:
         return link[0]
     path = _in_repository(page, target)
@@ -68,9 +68,9 @@ def _rewritten(link: re.Match, page: str, files: Files) -> str:
         raise PluginError(f'{page} links to {target!r}, which does not exist.')
     uri = _page_of(path)
     if files.get_file_from_path(uri) is None:
-        return f'] `{path}`'
+        return f'`{path}`' if text.strip('`') in path else f'{text} (`{path}`)'
     depth = '../' * page.count('/')
-    return f']({depth}{uri}{anchor})'
+    return f'[{text}]({depth}{uri}{anchor})'
 
 
 def _in_repository(page: str, target: str) -> str:
