@@ -3,7 +3,7 @@ CODE := mmqadapter tools
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-ops env-upstream test test-all test-upstream lint format demo demo-det wheel clean clean-env
+.PHONY: help env env-ops env-upstream env-docs test test-all test-upstream lint format docs demo demo-det wheel clean clean-env
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,10 +17,13 @@ env-ops:  ## set up .venv-ops: .venv with mmcv's operators compiled (10 minutes 
 env-upstream:  ## set up .venv-upstream: PyTorch 2.1 and the upstream packages
 	@tools/dev/setup_upstream_env.sh
 
+env-docs:  ## set up .venv-docs: what builds the documentation site (seconds, no PyTorch)
+	@tools/dev/setup_docs_env.sh
+
 test: env  ## lint, and beside it the tests that are not marked slow
 	@tools/dev/lint_beside.sh $(PYTEST) -m "not slow"
 
-test-all: test env-ops  ## the same, the slow tests, and our operators against the compiled ones of mmcv
+test-all: test env-ops docs  ## the same, the slow tests, the site, and our operators against the compiled ones of mmcv
 	@$(PYTEST) -m slow
 	@.venv-ops/bin/python -m pytest -q tests/test_compat
 
@@ -38,6 +41,9 @@ format: env  ## let ruff mend what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+docs: env-docs  ## build the documentation site into build/site; a warning stops it
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+
 demo: env  ## semantic segmentation from nothing to pictures; options: make demo ARGS="--help"
 	$(PY) tools/demo.py $(ARGS)
 
@@ -52,4 +58,4 @@ clean:  ## remove caches and build output
 	find $(CODE) tests -name __pycache__ -prune -exec rm -rf {} +
 
 clean-env:  ## remove .venv and its kin (compiled wheels of mmcv stay in the cache)
-	rm -rf .venv .venv-ops .venv-upstream .venv-upstream-ops .env.lock
+	rm -rf .venv .venv-ops .venv-upstream .venv-upstream-ops .venv-docs .env.lock

@@ -134,13 +134,15 @@ def _converted_maps(
 ) -> Part:
     """Write the maps as ``label_maps/IMAGE PATH.png``, so that one ending fits all images."""
     numbers = data.numbers or {number: number for number in range(len(data.classes))}
-    names = [pair.image.relative_to(data.root).as_posix() for pair in pairs]
+    images = Path(os.path.commonpath([pair.image.parent for pair in pairs]))
+    maps = folder / 'label_maps' / images.relative_to(data.root)
+    names = [pair.image.relative_to(images).as_posix() for pair in pairs]
     for pair, image in progress(list(zip(pairs, names, strict=True))):
-        write_label_map(folder / 'label_maps' / f'{image}.png', pair, numbers)
+        write_label_map(maps / f'{image}.png', pair, numbers)
     write_names(folder / f'{name}.txt', names)
     return Part(
-        './',
-        label_maps=(folder / 'label_maps').as_posix(),
+        _below(images, data.root) or './',
+        label_maps=maps.as_posix(),
         names=(folder / f'{name}.txt').as_posix(),
         map_suffix='.png',
     )

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
+from mmqadapter.data_checks import check_dataset
 from mmqadapter.own_data import Choices, new_config
 
 PARTS = ('train', 'val')
@@ -107,6 +108,20 @@ def test_masks_of_0_and_255_are_converted(tmp_path: Path) -> None:
     assert np.unique(sample.gt_sem_seg.data).tolist() == [0, 1]
     stored = np.asarray(Image.open(tmp_path / 'data' / 'annotations' / 'a.png'))
     assert np.unique(stored).tolist() == [0, 255]
+
+
+def test_label_maps_that_were_converted_are_not_taken_for_unused_images(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data', (0, 255, 255))
+    written = new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    assert check_dataset(Config.fromfile(written.path)) == []
+
+
+def test_converted_label_maps_of_a_split_with_equal_names(tmp_path: Path) -> None:
+    for split, values in (('train', (0, 255, 255)), ('val', (255, 0, 0))):
+        writers.label_maps(tmp_path / 'data' / split, values)
+    cfg = Config.fromfile(new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES).path)
+    corners = [data_set(cfg, part)[0]['data_samples'].gt_sem_seg.data[0, 0, 0] for part in PARTS]
+    assert [int(corner) for corner in corners] == [0, 1]
 
 
 def test_images_of_several_kinds(tmp_path: Path) -> None:

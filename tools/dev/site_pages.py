@@ -11,12 +11,15 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'
-PAGES = {'index.md': 'README.md', 'changelog.md': 'CHANGELOG.md'}
+PAGES = {
+    'index.md': 'README.md', 'changelog.md': 'CHANGELOG.md', 'contributing.md': 'CONTRIBUTING.md',
+}  # fmt: skip
 API = (
     'adapters', 'quant', 'highway', 'backbones', 'taskfile', 'hooks', 'engine', 'inference',
     'inference.bank', 'own_data',
 )  # fmt: skip
-LINK = re.compile(r'\]\(([^)#\s]+)(#[^)]*)?\)')
+ROLE = re.compile(r':(?:mod|class|func|meth|attr|data|exc):(?=<code>)')  # of Sphinx, in docstrings
+LINK = re.compile(r'\[([^\[\]]*)\]\(([^)#\s]+)(#[^)]*)?\)')
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -26,7 +29,8 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted([*RESULTS.rglob('*.md'), *RESULTS.rglob('*.png')]):
         uri = f'results/{path.relative_to(RESULTS).as_posix()}'
         files.append(File.generated(config, uri, abs_src_path=str(path)))
-    files.append(File.generated(config, 'api.md', content=_api_page()))
+    for name in API:
+        files.append(File.generated(config, f'api/{name}.md', content=_api_page(name)))
     return files
 
 
@@ -35,12 +39,28 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     return LINK.sub(lambda link: _rewritten(link, page.file.src_uri, files), markdown)
 
 
-def _api_page() -> str:
-    return '# Python API\n\n' + '\n'.join(f'::: mmqadapter.{name}\n' for name in API)
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Remove the roles of Sphinx and line breaks at ±; the start page needs no navigation."""
+    if page.is_homepage:
+        page.meta['hide'] = ['navigation']
+    return ROLE.sub('', html).replace(' ± ', '&nbsp;±&nbsp;')
+
+
+def _api_page(name: str) -> str:
+    """Return the directives of a module, and of functions that are named as their own module."""
+    folder = ROOT / 'mmqadapter' / name
+    exported = (folder / '__init__.py').read_text('utf-8') if folder.is_dir() else ''
+    page = f'::: mmqadapter.{name}\n'
+    for path in sorted(folder.glob('*.py')):
+        function = path.stem
+        if f"'{function}'" in exported and f'\ndef {function}(' in path.read_text('utf-8'):
+            page += f'\n::: mmqadapter.{name}.{function}.{function}\n'
+            page += '    options: {heading_level: 2}\n'
+    return page
 
 
 def _rewritten(link: re.Match, page: str, files: Files) -> str:
-    target, anchor = link[1], link[2] or ''
+    text, target, anchor = link[1], link[2], link[3] or ''
     if '://' in target:
         return link[0]
     path = _in_repository(page, target)
@@ -48,9 +68,9 @@ def _rewritten(link: re.Match, page: str, files: Files) -> str:
         raise PluginError(f'{page} links to {target!r}, which does not exist.')
     uri = _page_of(path)
     if files.get_file_from_path(uri) is None:
-        return f'] `{path}`'
+        return f'`{path}`' if text.strip('`') in path else f'{text} (`{path}`)'
     depth = '../' * page.count('/')
-    return f']({depth}{uri}{anchor})'
+    return f'[{text}]({depth}{uri}{anchor})'
 
 
 def _in_repository(page: str, target: str) -> str:
@@ -70,7 +90,7 @@ def _page_of(path: str) -> str:
         if path == name:
             return uri
     if path.startswith('mmqadapter/'):
-        return 'api.md'
+        return f'api/{path.split("/")[1].removesuffix(".py")}.md'
     if (ROOT / path / 'report.md').is_file():
         path += '/report.md'
     return path.removeprefix('docs/').replace('benchmarks/results/', 'results/')

@@ -42,7 +42,7 @@ def test_labels_of_a_street_scene(real_data: Path, tmp_path: Path) -> None:
 
 
 def onnx_labels(path: Path, image: Path) -> np.ndarray:
-    """Predict labels with onnxruntime alone, as in docs/onnx.md."""
+    """Predict labels with onnxruntime alone, as in docs/tutorials/to_onnx.md."""
     session = onnxruntime.InferenceSession(str(path))
     metadata = session.get_modelmeta().custom_metadata_map
     mean, std = (np.float32(json.loads(metadata[key])) for key in ('mean', 'std'))
