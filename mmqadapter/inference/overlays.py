@@ -18,10 +18,12 @@ class OverlayPainter:
 
     Args:
         meta: ``classes`` and ``palette``.
+        names_in_maps: Write the names of classes into label maps, too.
     """
 
-    def __init__(self, meta: dict[str, Any]) -> None:
+    def __init__(self, meta: dict[str, Any], names_in_maps: bool = True) -> None:
         self.meta = meta
+        self.names_in_maps = names_in_maps
 
     def draw(self, sample: Any, pixels: np.ndarray, score_thr: float) -> np.ndarray:
         """Return an image with what a data sample predicts for it.
@@ -35,7 +37,9 @@ class OverlayPainter:
             uint8 (H, W, 3), RGB; a small image with instances is enlarged.
         """
         if 'pred_sem_seg' in sample:
-            self._labels.add_datasample(TITLE, pixels, sample, draw_gt=False)
+            self._labels.add_datasample(
+                TITLE, pixels, sample, draw_gt=False, with_labels=self.names_in_maps
+            )
             pixels = self._labels.get_image()
         if 'pred_instances' in sample:
             pixels, shown = _enlarged(pixels, sample.pred_instances, score_thr)

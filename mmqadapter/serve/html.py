@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from jinja2 import Environment
 
 from mmqadapter.serve.class_rows import ClassRow
 from mmqadapter.serve.predictor import Answer, Predictor
 
 STYLE = """
-.mmq table {border-collapse: collapse; width: 100%; margin: 0; font-size: 0.95em}
-.mmq th, .mmq td {text-align: left; padding: 3px 10px 3px 0; border: 0;
-  border-bottom: 1px solid var(--border-color-primary); background: none}
-.mmq th.number, .mmq td.number {text-align: right; font-variant-numeric: tabular-nums}
-.mmq tbody tr:last-child td {border-bottom: 0}
-.mmq .swatch {display: inline-block; width: 0.9em; height: 0.9em; margin-right: 0.5em;
-  vertical-align: -0.05em; border-radius: 2px; border: 1px solid rgba(128, 128, 128, 0.6)}
-.mmq p {margin: 0 0 0.4em 0}
-.mmq .error {color: var(--error-text-color, #b91c1c); font-weight: 600}
-.mmq .quiet {color: var(--body-text-color-subdued)}
-footer {display: none !important}
+.mmq table {border-collapse: collapse; width: 100%; margin: 0 0 0.6em 0 !important;
+  border: 0 !important}
+.mmq tr {border: 0 !important; background: none !important}
+.mmq th, .mmq td {text-align: left; padding: 4px 12px 4px 0; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; background: none}
+.mmq th {font-weight: 600; font-size: 0.9em}
+.mmq th.number, .mmq td.number {text-align: right; padding: 4px 0 4px 12px;
+  font-variant-numeric: tabular-nums}
+.mmq .swatch {display: inline-block; width: 1em; height: 1em; margin-right: 0.6em;
+  vertical-align: -0.1em; border-radius: 2px; border: 1px solid rgba(128, 128, 128, 0.6)}
+.mmq h1 {font-size: 1.5em; font-weight: 600; margin: 0}
+.mmq p {margin: 0 0 0.4em 0; color: var(--body-text-color)}
+.mmq p {overflow-wrap: anywhere}
+.mmq p.error, .mmq p.refused {color: #b91c1c}
+.mmq p.error {font-weight: 600}
+.dark .mmq p.error, .dark .mmq p.refused {color: #fca5a5}
+.overlay img {width: 100%; height: auto; max-height: 75vh; object-fit: contain}
 """
 TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 MESSAGE = TEMPLATES.from_string(
     '<div class="mmq" role="status"><p class="{{ kind }}">{{ text }}</p></div>'
 )
+HEADING = TEMPLATES.from_string('<div class="mmq"><h1>{{ text }}</h1></div>')
 ROWS = TEMPLATES.from_string("""<div class="mmq"><table>
 <thead><tr><th>class</th>
 {% if counted %}<th class="number">instances</th>{% endif %}
@@ -43,19 +47,17 @@ ROWS = TEMPLATES.from_string("""<div class="mmq"><table>
 {% endfor %}
 </tbody></table></div>""")
 TASKS = TEMPLATES.from_string("""<div class="mmq">
-<table><thead><tr><th>task</th><th class="number">on disk</th><th class="number">classes</th></tr>
-</thead><tbody>
-{% for name, task in tasks.items() %}
-<tr><td>{{ name }}</td><td class="number">{{ weight(task.nbytes) }}</td>
-<td class="number">{{ task.meta['classes'] | length }}</td></tr>
-{% endfor %}
-</tbody></table>
-<p class="quiet">All on one frozen backbone of {{ weight(trunk) }}, on {{ device }}.
-{% if shared %}It runs once for all tasks.{% else %}It runs again for each task.{% endif %}</p>
+<p>All tasks share one frozen backbone of {{ weight }} on {{ device }};
+it runs {{ 'once for all of them' if shared else 'again for each of them' }}.</p>
 {% for name, reason in refused.items() %}
-<p class="error">{{ name }} cannot be used: {{ reason }}</p>
+<p class="refused"><b>{{ name }}</b> cannot be used: {{ reason }}</p>
 {% endfor %}
 </div>""")
+
+
+def heading_html(text: str) -> str:
+    """Return the heading of the page."""
+    return HEADING.render(text=text)
 
 
 def error_html(text: str) -> str:
@@ -65,7 +67,7 @@ def error_html(text: str) -> str:
 
 def note_html(text: str) -> str:
     """Return a remark in one line."""
-    return MESSAGE.render(kind='quiet', text=text)
+    return MESSAGE.render(kind='note', text=text)
 
 
 def answer_html(answer: Answer) -> str:
@@ -90,10 +92,10 @@ def rows_html(rows: list[ClassRow]) -> str:
 
 
 def tasks_html(predictor: Predictor) -> str:
-    """Return the table of tasks with the bytes of their files, and the refused files."""
+    """Return what the tasks share, and why files were refused."""
     return TASKS.render(
-        tasks=predictor.tasks, refused=predictor.refused, weight=weight,
-        trunk=predictor.trunk_nbytes, device=predictor.device, shared=predictor.shares_trunk,
+        weight=weight(predictor.trunk_nbytes), device=predictor.device,
+        shared=predictor.shares_trunk, refused=predictor.refused,
     )  # fmt: skip
 
 

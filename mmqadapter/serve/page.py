@@ -13,6 +13,7 @@ from mmqadapter.inference.image_errors import ImageError
 from mmqadapter.serve.html import (
     answer_html,
     error_html,
+    heading_html,
     note_html,
     rows_html,
     tasks_html,
@@ -32,8 +33,10 @@ def build_page(predictor: Predictor, title: str, score_thr: float = 0.3) -> gr.B
         title: Heading of the page.
         score_thr: Threshold for scores at the start.
     """
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEEP, KEEP)) as page:
-        gr.Markdown(f'# {title}', sanitize_html=True)
+    with gr.Blocks(
+        title=title, analytics_enabled=False, delete_cache=(KEEP, KEEP), fill_width=True
+    ) as page:
+        gr.HTML(heading_html(title))
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 image, tasks, score, button = _inputs(predictor, score_thr)
@@ -75,7 +78,7 @@ def _card(name: str) -> tuple[gr.Column, gr.Image, gr.HTML]:
     with gr.Column(visible=False, min_width=360) as column:
         overlay = gr.Image(
             label=name, alt_text=f'what {name} predicts', interactive=False, format='png',
-            buttons=['download', 'fullscreen'],
+            buttons=['download', 'fullscreen'], elem_classes='overlay',
         )  # fmt: skip
         rows = gr.HTML()
     return column, overlay, rows
@@ -98,9 +101,11 @@ def _handler(predictor: Predictor) -> Callable[..., list[Any]]:
         cards = []
         for name in predictor.tasks:
             result = answer.results.get(name)
-            cards += [
-                gr.Column(visible=True), result.overlay, rows_html(result.rows)
-            ] if result else hidden
+            cards += (
+                [gr.Column(visible=True), result.overlay, rows_html(result.rows)]
+                if result
+                else hidden
+            )
         return [answer_html(answer), *cards]
 
     return handle

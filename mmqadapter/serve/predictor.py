@@ -21,7 +21,7 @@ from mmqadapter.inference.image_pipeline import ImagePipeline
 from mmqadapter.inference.predict import check_score
 from mmqadapter.inference.prediction import plain_prediction
 from mmqadapter.serve.class_rows import ClassRow, class_rows
-from mmqadapter.serve.served_tasks import ServedTask, ServedTasks
+from mmqadapter.serve.served_tasks import ServedTasks
 from mmqadapter.serve.uploads import UploadLimits
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]

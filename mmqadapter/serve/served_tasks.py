@@ -60,9 +60,8 @@ class ServedTasks:
         metadata = self.bank.register(name, file)
         name_classes(model, dataset_meta(metadata['dataset']), file)
         meta = model.dataset_meta
-        self.accepted[name] = ServedTask(
-            Path(file), os.path.getsize(file), meta, OverlayPainter(meta)
-        )
+        painter = OverlayPainter(meta, names_in_maps=False)  # the page has a legend
+        self.accepted[name] = ServedTask(Path(file), os.path.getsize(file), meta, painter)
 
 
 def load_tasks(
@@ -89,7 +88,8 @@ def load_tasks(
         try:
             tasks.add(name, file)
         except (OSError, ValueError) as error:
-            tasks.refused[name] = one_line(error)
+            # Without the folder, which is nothing for the users of a page.
+            tasks.refused[name] = one_line(error).replace(str(file), Path(file).name)
     if not tasks.accepted:
         reasons = '; '.join(tasks.refused.values())
         raise ValueError(f'none of the task files can be used: {reasons}')

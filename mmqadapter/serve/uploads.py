@@ -11,7 +11,8 @@ from PIL import Image
 from mmqadapter.inference.image_errors import ImageError, loading_error
 
 FORMATS = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
-MEGA = 10**6
+MEGABYTE = 2**20
+MEGAPIXEL = 10**6
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class UploadLimits:
     """Largest image that a server accepts.
 
     Attributes:
-        megabytes: Size of the file in 10^6 bytes.
+        megabytes: Size of the file in 2^20 bytes.
         megapixels: Width times height in 10^6 pixels. It bounds the memory: a segmentor has a
             float of 4 bytes for each pixel and class.
 
@@ -41,14 +42,14 @@ class UploadLimits:
         Raises:
             ImageError: It is too large, or not an image.
         """
-        megabytes = _bytes_of(path) / MEGA
+        megabytes = _bytes_of(path) / MEGABYTE
         if megabytes > self.megabytes:
             raise ImageError(
                 f'has {megabytes:.1f} MB: expected at most {self.megabytes:g} MB '
                 '(mmqadapter serve --max-megabytes)'
             )
         width, height = _size(path)
-        if width * height > self.megapixels * MEGA:
+        if width * height > self.megapixels * MEGAPIXEL:
             raise ImageError(
                 f'has {width} x {height} pixels: expected at most {self.megapixels:g} megapixels '
                 '(mmqadapter serve --max-megapixels)'
