@@ -66,8 +66,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         print_line(f'{name} cannot be used: {reason}', sys.stderr)
     address = Address(args.host, args.port, args.share)
     title = Path(args.config).stem
+    count = len(tasks.accepted)
     with served(Predictor(tasks, limits), title, args.score_thr, address) as urls:
-        print_line(f'{len(tasks.accepted)} tasks on {" and ".join(urls)} (Ctrl-C ends it)')
+        print_line(f'{count} task{"s" * (count > 1)} on {" and ".join(urls)} (Ctrl-C ends it)')
         if address.is_open:
             print_line('Others can open this page: it asks for no password.', sys.stderr)
         wait_for_interrupt()

@@ -57,9 +57,10 @@ class OverlayPainter:
 
     @cached_property
     def _instances(self) -> Visualizer:
-        from mmdet.visualization import DetLocalVisualizer  # a segmentor does not need mmdet
+        # Here, since a segmentor does not need mmdet.
+        from mmqadapter.inference.instance_visualizer import InstanceVisualizer
 
-        visualizer = DetLocalVisualizer(line_width=2, alpha=0.6)
+        visualizer = InstanceVisualizer(line_width=2, alpha=0.6)
         visualizer.dataset_meta = self.meta
         return visualizer
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from mmqadapter.serve.class_rows import ClassRow, class_rows
 from mmqadapter.serve.served_tasks import ServedTasks
 from mmqadapter.serve.uploads import UploadLimits
 
+CACHED = 16  # choices of tasks whose models are kept
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -79,6 +80,8 @@ class Predictor:
         self.tasks, self._bank = tasks.accepted, tasks.bank
         self._pipeline = ImagePipeline(cast(Any, self._bank.model).cfg)
         self._lock = threading.Lock()
+        # The copies of the model share all tensors.
+        self._model_of_several = lru_cache(CACHED)(partial(MultiTaskModel, self._bank))
 
     @property
     def shares_trunk(self) -> bool:
@@ -149,7 +152,7 @@ class Predictor:
     def _steps(self, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Step]]:
         """Yield the runs of the network: the tasks that each is for, and its function."""
         if self.shares_trunk:
-            yield names, partial(_together, MultiTaskModel(self._bank, names))
+            yield names, partial(_together, self._model_of_several(names))
             return
         for name in names:
             self._bank.use(name)
