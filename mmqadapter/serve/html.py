@@ -21,10 +21,10 @@ STYLE = """
 .mmq h1 {font-size: 1.5em; font-weight: 600; margin: 0}
 .mmq p {margin: 0 0 0.4em 0; color: var(--body-text-color)}
 .mmq p {overflow-wrap: anywhere}
-.mmq p.error, .mmq p.refused {color: #b91c1c}
+.mmq p.error, .mmq p.refused {color: var(--error-text-color)}
 .mmq p.error {font-weight: 600}
-.dark .mmq p.error, .dark .mmq p.refused {color: #fca5a5}
-.overlay img {width: 100%; height: auto; max-height: 75vh; object-fit: contain}
+.overlay img {width: 100% !important; height: auto !important; max-height: 75vh !important;
+  object-fit: contain !important}
 """
 TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 MESSAGE = TEMPLATES.from_string(
@@ -41,7 +41,7 @@ ROWS = TEMPLATES.from_string("""<div class="mmq"><table>
 <tr><td><span class="swatch" style="background: rgb({{ row.color | join(', ') }})"></span>
 {{- row.name }}</td>
 {% if counted %}<td class="number">{{ row.count }}</td>{% endif %}
-{% if shared %}<td class="number">{{ '%.1f' | format(100 * row.share) }} %</td>{% endif %}
+{% if shared %}<td class="number">{{ percent(row.share) }}</td>{% endif %}
 {% if scored %}<td class="number">{{ '%.2f' | format(row.score) }}</td>{% endif %}
 </tr>
 {% endfor %}
@@ -85,6 +85,7 @@ def rows_html(rows: list[ClassRow]) -> str:
         return note_html('Nothing was found above the least score.')
     return ROWS.render(
         rows=rows,
+        percent=_percent,
         counted=rows[0].count is not None,
         shared=all(row.share is not None for row in rows),
         scored=all(row.score is not None for row in rows),
@@ -102,6 +103,10 @@ def tasks_html(predictor: Predictor) -> str:
 def weight(nbytes: float) -> str:
     """Return bytes as text in kB (10^3) or MB (10^6)."""
     return f'{nbytes / 10**6:.1f} MB' if nbytes >= 10**6 else f'{nbytes / 1000:.0f} kB'
+
+
+def _percent(share: float) -> str:
+    return '< 0.1 %' if 0 < share < 0.001 else f'{100 * share:.1f} %'
 
 
 def _time(seconds: float) -> str:

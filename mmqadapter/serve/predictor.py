@@ -21,6 +21,7 @@ from mmqadapter.inference.image_pipeline import ImagePipeline
 from mmqadapter.inference.predict import check_score
 from mmqadapter.inference.prediction import plain_prediction
 from mmqadapter.serve.class_rows import ClassRow, class_rows
+from mmqadapter.serve.reduced import reduce
 from mmqadapter.serve.served_tasks import ServedTasks
 from mmqadapter.serve.uploads import UploadLimits
 
@@ -33,7 +34,8 @@ class TaskResult:
     """What one task predicts for an image.
 
     Attributes:
-        overlay: The image with the prediction, uint8 (H, W, 3), RGB.
+        overlay: The image with the prediction, uint8 (h, w, 3), RGB: reduced to the size of a
+            screen, or enlarged if it is small and has instances.
         rows: What was found of each class.
     """
 
@@ -140,14 +142,17 @@ class Predictor:
             samples = guarded_step(step, prepared.batch)
             seconds[group] = time.perf_counter() - started
             for name, sample in samples.items():
-                prediction = plain_prediction(image, sample, score_thr)
-                task = self.tasks[name]
-                results[name] = TaskResult(
-                    task.painter.draw(sample, prepared.pixels, score_thr),
-                    class_rows(prediction, sample, task.meta),
-                )
+                results[name] = self._result(name, image, sample, prepared.pixels, score_thr)
         height, width = prepared.pixels.shape[:2]
         return Answer((width, height), seconds, results)
+
+    def _result(
+        self, name: str, image: Path, sample: Any, pixels: np.ndarray, score_thr: float
+    ) -> TaskResult:
+        task = self.tasks[name]
+        prediction = plain_prediction(image, sample, score_thr)
+        overlay = task.painter.draw(*reduce(sample, pixels, score_thr), score_thr)
+        return TaskResult(overlay, class_rows(prediction, sample, task.meta))
 
     def _steps(self, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Step]]:
         """Yield the runs of the network: the tasks that each is for, and its function."""

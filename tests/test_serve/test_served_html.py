@@ -47,6 +47,13 @@ def test_a_label_map_without_scores_shows_shares() -> None:
     assert cells(html) == ['class', 'area', 'sky', '100.0 %']
 
 
+@pytest.mark.parametrize(
+    ('share', 'text'), [(0.0009, '&lt; 0.1 %'), (0.001, '0.1 %'), (0.0, '0.0 %')]
+)
+def test_a_small_share_is_not_shown_as_none(share: float, text: str) -> None:
+    assert cells(rows_html([ClassRow('sky', (1, 2, 3), None, share)]))[-1] == text
+
+
 def test_no_rows_say_so() -> None:
     assert 'Nothing was found' in rows_html([])
 
