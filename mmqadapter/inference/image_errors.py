@@ -11,7 +11,8 @@ import cv2
 
 from mmqadapter.utils.text import one_line
 
-Batch, Samples = TypeVar('Batch'), TypeVar('Samples')
+Batch = TypeVar('Batch')
+Samples = TypeVar('Samples')
 LISTED = 10  # images in the text of an error; `failures` has all
 
 

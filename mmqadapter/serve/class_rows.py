@@ -52,11 +52,14 @@ def class_rows(prediction: Prediction, sample: Any, meta: dict[str, Any]) -> lis
 def _label_rows(
     labels: np.ndarray, scores: np.ndarray | None, meta: dict[str, Any]
 ) -> list[ClassRow]:
+    counts = np.bincount(labels.ravel())
+    sums = None if scores is None else np.bincount(labels.ravel(), scores.ravel())
     rows = []
-    for index in np.unique(labels):
-        mask = labels == index
-        score = None if scores is None else float(scores[mask].mean())
-        rows.append(ClassRow(*_name_and_color(meta, index), score, float(mask.mean())))
+    for index in counts.nonzero()[0]:
+        score = None if sums is None else float(sums[index] / counts[index])
+        rows.append(
+            ClassRow(*_name_and_color(meta, index), score, float(counts[index] / labels.size))
+        )
     return rows
 
 
