@@ -19,10 +19,10 @@ STYLE = """
 .mmq .swatch {display: inline-block; width: 1em; height: 1em; margin-right: 0.6em;
   vertical-align: -0.1em; border-radius: 2px; border: 1px solid rgba(128, 128, 128, 0.6)}
 .mmq h1 {font-size: 1.5em; font-weight: 600; margin: 0}
-.mmq p {margin: 0 0 0.4em 0; color: var(--body-text-color)}
-.mmq p {overflow-wrap: anywhere}
+.mmq p {margin: 0 0 0.4em 0; color: var(--body-text-color); overflow-wrap: anywhere}
 .mmq p.error, .mmq p.refused {color: var(--error-text-color)}
 .mmq p.error {font-weight: 600}
+.overlay .image-frame {width: 100%}
 .overlay img {width: 100% !important; height: auto !important; max-height: 75vh !important;
   object-fit: contain !important}
 """
