@@ -12,9 +12,9 @@ from mmengine.config import Config
 
 from mmqadapter.checkpoints.load import dataset_meta
 from mmqadapter.inference.bank import TaskBank
-from mmqadapter.inference.images import relative_files
 from mmqadapter.inference.model import build_without_task, name_classes
 from mmqadapter.inference.overlays import OverlayPainter
+from mmqadapter.inference.several import task_names
 from mmqadapter.utils.text import one_line
 
 
@@ -64,19 +64,6 @@ class ServedTasks:
         self.accepted[name] = ServedTask(file, file.stat().st_size, meta, painter)
 
 
-def shown_names(files: Sequence[str | os.PathLike]) -> dict[str, Path]:
-    """Return the files by short names: with their folders only if two files have one name."""
-    paths = [Path(file) for file in files]
-    names = [_stem(path.name) for path in paths]
-    if len(set(names)) < len(names):
-        names = [_stem(file) for file in relative_files(paths)]
-    return dict(zip(names, paths, strict=True))
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix('.safetensors').removesuffix('.task')
-
-
 def load_tasks(
     config: Config | str | os.PathLike,
     files: Sequence[str | os.PathLike],
@@ -93,15 +80,17 @@ def load_tasks(
 
     Raises:
         FileNotFoundError: The config does not exist.
-        ValueError: The config is invalid, or no file fits.
+        ValueError: The config is invalid, ``files`` has a checkpoint or one name twice (see
+            :func:`mmqadapter.inference.several.task_names`), or no file fits.
     """
+    names = task_names(files)
     tasks = ServedTasks(TaskBank(build_without_task(config, device, cfg_options)))
-    for name, file in shown_names(files).items():
+    for name, file in names.items():
         try:
-            tasks.add(name, file)
+            tasks.add(name, Path(file))
         except (OSError, ValueError) as error:
             # Without the folder, which is nothing for the users of a page.
-            tasks.refused[name] = one_line(error, 1000).replace(str(file), file.name)
+            tasks.refused[name] = one_line(error, 1000).replace(str(file), Path(file).name)
     if not tasks.accepted:
         reasons = '; '.join(tasks.refused.values())
         raise ValueError(f'none of the task files can be used: {reasons}')

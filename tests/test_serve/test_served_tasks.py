@@ -11,20 +11,7 @@ from tiny_runs import CLASSES, Run
 
 from mmqadapter import save_task
 from mmqadapter.engine.runner import build_model, load_config
-from mmqadapter.serve.served_tasks import load_tasks, shown_names
-
-
-def test_names_are_short_and_have_folders_only_where_they_must() -> None:
-    assert list(shown_names(['a/cracks.task.safetensors', 'b/rust.safetensors'])) == [
-        'cracks',
-        'rust',
-    ]
-    same = ['runs/cracks/best.task.safetensors', 'runs/rust/best.task.safetensors']
-    assert shown_names(same) == {
-        'cracks/best': Path(same[0]),
-        'rust/best': Path(same[1]),
-    }
-    assert list(shown_names([same[0], same[0]])) == ['best']
+from mmqadapter.serve.served_tasks import load_tasks
 
 
 def test_tasks_have_their_classes_colors_and_bytes(semantic: Run, tmp_path: Path) -> None:
@@ -48,15 +35,14 @@ def test_files_that_do_not_fit_leave_the_others(
     shutil.copy(instances.task, tmp_path / 'nuclei.task.safetensors')
     cut = tmp_path / 'cut.task.safetensors'
     cut.write_bytes(Path(semantic.task).read_bytes()[:-100])
-    checkpoint = Path(semantic.checkpoint)
-    files = [tmp_path / 'nuclei.task.safetensors', semantic.task, cut, tmp_path / 'no', checkpoint]
+    none = tmp_path / 'no.safetensors'
+    files = [tmp_path / 'nuclei.task.safetensors', semantic.task, cut, none]
     tasks = load_tasks(semantic.config, files, device='cpu')
     assert list(tasks.accepted) == ['last'] == list(tasks.bank.names)
     for name, reason in {
         'nuclei': 'belongs to the trunk',
         'cut': "'cut.task.safetensors' is truncated or damaged",
-        'no': "there is no task file 'no'",
-        checkpoint.name: 'not a task file',
+        'no': "there is no task file 'no.safetensors'",
     }.items():
         assert reason in tasks.refused[name] and '\n' not in tasks.refused[name]
         assert str(tmp_path) not in tasks.refused[name]
@@ -65,6 +51,11 @@ def test_files_that_do_not_fit_leave_the_others(
 def test_without_any_task_that_fits_the_reasons_are_an_error(semantic: Run, instances: Run) -> None:
     with pytest.raises(ValueError, match='none of the task files can be used: .*the trunk'):
         load_tasks(semantic.config, [instances.task], device='cpu')
+
+
+def test_a_checkpoint_is_not_a_task_file(semantic: Run) -> None:
+    with pytest.raises(ValueError, match='is not a task file .* export one from a checkpoint'):
+        load_tasks(semantic.config, [semantic.task, semantic.checkpoint])
 
 
 def test_tasks_predict_in_evaluation_mode(semantic: Run) -> None:
