@@ -125,6 +125,11 @@ class Predictor:
         with self._lock:
             return self._answer(image, chosen, score_thr)
 
+    def wait(self) -> None:
+        """Wait until no prediction runs: a process that ends during one aborts."""
+        with self._lock:
+            return
+
     def _chosen(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the names in the order of the command line."""
         if not names or not set(names) <= set(self.tasks):

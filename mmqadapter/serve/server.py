@@ -84,6 +84,7 @@ def served(
             yield _launch(page, address, int(predictor.limits.megabytes * MEGABYTE))
         finally:
             page.close(verbose=False)
+            predictor.wait()
 
 
 def _launch(page: Any, address: Address, max_bytes: int) -> list[str]:
