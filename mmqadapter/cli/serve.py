@@ -11,7 +11,13 @@ from mmqadapter.cli.common import add_config_options, command_parser, user_error
 from mmqadapter.inference.predict import check_score
 from mmqadapter.serve.predictor import Predictor
 from mmqadapter.serve.served_tasks import load_tasks
-from mmqadapter.serve.server import Address, require_gradio, served, wait_for_interrupt
+from mmqadapter.serve.server import (
+    Address,
+    ended_by_interrupt,
+    require_gradio,
+    served,
+    wait_forever,
+)
 from mmqadapter.serve.uploads import UploadLimits
 from mmqadapter.utils.terminal import print_line
 
@@ -67,10 +73,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     address = Address(args.host, args.port, args.share)
     title = Path(args.config).stem
     count = len(tasks.accepted)
-    with served(Predictor(tasks, limits), title, args.score_thr, address) as urls:
+    page = served(Predictor(tasks, limits), title, args.score_thr, address)
+    with page as urls, ended_by_interrupt():
         print_line(f'{count} task{"s" * (count > 1)} on {" and ".join(urls)} (Ctrl-C ends it)')
         if address.is_open:
             print_line('Others can open this page: it asks for no password.', sys.stderr)
-        wait_for_interrupt()
+        wait_forever()
     print_line('The server has ended; all uploaded images are deleted.')
     return 0

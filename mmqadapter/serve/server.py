@@ -106,13 +106,19 @@ def _launch(page: Any, address: Address, max_bytes: int) -> list[str]:
     return [url for url in urls if url]
 
 
-def wait_for_interrupt() -> None:
-    """Wait until the process is interrupted (Ctrl-C) or terminated (SIGTERM)."""
+@contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """Let Ctrl-C (SIGINT) or SIGTERM end a block, which is then left without an error."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while True:
-            time.sleep(1)  # in steps: Windows does not interrupt a long wait
+        yield
     except KeyboardInterrupt:
-        return
+        pass
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def wait_forever() -> None:
+    """Wait until the process is interrupted."""
+    while True:
+        time.sleep(1)  # in steps: Windows does not interrupt a long wait

@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import Run, tool
 
 from mmqadapter.serve import server
-from mmqadapter.serve.server import Address, require_gradio, wait_for_interrupt
+from mmqadapter.serve.server import Address, ended_by_interrupt, require_gradio, wait_forever
 
 
 def test_without_gradio_one_line_says_how_to_install_it(semantic: Run, monkeypatch, capsys) -> None:
@@ -53,10 +53,16 @@ def test_others_reach_a_page_only_if_they_are_let_in() -> None:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
+def test_a_signal_ends_the_block(number: signal.Signals) -> None:
     before = signal.getsignal(signal.SIGTERM)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
     timer.start()
-    wait_for_interrupt()
+    with ended_by_interrupt():
+        wait_forever()
     timer.join()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_other_errors_leave_the_block() -> None:
+    with pytest.raises(OSError, match='full'), ended_by_interrupt():
+        raise OSError('full')
