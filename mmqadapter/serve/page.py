@@ -22,6 +22,7 @@ from mmqadapter.serve.html import (
 from mmqadapter.serve.predictor import Predictor
 
 WELCOME = 'Drop an image, or take one with the camera.'
+WAITING = 16  # requests; further ones are told that the page is busy
 KEEP = 600  # seconds after which uploads and overlays are deleted
 
 
@@ -56,7 +57,7 @@ def build_page(predictor: Predictor, title: str, score_thr: float = 0.3) -> gr.B
             show_progress='minimal',
             trigger_mode='always_last',
         )
-    return page
+    return page.queue(max_size=WAITING)
 
 
 def _inputs(predictor: Predictor, score_thr: float) -> tuple[gr.Image, Any, gr.Slider, gr.Button]:
