@@ -90,6 +90,7 @@ setup(
         'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
         'onnx': ['onnx>=1.17', 'onnxscript>=0.3', 'onnxruntime>=1.20'],
         'ray': ['ray>=2.40'],
+        'serve': ['gradio>=6.31'],
         'int8': ['torchao>=0.18'],
         'dev': [
             'atheris>=3.0; platform_system == "Linux" and python_version >= "3.11"',

@@ -20,7 +20,7 @@ FLOORS = (
     {'engine'},
     {'data_checks', 'hooks', 'inference'},
     {'interop'},
-    {'own_data', 'studies'},
+    {'own_data', 'serve', 'studies'},
     {'cli'},
     {'__main__'},
 )

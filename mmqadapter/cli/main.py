@@ -13,6 +13,7 @@ COMMANDS = {
     'train': 'train a config of mmdetection or mmsegmentation',
     'test': 'evaluate a task file or a checkpoint',
     'predict': 'write overlays, and label maps or instances, for images',
+    'serve': 'open a page to try task files in',
     'task': 'inspect, verify, export, convert and plan task files',
     'benchmark': 'measure memory, time and size of tuning methods',
     'sweep': 'train methods x seeds x learning rates and compare them',

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
 from mmqadapter.utils.text import one_line
 
+Batch = TypeVar('Batch')
+Samples = TypeVar('Samples')
 LISTED = 10  # images in the text of an error; `failures` has all
 
 
@@ -68,3 +71,15 @@ def step_error(error: BaseException) -> ImageError:
         f'cannot be predicted ({type(error).__name__}: {one_line(error, 150)}); it may be too '
         'small or too narrow'
     )
+
+
+def guarded_step(step: Callable[[Batch], Samples], batch: Batch) -> Samples:
+    """Return ``step(batch)``, the prediction for one image.
+
+    Raises:
+        ImageError: The model fails on the image.
+    """
+    try:
+        return step(batch)
+    except (AssertionError, IndexError, MemoryError, RuntimeError, ValueError) as error:
+        raise step_error(error) from error

@@ -43,12 +43,37 @@ def load_model(
             names the classes.
     """
     target = choose_device(device)
+    model = _build(config, cfg_options)
+    switch_task(model, task, trust)
+    return model.to(target).eval()
+
+
+def build_without_task(
+    config: Config | str | os.PathLike,
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Return the model of a config with its trunk alone, for :func:`switch_task` or a ``TaskBank``.
+
+    Args:
+        config: See :func:`load_model`.
+        device: See :func:`load_model`.
+        cfg_options: See :func:`load_model`.
+
+    Raises:
+        FileNotFoundError: The config does not exist.
+        ValueError: The config is invalid, or the device is not available.
+    """
+    target = choose_device(device)
+    return _build(config, cfg_options).to(target).eval()
+
+
+def _build(config: Config | str | os.PathLike, cfg_options: dict[str, Any] | None) -> Any:
     cfg = config if isinstance(config, Config) else load_config(config, cfg_options)
     check_classes(cfg)
     model: Any = revert_sync_batchnorm(build_model(cfg))
     model.cfg = cfg
-    switch_task(model, task, trust)
-    return model.to(target).eval()
+    return model
 
 
 def switch_task(model: Any, task: str | os.PathLike, trust: bool = False) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 
-from mmqadapter.inference.image_errors import FailedImagesError, ImageError, step_error
+from mmqadapter.inference.image_errors import FailedImagesError, ImageError, guarded_step
 from mmqadapter.inference.image_pipeline import ImagePipeline
 from mmqadapter.inference.prediction import Prediction, plain_prediction
 from mmqadapter.inference.progress import track_images
@@ -81,16 +80,9 @@ def _predict_image(run: Run, pipeline: ImagePipeline, path: Path) -> dict[str, P
     """
     prepared = pipeline(path)
     predictions = {}
-    for name, (sample, *_) in _samples(run, prepared.batch).items():
+    for name, (sample, *_) in guarded_step(run.step, prepared.batch).items():
         plain = sample.cpu()
         predictions[name] = plain_prediction(path, plain, run.score_thr)
         if name in run.writers:
             run.writers[name].write(predictions[name], plain, prepared.pixels, run.score_thr)
     return predictions
-
-
-def _samples(run: Run, batch: dict[str, Any]) -> dict[str, list]:
-    try:
-        return run.step(batch)
-    except (AssertionError, IndexError, MemoryError, RuntimeError, ValueError) as error:
-        raise step_error(error) from error

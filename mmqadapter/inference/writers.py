@@ -6,24 +6,21 @@ import io
 import json
 import os
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.structures import BaseDataElement, InstanceData
-from mmengine.visualization import Visualizer
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mmqadapter.inference.coco_file import coco_chunks
 from mmqadapter.inference.images import relative_files, result_names
+from mmqadapter.inference.overlays import OverlayPainter
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.utils.atomic import atomic_write
 
 RESULTS = ('labels', 'overlays', 'instances', 'instances.json')
 SETTINGS = 'mmqadapter'  # key of the settings' digest in a PNG or JSON file
-READABLE = 800  # shorter side in pixels up to which overlays with boxes and names are enlarged
 
 
 class ResultWriter:
@@ -53,6 +50,7 @@ class ResultWriter:
         self.out = Path(out)
         self.settings, self.resume = settings, resume
         self.meta = meta
+        self._painter = OverlayPainter(meta)
         self.files = dict(zip(images, relative_files(images), strict=True))
         self.names = dict(zip(images, result_names(images), strict=True))
         if not (resume and any(self._has_results(image) for image in images)):
@@ -89,14 +87,8 @@ class ResultWriter:
             ValueError: A label does not fit the 8 bits of a label map.
         """
         image, name = prediction.image, f'{self.names[prediction.image]}.png'
-        if prediction.labels is not None:
-            self._labels.add_datasample(name, pixels, sample, draw_gt=False)
-            pixels = self._labels.get_image()
-        if prediction.instances is not None:
-            pixels, sample = _enlarged(pixels, sample.pred_instances, score_thr)
-            self._instances.add_datasample(name, pixels, sample, draw_gt=False, pred_score_thr=-1.0)
-            pixels = self._instances.get_image()
-        _write_png(self.out / 'overlays' / name, pixels)
+        overlay = self._painter.draw(sample, pixels, score_thr)
+        _write_png(self.out / 'overlays' / name, overlay)
         # Last, since an image with these files counts as done.
         if prediction.instances is not None:
             self._write_instances(image, prediction)
@@ -134,22 +126,6 @@ class ResultWriter:
         )
         atomic_write(self._instance_file(image), json.dumps(content).encode())
 
-    @cached_property
-    def _labels(self) -> Visualizer:
-        from mmseg.visualization import SegLocalVisualizer  # a detector does not need mmseg
-
-        visualizer = SegLocalVisualizer(alpha=0.5)
-        visualizer.dataset_meta = self.meta
-        return visualizer
-
-    @cached_property
-    def _instances(self) -> Visualizer:
-        from mmdet.visualization import DetLocalVisualizer  # a segmentor does not need mmdet
-
-        visualizer = DetLocalVisualizer(line_width=2, alpha=0.6)
-        visualizer.dataset_meta = self.meta
-        return visualizer
-
 
 def _check_no_annotations(out: Path, images: Sequence[Path]) -> None:
     """Check that no annotations are overwritten: datasets often have ``labels/`` as well."""
@@ -160,20 +136,6 @@ def _check_no_annotations(out: Path, images: Sequence[Path]) -> None:
             f'{str(out)!r} has the images in it, and beside them {present!r}, which the results '
             'would overwrite; give another folder for the results (--out).'
         )
-
-
-def _enlarged(
-    pixels: np.ndarray, instances: InstanceData, score_thr: float
-) -> tuple[np.ndarray, BaseDataElement]:
-    """Return image and instances to draw, enlarged so that class names do not hide the objects."""
-    factor = min(max(1, round(READABLE / min(pixels.shape[:2]))), 4)
-    shown = instances[instances.scores >= score_thr]
-    shown.bboxes = shown.bboxes * factor
-    if 'masks' in shown:
-        masks = shown.pop('masks')
-        shown.masks = masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-    large = pixels.repeat(factor, 0).repeat(factor, 1)
-    return large, BaseDataElement(pred_instances=shown)
 
 
 def _stored_labels(labels: np.ndarray, reduce_zero_label: bool) -> np.ndarray:
