@@ -58,7 +58,7 @@ pip_install() {
 # A registry that drops a long download is asked again; what has come already is in pip's cache.
 with_retries() { "$@" || "$@" || "$@"; }
 
-runs_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+runs_python() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
 find_python() {
   local candidate
