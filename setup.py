@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent
 VERSION = runpy.run_path(str(ROOT / 'mmqadapter' / 'version.py'))['__version__']
 # pip builds onedl-mmcv without operators, which needs no compiler; ours step in.
 ENGINE = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision']
+SEG = 'onedl-mmsegmentation>=1.4.2'
 # Installed in mmqadapter/.mim, where mim and mmengine look. A clone has links to them there.
 MIM = ('configs', 'tools', 'model-index.yml')
 
@@ -86,8 +87,8 @@ setup(
         'timm>=1.0',
     ],
     extras_require={
-        'det': [*ENGINE, 'onedl-mmdetection>=3.5.1'],
-        'seg': [*ENGINE, 'onedl-mmsegmentation>=1.4.2'],
+        'det': [*ENGINE, 'onedl-mmdetection>=3.5.1', SEG],  # a ViT's neck is mmseg's
+        'seg': [*ENGINE, SEG],
         'onnx': ['onnx>=1.17', 'onnxscript>=0.3', 'onnxruntime>=1.20'],
         'ray': ['ray>=2.40'],
         'serve': ['gradio>=6.31'],

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 from mmqadapter.compat.torch_names import TORCH
 
@@ -31,6 +32,19 @@ def needs_torch(major: int, minor: int, what: str) -> pytest.MarkDecorator:
     """Mark of tests of something that an older PyTorch does not do, without an error to tell."""
     reason = f'{what} needs PyTorch {major}.{minor}'
     return pytest.mark.skipif(TORCH < (major, minor), reason=reason)
+
+
+def skip_without_optimizer_hooks() -> None:
+    """Skip in a process of PyTorch 2.1 that has used ``torch.compile``.
+
+    It removes the hooks of all optimizer classes then (TorchPatcher in torch/_dynamo).
+    """
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    calls: list[object] = []
+    optimizer.register_step_post_hook(lambda *args: calls.append(args))
+    optimizer.step()
+    if not calls and TORCH < (2, 4):
+        pytest.skip('hooks of optimizers after torch.compile need a newer PyTorch')
 
 
 @pytest.hookimpl(wrapper=True)

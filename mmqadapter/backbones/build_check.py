@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
@@ -129,7 +129,7 @@ class _Check:
     def blocks(self, used: Collection[str], outputs: Any) -> None:
         """Check that outputs depend on no block that is not used."""
         others = [name for name in self._dry.sizes if name not in used]
-        tensors = (t for t in tree_leaves(outputs) if isinstance(t, Tensor) and not t.is_meta)
+        tensors = (t for t in tree_flatten(outputs)[0] if isinstance(t, Tensor) and not t.is_meta)
         if others and any(t.isnan().any() for t in tensors):
             raise ValueError(
                 f'{others[0]} to {others[-1]} of {self._net} reach an output, but would get no '
@@ -149,7 +149,7 @@ class _Check:
 
     def grids(self, outputs: Any) -> None:
         """Check that tokens are a whole image's, with the same class tokens before each grid."""
-        shapes = {t.shape[-2:] for t in tree_leaves(outputs) if isinstance(t, Tensor)}
+        shapes = {t.shape[-2:] for t in tree_flatten(outputs)[0] if isinstance(t, Tensor)}
         before = set()
         for item in chain(self._taps.seen, *(probe.seen for probe in self._probes)):
             stream = self._dry.sizes[item.block]

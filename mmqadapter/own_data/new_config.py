@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +92,8 @@ def new_config(
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: The data are of no known format or invalid, a choice is invalid, or the config
-            exists.
+        ValueError: The data are of no known format or invalid, a choice is invalid, the config
+            exists, or it needs an mm package that is not installed.
     """
     choices = choices or Choices()
     path, root = Path(out), Path(folder).resolve()
@@ -105,7 +107,9 @@ def new_config(
     converted = root.with_name(f'{root.name}_mmqadapter')
     parts = _parts(data, converted, choices.seed)
     proposal = _proposal(data, parts, model, choices)
-    atomic_write(path, _text(path, data, parts, model, proposal, choices).encode())
+    text = _text(path, data, parts, model, proposal, choices)
+    _check_packages(text)
+    atomic_write(path, text.encode())
     written = converted if converted.exists() else None
     return NewConfig(path, _found(data, parts), parts.split, data.notes, written, proposal)
 
@@ -115,6 +119,16 @@ def task_of(data: FoundData) -> str:
     if isinstance(data, LabelMapData):
         return 'semantic'
     return 'instances' if data.has_masks else 'boxes'
+
+
+def _check_packages(text: str) -> None:
+    """Check that the mm packages that a config names are installed."""
+    for module, name in (('mmdet', 'mmdetection'), ('mmseg', 'mmsegmentation')):
+        if re.search(rf"'{module}(\.|::)", text) and find_spec(module) is None:
+            raise ValueError(
+                f'the config needs {name}, which is not installed; run '
+                f'`pip install onedl-{name}`, or `pip install {name}` beside the upstream packages.'
+            )
 
 
 def _with_classes(data: FoundData, classes: tuple[str, ...] | None) -> FoundData:

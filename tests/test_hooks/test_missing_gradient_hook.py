@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS
+from old_torch import needs_torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -115,6 +116,7 @@ def test_a_resumed_run_is_checked_as_well(tiny, train, warnings) -> None:
     assert len(ours(warnings)) == 1
 
 
+@needs_torch(2, 3, 'a loss scaler on the CPU')
 def test_a_step_that_the_loss_scaler_skips_counts(tiny, warnings) -> None:
     model = MODELS.build(dict(type='TinyUnread'))
     wrapper: Any = AmpOptimWrapper.__new__(AmpOptimWrapper)  # its own constructor asks for a GPU

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from PIL import Image
 from mmqadapter.data_checks import check_dataset
 from mmqadapter.own_data import Choices, new_config
 
+new_config_module = import_module('mmqadapter.own_data.new_config')  # the function has its name
 PARTS = ('train', 'val')
 CHOICES = Choices(iterations=20, batch=2)
 
@@ -170,6 +173,29 @@ def test_wrong_choices(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'expected a file name that ends in \.py'):
         new_config(tmp_path / 'data', tmp_path / 'task', CHOICES)
     assert list(tmp_path.iterdir()) == [tmp_path / 'data']
+
+
+@pytest.mark.parametrize(
+    ('model', 'missing', 'name'),
+    [
+        ('vit-tiny', 'mmseg', 'mmsegmentation'),  # the neck of a ViT
+        ('vit-tiny', 'mmdet', 'mmdetection'),
+        ('swin-tiny', 'mmseg', None),
+    ],
+)
+def test_a_package_that_the_config_needs_is_named(
+    tmp_path: Path, monkeypatch, model: str, missing: str, name: str | None
+) -> None:
+    writers.coco(tmp_path / 'data')
+    monkeypatch.setattr(new_config_module, 'find_spec', lambda module: module != missing or None)
+    out, choices = tmp_path / 'task.py', Choices(model=model, iterations=20, batch=2)
+    if name is None:
+        new_config(tmp_path / 'data', out, choices)
+        return
+    text = f'needs {name}, which is not installed; run `pip install onedl-{name}`, or `pip install'
+    with pytest.raises(ValueError, match=re.escape(text)):
+        new_config(tmp_path / 'data', out, choices)
+    assert not out.exists()
 
 
 def test_an_existing_config_stays(tmp_path: Path) -> None:

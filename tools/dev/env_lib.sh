@@ -58,14 +58,14 @@ pip_install() {
 # A registry that drops a long download is asked again; what has come already is in pip's cache.
 with_retries() { "$@" || "$@" || "$@"; }
 
-runs_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+runs_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3.11 python3.12 python3}; do
+  local candidate candidates='python3.11 python3.12 python3.13 python3'
+  for candidate in ${PYTHON:-$candidates}; do
     if runs_python "$candidate"; then command -v "$candidate"; return; fi
   done
-  die "no Python 3.11 or 3.12 found (tried: ${PYTHON:-python3.11 python3.12 python3}); install one, or name it: PYTHON=/path/to/python3.11 make env"
+  die "no Python 3.11 to 3.13 found (tried: ${PYTHON:-$candidates}); install one, or name it: PYTHON=/path/to/python3.11 make env"
 }
 
 make_venv() {

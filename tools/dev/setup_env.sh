@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set up .venv with everything pinned in requirements/; needs no compiler. Does nothing when it is up to date.
 #
-#   PYTHON            interpreter to use (default: python3.11, then python3.12, then python3)
+#   PYTHON            interpreter to use (default: the first of python3.11, 3.12 and 3.13, then python3)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
