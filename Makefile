@@ -3,7 +3,7 @@ CODE := mmqadapter tools
 PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-ops env-upstream env-docs test test-all test-upstream lint format docs demo demo-det wheel clean clean-env
+.PHONY: help env env-ops env-upstream env-docs env-serve test test-all test-upstream lint format docs demo demo-det wheel clean clean-env
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,12 +20,16 @@ env-upstream:  ## set up .venv-upstream: PyTorch 2.1 and the upstream packages
 env-docs:  ## set up .venv-docs: what builds the documentation site (seconds, no PyTorch)
 	@tools/dev/setup_docs_env.sh
 
+env-serve: env  ## set up .venv-serve: .venv with what the page of `mmqadapter serve` needs (half a minute)
+	@tools/dev/setup_serve_env.sh
+
 test: env  ## lint, and beside it the tests that are not marked slow
 	@tools/dev/lint_beside.sh $(PYTEST) -m "not slow"
 
-test-all: test env-ops docs  ## the same, the slow tests, the site, and our operators against the compiled ones of mmcv
+test-all: test env-ops env-serve docs  ## also the slow tests, the site, the page, and our operators against those of mmcv
 	@$(PYTEST) -m slow
 	@.venv-ops/bin/python -m pytest -q tests/test_compat
+	@.venv-serve/bin/python -m pytest -q tests/test_serve/test_served_page.py tests/test_serve/test_served_page_in_browser.py
 
 test-upstream: env-upstream  ## the tests that are not slow, with PyTorch 2.1 and the upstream packages
 	@.venv-upstream/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadgroup -m "not slow"
@@ -58,4 +62,4 @@ clean:  ## remove caches and build output
 	find $(CODE) tests -name __pycache__ -prune -exec rm -rf {} +
 
 clean-env:  ## remove .venv and its kin (compiled wheels of mmcv stay in the cache)
-	rm -rf .venv .venv-ops .venv-upstream .venv-upstream-ops .venv-docs .env.lock
+	rm -rf .venv .venv-ops .venv-upstream .venv-upstream-ops .venv-docs .venv-serve .env.lock

@@ -131,15 +131,26 @@ compiled_mmcv() {
   mv "$folder/.partial.$$" "$wheel"
 }
 
+site_packages() { "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+
+# above BASE: make `venv` an environment that sees the packages of the environment BASE behind its own.
+above() {
+  local site
+  "$1/bin/python" -m venv --without-pip --clear "$venv"
+  mkdir -p "$venv/log" "$TMPDIR"
+  site=$(site_packages "$1/bin/python")
+  printf 'import site; site.addsitedir(%s)\n' "'$site'" >"$(site_packages "$py")/base.pth"
+}
+
+# install_above BASE ARGUMENTS: install into `venv` with the pip of BASE.
+install_above() { "$1/bin/python" -m pip --python "$py" install --no-deps --retries 10 --timeout 60 "${@:2}"; }
+
 # overlay BASE NAME==VERSION: make `venv` the environment BASE with a compiled mmcv in front of its own.
 overlay() {
-  local base=$1 requirement=$2 site wheel
-  "$base/bin/python" -m venv --without-pip --clear "$venv"
-  mkdir -p "$venv/log" "$TMPDIR"
+  local base=$1 requirement=$2 wheel
+  above "$base"
   compiled_mmcv "$base" "$requirement"
-  site=$("$base/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-  watched mmcv-install "$base/bin/python" -m pip --python "$py" install --no-deps --no-index "$wheel"
-  printf 'import site; site.addsitedir(%s)\n' "'$site'" >"$("$py" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+  watched mmcv-install install_above "$base" --no-index "$wheel"
   "$py" -c 'import torch, mmcv._ext, sys; sys.exit(not mmcv._ext.__file__.startswith(sys.prefix))' ||
     die "mmcv was installed from $wheel, but its operators do not load; remove that file and run the same command again to compile anew"
 }
