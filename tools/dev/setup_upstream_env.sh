@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 base=$PWD/.venv-upstream
+newest=11  # the last Python with wheels of PyTorch 2.1
 key=$( { echo "$base"; cat requirements/upstream.txt; } | sha256sum)
 
 plain() {
