@@ -110,6 +110,12 @@ def tiny_dinov2() -> BackboneFactory:
 
 
 @pytest.fixture
+def tiny_dinov3() -> BackboneFactory:
+    """As ``tiny_mmseg_vit``, with two blocks."""
+    return lambda **changes: tiny_config('dinov3', **changes)
+
+
+@pytest.fixture
 def tiny_timm_swin() -> BackboneFactory:
     """As ``tiny_mmdet_swin``."""
     return lambda **changes: tiny_config('timm_swin', **changes)

@@ -64,6 +64,16 @@ TINY: dict[str, dict[str, Any]] = {
         out_indices=(0, 1),
         drop_path_rate=0.1,
     ),
+    'dinov3': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_small_patch16_dinov3_qkvb',
+        img_size=64,
+        embed_dim=16,
+        depth=2,
+        num_heads=2,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
     'dinov2': dict(
         type='mmqadapter.TimmBackbone',
         model_name='vit_small_patch14_reg4_dinov2',

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
 from mmqadapter.backbones.taps import TAPS_PER_BLOCK, TrunkRun
 from mmqadapter.backbones.trunk_outputs import output_maps
@@ -86,7 +87,7 @@ class _Check:
     """Checks of one dry run of a trunk; each raises a ValueError."""
 
     def __init__(self, trunk: nn.Module, family: BlockFamily, used: Collection[str]) -> None:
-        self._trunk = trunk
+        self._trunk, self._family = trunk, family
         self._dry = DryRun(trunk, family, used)
         self._net = type(getattr(trunk, 'model', trunk)).__name__
         self._row = f'row {family.name!r} of the block table'
@@ -102,13 +103,19 @@ class _Check:
         changes = list(self._taps.changes(highway.run)) if highway else []
         for block, adapters in in_path.items():
             for site, adapter in adapters.items():
-                self._probes.append(AdapterProbe(block, site))
+                self._probes.append(AdapterProbe(block, site, self._parts(block, site)))
                 changes += self._probes[-1].changes(adapter)
         try:
             return self._dry(shape, changes)
         except Exception as error:  # nets refuse a size each in its own way
             self._error = error
             return None
+
+    def _parts(self, block: str, site: str) -> Sequence[str]:
+        if site != 'qkv':
+            return ('',)
+        module = self._trunk.get_submodule(block)
+        return [projection.part for projection in find_projections(module, self._family)]
 
     def report_failure(self, shape: tuple[int, ...]) -> None:
         """Tell a row that does not fit, an error, from a net that cannot run dry, a warning."""
@@ -140,7 +147,7 @@ class _Check:
     def calls(self) -> None:
         """Check that each adapter in path is called."""
         for probe in self._probes:
-            if not probe.calls:
+            if probe.missing:
                 raise ValueError(
                     f'the adapter at site {probe.site!r} of {probe.block} would never be called: '
                     f'{self._net} bypasses a module that the {self._row} names; use an adapter '

@@ -26,7 +26,10 @@ class BlockFamily:
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
         mlp: Child that computes the MLP, without norm and residual.
-        qkv: Fused projection: an ``nn.Linear``, or an ``nn.MultiheadAttention`` that holds it.
+        qkv: Regex of the projections: a fused one (an ``nn.Linear``, or an
+            ``nn.MultiheadAttention`` that holds it), q and kv, or q, k and v, in this order.
+        split_bias: Parameter of the block that is the bias of q alone. In a block that has it, the
+            net joins the biases itself and reads the weight of ``qkv`` without calling it.
         behind: Regex of parameters behind an output: they are used only if a later output follows
             the one that group 1 counts, or (without a group) if the last block reaches an output.
         resized: Parameters that loading resizes to the image size; left out of the fingerprint.
@@ -51,6 +54,7 @@ class BlockFamily:
     mlp_end: str
     mlp: str
     qkv: str
+    split_bias: str = ''
     behind: str = '$'
     resized: tuple[str, ...] = ()
     grid: str = ''

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decode_int8, with_legacy
 from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.projections import bypassed_layers
 from mmqadapter.backbones.select import find_blocks, unused_parameters
 from mmqadapter.backbones.trainable import parse_train, trainable_parameters, warn_of_exceptions
 from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
@@ -76,7 +77,9 @@ class FrozenBackbone(TunedBackbone):
         self._fingerprint: str | None = self._compute_fingerprint()
         # After freezing, since what trains stays as it is.
         mlp, fused = self.family.mlp, self.family.fused
-        accelerate(self.trunk, list(blocks.values()), mlp, fused, self.trunk_options)
+        layers = list(blocks.values())
+        bypassed = bypassed_layers(layers, self.family)
+        accelerate(self.trunk, layers, mlp, fused, self.trunk_options, bypassed)
         if train:
             check_build(self.trunk, self.family, self.block_names)
         self.train()  # a new module is in training mode: this puts the trunk in eval mode

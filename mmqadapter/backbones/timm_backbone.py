@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from mmengine.model import BaseModule
-from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
-from mmqadapter.backbones.timm_net import TimmNet, build_timm, load_weight_file
+from mmqadapter.backbones.timm_net import build_timm, load_weight_file
 from mmqadapter.backbones.weight_source import weight_file
 from mmqadapter.registry import MODELS
 
@@ -85,12 +84,12 @@ class TimmBackbone(BaseModule):
         return tuple(cast('list[Tensor]', maps))
 
 
-def _resolve(out_indices: Sequence[int] | None, model: TimmNet) -> tuple[int, ...]:
-    """Return the indices of the blocks (ViT) or stages (Swin), counted from the start."""
-    swin = isinstance(model, SwinTransformer)
+def _resolve(out_indices: Sequence[int] | None, model: Any) -> tuple[int, ...]:
+    """Return the indices of the blocks (one stage) or stages (several), counted from the start."""
     count = len(model.feature_info)
+    staged = len({info['num_chs'] for info in model.feature_info}) > 1
     if out_indices is None:
-        return tuple(range(count)) if swin else (count - 1,)
+        return tuple(range(count)) if staged else (count - 1,)
     try:
         indices = tuple(range(count)[index] for index in out_indices)
     except (IndexError, TypeError):
@@ -98,6 +97,6 @@ def _resolve(out_indices: Sequence[int] | None, model: TimmNet) -> tuple[int, ..
     if not indices or list(indices) != sorted(set(indices)):
         raise ValueError(
             f'out_indices={out_indices!r} is invalid: expected ascending numbers from 0 to '
-            f'{count - 1}, the {"stages" if swin else "blocks"} of {type(model).__name__}.'
+            f'{count - 1}, the {"stages" if staged else "blocks"} of {type(model).__name__}.'
         )
     return indices

@@ -109,7 +109,12 @@ def detector(backbone: dict) -> nn.Module:
 
 
 def block_by_hand(
-    block: nn.Module, adapters: nn.ModuleDict, places: tuple[int, int], x: Tensor, *grid: Any
+    block: nn.Module,
+    adapters: nn.ModuleDict,
+    places: tuple[int, int],
+    x: Tensor,
+    *grid: Any,
+    **kwargs: Any,
 ) -> Tensor:
     """Stream after a bare ``block`` with bottleneck adapters, by the papers' formulas.
 
@@ -118,7 +123,7 @@ def block_by_hand(
     attn, mlp = BRANCHES[type(block).__name__]
     if grid or x.ndim == 4:
         places = grid[0] if grid else x.shape[1:3]
-    branch = attn(block, x, *grid)
+    branch = attn(block, x, *grid, **kwargs)
     if 'attn_branch' in adapters:
         branch = branch + bottleneck_by_hand(adapters['attn_branch'], branch, F.gelu, places)
     x = x + branch
@@ -141,22 +146,25 @@ def block_by_hand(
 def merge_lora(net: nn.Module, wrapped: FrozenBackbone) -> None:
     """Change the weights of a bare ``net`` as the LoRA of ``wrapped`` changes its outputs."""
     for name, adapters in wrapped.adapters.items():
-        qkv = _qkv_weight(net.get_submodule(_dotted(net, name)))
-        slots = dict(zip('qkv', qkv.chunk(3), strict=True)) | {'qkv': qkv}
+        slots = dict(zip('qkv', _qkv_weights(net.get_submodule(_dotted(net, name))), strict=True))
         lora = adapters['qkv']
         for target, product in lora.products.items():
-            change = product.up.weight @ product.down.weight
-            slots[target] += change * lora.scale(torch.ones(()))
+            change = lora.scale(product.up.weight @ product.down.weight)
+            for slot, rows in zip(target, change.chunk(len(target)), strict=True):
+                slots[slot] += rows
 
 
 def _dotted(net: nn.Module, name: str) -> str:
     return next(n for n, _ in net.named_modules() if n.replace('.', '_') == name)
 
 
-def _qkv_weight(block: nn.Module) -> Tensor:
-    names = ('w_msa.qkv.weight', 'attn.in_proj_weight', 'qkv.weight')
+def _qkv_weights(block: nn.Module) -> tuple[Tensor, ...]:
+    """Weights to q, k and v: views of a fused weight, or separate ones."""
     parameters = dict(block.attn.named_parameters())
-    return next(parameters[name] for name in names if name in parameters)
+    fused = ('w_msa.qkv.weight', 'attn.in_proj_weight', 'qkv.weight')
+    if whole := [parameters[name] for name in fused if name in parameters]:
+        return whole[0].chunk(3)
+    return tuple(parameters[f'{part}_proj.weight'] for part in 'qkv')
 
 
 def bottleneck_by_hand(adapter: Any, x: Tensor, activation: Any, places: tuple[int, int]) -> Tensor:
@@ -206,6 +214,11 @@ def _packed_attention(block: nn.Module, x: Tensor) -> Tensor:
     return attention.out_proj((weights @ v).transpose(1, 2).flatten(2))
 
 
+def _scaled(gamma: Tensor | None, branch: Tensor) -> Tensor:
+    """A branch times a layer scale that is a bare parameter, or left out."""
+    return branch if gamma is None else gamma * branch
+
+
 # Branches before their residual sums, by class of block.
 BRANCHES: dict[str, tuple[Any, Any]] = {
     'SwinBlock': (
@@ -219,6 +232,10 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
     'Block': (
         lambda block, x: block.ls1(block.attn(block.norm1(x))),
         lambda block, x: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'EvaBlock': (
+        lambda block, x, **kwargs: _scaled(block.gamma_1, block.attn(block.norm1(x), **kwargs)),
+        lambda block, x: _scaled(block.gamma_2, block.mlp(block.norm2(x))),
     ),
     'SwinTransformerBlock': (
         lambda block, x: block._attn(block.norm1(x)),

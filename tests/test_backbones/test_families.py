@@ -12,11 +12,12 @@ from torch import nn
 from mmqadapter.backbones import FAMILIES, FrozenBackbone
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.select import find_blocks, select_blocks
 from mmqadapter.registry import MODELS
 
 Factory = Callable[..., dict]
-NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end', 'qkv')
+NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end')
 
 
 def test_rows_have_their_own_names_and_classes() -> None:
@@ -33,6 +34,7 @@ def test_row_names_modules_of_every_block(tiny_backbone: Factory) -> None:
     for block in blocks.values():
         assert type(block).__name__ in BRANCHES
         assert all(block.get_submodule(getattr(family, name)) for name in NAMES)
+        assert all(projection.weight.ndim == 2 for projection in find_projections(block, family))
     assert set(family.resized) <= {'model.pos_embed', 'pos_embed', 'absolute_pos_embed'}
 
 

@@ -22,12 +22,13 @@ Factory = Callable[..., dict]
 def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> list[Tensor]:
     """Maps of a bare net with the highway of ``wrapped``, by the formulas of its cells."""
     seen: dict[nn.Module, tuple] = {}
+    named: dict[nn.Module, dict] = {}
 
-    def remember(module: nn.Module, args: tuple, output: Any) -> None:
-        seen[module] = args
+    def remember(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        seen[module], named[module] = args, kwargs
 
     for module in net.modules():
-        module.register_forward_hook(remember)
+        module.register_forward_hook(remember, with_kwargs=True)
     plain = net(x)
     blocks = [m for m in net.modules() if type(m).__name__ in BRANCHES]
     merges = [m for m in net.modules() if type(m).__name__ == 'PatchMerging']
@@ -41,7 +42,7 @@ def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> l
             h = merge_by_hand(merges[0], seen, h)
         stream, *grid = seen[block]
         attn, mlp = BRANCHES[type(block).__name__]
-        first = attn(block, stream, *grid)
+        first = attn(block, stream, *grid, **named[block])
         middle = stream + first
         second = mlp(block, middle)
         pair = (first, second) if taps == 'branch' else (middle, middle + second)
@@ -104,6 +105,7 @@ def test_is_the_formula(
         ('timm_vit', [True, True]),
         ('dinov2', [True, True]),
         ('timm_swin', [False, True]),
+        ('dinov3', [True, True]),
     ],
 )
 def test_outputs_have_the_norms_that_the_trunk_has(

@@ -37,7 +37,8 @@ def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
     net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True))
     plain = FrozenBackbone(tiny_backbone())
     linear = {name for name, m in plain.named_modules() if isinstance(m, nn.Linear)}
-    called = {name for name in linear if not name.endswith('attn.out_proj')}
+    read = 'attn.out_proj', 'attn.qkv' if 'dinov3' in str(tiny_backbone()) else 'attn.out_proj'
+    called = {name for name in linear if not name.endswith(read)}
     assert layers(net) == called != set()
     assert net.state_dict().keys() == plain.state_dict().keys()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,11 +22,15 @@ LORAS = pytest.mark.parametrize('adapter', ['lora', 'lora-qkv'])
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 
 
-def traced(wrapped: nn.Module, x: Tensor) -> Iterator[tuple[str, tuple, Tensor]]:
+def traced(wrapped: nn.Module, x: Tensor) -> Iterator[tuple[str, tuple, dict, Tensor]]:
     """Name, arguments and output of each block in one forward."""
     trace: list = []
+
+    def remember(name: str, module: nn.Module, *call: Any) -> None:
+        trace.append((name, *call))
+
     for name, block in find_blocks(wrapped.trunk, wrapped.family).items():
-        block.register_forward_hook(lambda m, args, out, n=name: trace.append((n, args, out)))
+        block.register_forward_hook(partial(remember, name), with_kwargs=True)
     wrapped(x)
     return iter(trace)
 
@@ -52,11 +57,12 @@ def test_equals_a_block_written_by_hand(
 ) -> None:
     net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
     blocks, places = 0, net(images(*size))[-1].shape[2:]
-    for name, args, out in traced(wrapped, images(*size)):
+    for name, args, kwargs, out in traced(wrapped, images(*size)):
         adapters = wrapped.adapters[name.replace('.', '_')]
-        expected = block_by_hand(net.get_submodule(name), adapters, places, *args)
+        block = net.get_submodule(name)
+        expected = block_by_hand(block, adapters, places, *args, **kwargs)
         torch.testing.assert_close(out, expected)
-        unadapted = block_by_hand(net.get_submodule(name), nn.ModuleDict(), places, *args)
+        unadapted = block_by_hand(block, nn.ModuleDict(), places, *args, **kwargs)
         assert (out - unadapted).abs().max() > 1e-2
         blocks += 1
     assert blocks == len(wrapped.adapters)
