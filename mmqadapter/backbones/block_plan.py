@@ -12,6 +12,12 @@ from torch import nn
 from mmqadapter.backbones.family import BlockFamily
 
 
+# Attributes of norms, linear layers and convolutions that hold the number of input channels.
+CHANNEL_ATTRIBUTES = (
+    'normalized_shape', 'num_features', 'num_channels', 'in_features', 'in_channels',
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class PlannedBlock:
     """A block that reaches an output.
@@ -64,8 +70,10 @@ def plan_blocks(
 
 def block_channels(block: nn.Module, family: BlockFamily) -> int:
     """Return the number of channels C of a block's residual stream."""
-    norm: Any = block.get_submodule(family.mlp_in)  # a LayerNorm or one of timm's own
-    return norm.normalized_shape[0]
+    child = block.get_submodule(family.channels or family.mlp_in)
+    sizes = (getattr(child, name, None) for name in CHANNEL_ATTRIBUTES)
+    size = next(size for size in sizes if size is not None)
+    return size if isinstance(size, int) else size[0]
 
 
 def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
@@ -75,11 +83,16 @@ def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
     return [_output_norm(trunk, family, number, number == end) for number in _outputs(trunk)]
 
 
-def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[Any]:
-    """Yield the trunk's patch mergings, in execution order."""
-    for name, module in trunk.named_modules():
-        if family.merging and re.fullmatch(family.merging, name):
-            yield module
+def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[list[nn.Module]]:
+    """Yield what a trunk computes between stages: norms and a linear step, in execution order."""
+    modules = dict(trunk.named_modules())
+    names = [n for n in modules if family.merging and re.fullmatch(family.merging, n)]
+    for stage, name in enumerate(names):
+        steps = [f'{name}.{step}' for step in family.merging_steps]
+        if family.normed_stream:
+            steps.insert(0, family.output_norm.format(stage))
+        # An option of the net may leave a norm out.
+        yield [modules[step] for step in steps if step in modules]
 
 
 def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bool) -> str:

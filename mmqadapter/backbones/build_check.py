@@ -22,10 +22,10 @@ from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
-from mmqadapter.backbones.taps import TAPS_PER_BLOCK, TrunkRun
+from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import output_maps
-from mmqadapter.highway import SideStream
-from mmqadapter.utils.token_grid import grid_tokens, to_map
+from mmqadapter.highway import SideStream, normed_map
+from mmqadapter.utils.token_grid import grid_tokens
 
 PAGE = 'see the docs page "Adding a backbone"'
 
@@ -160,7 +160,7 @@ class _Check:
         before = set()
         for item in chain(self._taps.seen, *(probe.seen for probe in self._probes)):
             stream = self._dry.sizes[item.block]
-            length = stream[1:-1].numel()
+            length = stream[2:].numel() if self._family.channels_first else stream[1:-1].numel()
             height, width = item.grid
             leading = item.tokens.shape[1] - height * width
             before.add(leading)
@@ -178,9 +178,9 @@ class _Check:
         for block in plan:
             events = [s.event for s in self._taps.seen if s.block == block.name]
             count = events.count(SideStream.tap)
-            if count != TAPS_PER_BLOCK:
+            if count != self._family.taps_per_block:
                 raise ValueError(
-                    f'{block.name} reaches {count} of {TAPS_PER_BLOCK} taps: {self._net} bypasses '
+                    f'{block.name} reaches {count} of {self._family.taps_per_block} taps: {self._net} bypasses '
                     f'a branch that the {self._row} names, or calls it again; {PAGE}.'
                 )
 
@@ -189,8 +189,8 @@ class _Check:
         grids = {s.block: s.grid for s in self._taps.seen}
         for block, following in zip(plan, plan[1:], strict=False):
             before, after = grids[block.name], grids[following.name]
-            halved = tuple((size + 1) // 2 for size in before)
-            if after != (halved if block.ends_stage else before):
+            halved = {tuple((size + up) // 2 for size in before) for up in (0, 1)}
+            if after not in (halved if block.ends_stage else {before}):
                 raise ValueError(
                     f'a grid of {after} behind one of {before} is invalid at {following.name}: '
                     'Only mergings of 2 x 2 tokens are supported; use strides of 2 between stages.'
@@ -201,9 +201,11 @@ class _Check:
         taken = [s for s in self._taps.seen if s.event is SideStream.output]
         maps = output_maps(outputs, len(norms))
         for number, (norm, item, map_) in enumerate(zip(norms, taken, maps, strict=True)):
-            module = self._trunk.get_submodule(norm) if norm else nn.Identity()
+            name = self._family.neck or norm
+            module = self._trunk.get_submodule(name) if name else nn.Identity()
+            tokens, on_maps = grid_tokens(item.tokens, item.grid), self._family.norms_on_maps
             with torch.no_grad():
-                own = to_map(module(grid_tokens(item.tokens, item.grid)), item.grid)
+                own = normed_map(module, tokens, item.grid, on_maps)
             if own.shape != map_.shape or not (
                 own.is_meta or torch.allclose(own, map_, 1e-3, 1e-3)
             ):

@@ -63,10 +63,13 @@ class FrozenBackbone(TunedBackbone):
         **legacy: Any,
     ) -> None:
         super().__init__()
-        self.trunk_options = TrunkOptions.parse(with_legacy(trunk, legacy))
+        requested = with_legacy(trunk, legacy)
+        self.trunk_options = TrunkOptions.parse(requested)
         self.trunk = _build(backbone, pretrained, init_cfg)
         self.adapters = nn.ModuleDict()
         self.family = find_family(self.trunk)
+        if not self.family.mlp:
+            self.trunk_options = self.trunk_options.without_chunks(requested, self.family.name)
         self.trunk_drop_path = trunk_drop_path
         self.pretrained = self._load_weights()
         blocks = find_blocks(self.trunk, self.family)

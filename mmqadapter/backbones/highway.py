@@ -19,10 +19,10 @@ from mmqadapter.backbones.highway_parts import (
     build_cells,
     build_mergings,
     build_stem,
-    copy_norms,
+    output_modules,
 )
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
+from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
 
@@ -91,10 +91,18 @@ class HighwayBackbone(FrozenBackbone):
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = Highway(
-                build_cells(plan, adapter, quantizer, cell, FusedResidual(SAVED_TAPS[saved_taps])),
+                build_cells(
+                    plan,
+                    adapter,
+                    quantizer,
+                    cell,
+                    FusedResidual(SAVED_TAPS[saved_taps]),
+                    self.family.taps_per_block,
+                ),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
-                copy_norms(self.trunk, self._norms),
+                output_modules(self.trunk, self.family, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
+                self.family.norms_on_maps,
             )
             self._run = TrunkRun()
             for block in plan:
@@ -123,7 +131,7 @@ class HighwayBackbone(FrozenBackbone):
         settings = {name: config[name] for name in ('taps', 'downsample', 'inpath_blocks')}
         text = ', '.join(f'{name}={value!r}' for name, value in {**settings, **types}.items())
         return (
-            f'{describe_adapter(config["adapter"], config["quantizer"])}, on {TAPS_PER_BLOCK} taps '
+            f'{describe_adapter(config["adapter"], config["quantizer"])}, on {self.family.taps_per_block} taps '
             f'of {len(self.block_names)} blocks ({text})'
         )
 

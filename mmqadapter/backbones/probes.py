@@ -79,6 +79,5 @@ class TapProbe:
         yield run, 'feed', self.feed
 
     def feed(self, event: Event, stage: int, tokens: Tensor, grid: Grid) -> None:
-        """Record tokens (B, L, C) or (B, H, W, C)."""
-        tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
+        """Record tokens (B, L, C)."""
         self.seen.append(Seen(self._dry.block, tokens, grid, event))

@@ -38,6 +38,8 @@ def unused_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
     last, names = _last_output(trunk), [name for name, _ in trunk.named_parameters()]
     blocks = ((re.match(family.blocks + r'\.', name), name) for name in names)
     unused = {name for match, name in blocks if match and int(match[1]) > last}
+    stages = ((re.match(family.stages, name), name) for name in names)
+    unused |= {name for match, name in stages if match and int(match[1]) > last}
     behind = [(match, name) for name in names if (match := re.match(family.behind, name))]
     return unused | {n for m, n in behind if (int(m[1]) >= last if m.lastindex else unused)}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmqadapter.adapters import LoRA
 from mmqadapter.adapters.base import Adapter
 from mmqadapter.backbones.block_plan import block_channels
+from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.projections import Projection, find_projections
 
@@ -25,7 +26,7 @@ class BranchSite:
 
     def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
         self.adapter = adapter
-        block.get_submodule(getattr(family, self.branch)).register_forward_hook(self._add)
+        hook_branch(block, family, self.branch, self._add)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self.adapter(output)
@@ -74,11 +75,11 @@ class ParallelMLPSite(DelayedSite):
     """Adapter beside the MLP: reads the stream before the MLP's norm, adds to the block."""
 
     def _register(self, block: nn.Module, family: BlockFamily) -> None:
-        self._listen(block.get_submodule(family.mlp_in))
-        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        self._listen(block, family)
+        hook_branch(block, family, 'mlp_end', self._add)
 
-    def _listen(self, norm: nn.Module) -> None:
-        norm.register_forward_pre_hook(self._hold_input)
+    def _listen(self, block: nn.Module, family: BlockFamily) -> None:
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._hold_input)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self.adapter(self._take())
@@ -87,8 +88,11 @@ class ParallelMLPSite(DelayedSite):
 class NormedParallelMLPSite(ParallelMLPSite):
     """Adapter beside the MLP that reads what the MLP reads: the stream after the MLP's norm."""
 
-    def _listen(self, norm: nn.Module) -> None:
-        norm.register_forward_hook(self._hold_output)
+    def _listen(self, block: nn.Module, family: BlockFamily) -> None:
+        if family.mlp:
+            block.get_submodule(family.mlp).register_forward_pre_hook(self._hold_input)
+        else:
+            block.get_submodule(family.mlp_in).register_forward_hook(self._hold_output)
 
     def _hold_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         self.held = output
@@ -102,14 +106,34 @@ class AttentionStreamSite(DelayedSite):
 
     def _register(self, block: nn.Module, family: BlockFamily) -> None:
         block.get_submodule(family.mlp_in).register_forward_pre_hook(self._enter)
-        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        hook_branch(block, family, 'mlp_end', self._add)
 
     def _enter(self, module: nn.Module, args: tuple) -> tuple:
-        self.held = self.adapter(args[0])
+        self.held = self._change(args[0])
         return (args[0] + self.held,)
+
+    def _change(self, stream: Tensor) -> Tensor:
+        return self.adapter(stream)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self._take()
+
+
+class AddedBranchSite(AttentionStreamSite):
+    """Adapter on an attention branch that no module returns: on what the stream has gained."""
+
+    def _register(self, block: nn.Module, family: BlockFamily) -> None:
+        block.register_forward_pre_hook(self._hold_input)
+        super()._register(block, family)
+
+    def _change(self, stream: Tensor) -> Tensor:
+        return self.adapter(stream - self._take().view_as(stream))
+
+
+def attention_branch_site(adapter: Adapter, block: nn.Module, family: BlockFamily) -> object:
+    """Return the site on the attention branch, for either way of ending it."""
+    added = family.attn_branch == family.mlp_in
+    return (AddedBranchSite if added else AttentionBranchSite)(adapter, block, family)
 
 
 class MLPStreamSite(DelayedSite):
@@ -119,8 +143,7 @@ class MLPStreamSite(DelayedSite):
         block.get_submodule(family.mlp_in).register_forward_pre_hook(self._hold_input)
         # Before other hooks, since an AttentionStreamSite adds to this output what is in the held
         # stream already.
-        branch = block.get_submodule(family.mlp_branch)
-        branch.register_forward_hook(self._add, prepend=True)
+        hook_branch(block, family, 'mlp_branch', self._add, prepend=True)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self.adapter(self._take() + output)
@@ -181,7 +204,7 @@ def projection_sites(adapter: LoRA, block: nn.Module, family: BlockFamily) -> No
 
 # By name: called with adapter, block and family, each ties an adapter to a block.
 SITES: dict[str, Any] = {
-    'attn_branch': AttentionBranchSite,
+    'attn_branch': attention_branch_site,
     'mlp_branch': MLPBranchSite,
     'attn_stream': AttentionStreamSite,
     'mlp_stream': MLPStreamSite,

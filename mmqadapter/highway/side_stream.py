@@ -23,6 +23,7 @@ class Highway(nn.Module):
         mergings: Modules ``(h, trunk, grid) -> h`` from each stage to the next.
         norms: Norms of the outputs, in execution order; ``nn.Identity()`` for none.
         stem: Module from images (B, 3, H, W) to h before the first tap.
+        norms_on_maps: The norms take maps (B, C, H, W), not tokens.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class Highway(nn.Module):
         mergings: Iterable[nn.Module],
         norms: Iterable[nn.Module],
         stem: nn.Module,
+        norms_on_maps: bool = False,
     ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList(nn.ModuleList(cells) for cells in stages)
         self.mergings = nn.ModuleList(mergings)
         self.norms = nn.ModuleList(norms)
+        self.norms_on_maps = norms_on_maps
 
     def start(self, images: Tensor) -> SideStream:
         """Return the side stream of a forward pass over images (B, 3, H, W)."""
@@ -60,7 +63,7 @@ class SideStream:
         self._h = start
         self._cells = [iter(cells) for cells in _cell_lists(highway.stages)]
         self._mergings = highway.mergings
-        self._norms = iter(highway.norms)
+        self._norms, self._on_maps = iter(highway.norms), highway.norms_on_maps
         self._maps: list[Tensor] = []
         self._updates: list[PendingUpdate] = []
 
@@ -95,7 +98,7 @@ class SideStream:
         """Make an output map of the side stream and the trunk's stream before its norm."""
         self._h = self._apply_updates()
         joined = grid_tokens(tokens, grid) + self._h.to(tokens.dtype)
-        self._maps.append(to_map(next(self._norms)(joined), grid))
+        self._maps.append(normed_map(next(self._norms), joined, grid, self._on_maps))
 
     def _apply_updates(self) -> Tensor:
         """Return the stream with all collected updates added."""
@@ -106,6 +109,11 @@ class SideStream:
         """Return one map (B, C, H, W) per output."""
         assert next(self._norms, None) is None, 'the trunk has not reached its last output'
         return tuple(self._maps)
+
+
+def normed_map(norm: nn.Module, tokens: Tensor, grid: Grid, on_maps: bool) -> Tensor:
+    """Return normed tokens (B, H * W, C) as a map; a norm ``on_maps`` takes and returns maps."""
+    return norm(to_map(tokens, grid)) if on_maps else to_map(norm(tokens), grid)
 
 
 def _cell_lists(stages: nn.ModuleList) -> Iterable[nn.ModuleList]:
