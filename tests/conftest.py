@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 from old_torch import pytest_runtest_call
-from tiny_backbones import TINY, tiny_config
+from tiny_backbones import NO_CP, NO_OUT_INDICES, TINY, tiny_config
 
 __all__ = ['pytest_runtest_call']
 
@@ -62,7 +62,13 @@ def real_data() -> Path:
 @pytest.fixture(params=list(TINY))
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
-    return lambda **changes: tiny_config(request.param, **changes)
+
+    def config(**changes: Any) -> dict[str, Any]:
+        if 'out_indices' in changes and request.param in NO_OUT_INDICES:
+            pytest.skip('it returns all of its stages')
+        return tiny_config(request.param, **changes)
+
+    return config
 
 
 @pytest.fixture
@@ -70,13 +76,20 @@ def rotating_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``rotating_backbone(**changes)``: as ``tiny_backbone``, of one family for each case.
 
     For tests with parameters of their own. The test's name chooses the family of the first case;
-    each next value of a parameter takes the next family, so Swin and ViT alternate.
+    each next value of a parameter takes the next family. With ``with_cp`` or ``out_indices`` among
+    the changes it is a family that has this argument.
     """
     case = crc32(request.function.__qualname__.encode()) + sum(
         request.node.callspec.indices.values()
     )
-    families = list(TINY)
-    return lambda **changes: tiny_config(families[case % len(families)], **changes)
+
+    def config(**changes: Any) -> dict[str, Any]:
+        without = NO_CP if 'with_cp' in changes else ()
+        without += NO_OUT_INDICES if 'out_indices' in changes else ()
+        families = [name for name in TINY if name not in without]
+        return tiny_config(families[case % len(families)], **changes)
+
+    return config
 
 
 @pytest.fixture
@@ -107,12 +120,6 @@ def tiny_timm_vit() -> BackboneFactory:
 def tiny_dinov2() -> BackboneFactory:
     """Registers and LayerScale, patch 14: two maps (B, 16, 5, 5) of 64 x 64 images."""
     return lambda **changes: tiny_config('dinov2', **changes)
-
-
-@pytest.fixture
-def tiny_dinov3() -> BackboneFactory:
-    """As ``tiny_mmseg_vit``, with two blocks."""
-    return lambda **changes: tiny_config('dinov3', **changes)
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from torch.utils._pytree import tree_leaves
 from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
+from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import output_maps
-from mmqadapter.highway import SideStream, normed_map
+from mmqadapter.highway import NoStem, SideStream, Stem, normed_map
 from mmqadapter.utils.token_grid import grid_tokens
 
 PAGE = 'see the docs page "Adding a backbone"'
@@ -38,11 +38,13 @@ class BuiltHighway:
         run: Where its taps feed to.
         plan: Its blocks, in execution order.
         norms: Full name of each output's norm; '' where it has none.
+        stem: Start of its side stream.
     """
 
     run: TrunkRun
     plan: Sequence[PlannedBlock]
     norms: Sequence[str]
+    stem: nn.Module
 
 
 def check_build(
@@ -79,6 +81,7 @@ def check_build(
     check.grids(outputs)
     if highway:
         check.taps(highway.plan)
+        check.stem(highway.stem, shape)
         check.mergings(highway.plan)
         check.maps(highway.norms, outputs)
 
@@ -160,7 +163,8 @@ class _Check:
         before = set()
         for item in chain(self._taps.seen, *(probe.seen for probe in self._probes)):
             stream = self._dry.sizes[item.block]
-            length = stream[2:].numel() if self._family.channels_first else stream[1:-1].numel()
+            maps = self._family.channels_first and len(stream) == 4
+            length = stream[2:].numel() if maps else stream[1:-1].numel()
             height, width = item.grid
             leading = item.tokens.shape[1] - height * width
             before.add(leading)
@@ -183,6 +187,17 @@ class _Check:
                     f'{block.name} reaches {count} of {self._family.taps_per_block} taps: {self._net} bypasses '
                     f'a branch that the {self._row} names, or calls it again; {PAGE}.'
                 )
+
+    def stem(self, stem: nn.Module, shape: tuple[int, ...]) -> None:
+        """Check that the stem of a highway has the grid of the first tap."""
+        grid = self._taps.seen[0].grid
+        if isinstance(stem, NoStem) or not isinstance(stem, Stem):
+            return
+        if tuple(s // stem.stride for s in shape[2:]) != grid:
+            raise ValueError(
+                f'stem={type(stem).__name__} is invalid for {self._net}, whose first stride of '
+                f"{stem.stride} is not the distance of its tokens: use 'NoStem'."
+            )
 
     def mergings(self, plan: Sequence[PlannedBlock]) -> None:
         """Check that each merging halves the grid."""

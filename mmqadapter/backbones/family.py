@@ -19,7 +19,8 @@ class BlockFamily:
         name: Name of the family in messages.
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
-        block: Class name of the blocks. Some nets of these classes can be built of other blocks
+            A net without ``out_indices`` returns an output for each number.
+        block: Regex of the class names of the blocks. Some nets of these classes can be built of other blocks
             (norm behind the branch, parallel branches), which the row does not describe.
         attn_branch: Child whose output is the attention branch before its residual sum, (B, L, C).
             The same name as ``mlp_branch`` for a module that both branches call; as ``mlp_in`` if
@@ -28,11 +29,13 @@ class BlockFamily:
         mlp_in: Child whose input is the residual stream after attention, (B, L, C).
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
-        mlp: Child that computes the MLP, without norm and residual; '' if it mixes tokens.
+        mlp: Child that computes the MLP, without norm and residual; '' if there is none, or if it
+            mixes tokens.
         qkv: Regex of the projections: a fused one (an ``nn.Linear``, or an
             ``nn.MultiheadAttention`` that holds it), q and kv, or q, k and v, in this order.
         split_bias: Parameter of the block that is the bias of q alone. In a block that has it, the
             net joins the biases itself and reads the weight of ``qkv`` without calling it.
+        scaled_shortcut: The block scales the stream before it adds a branch.
         behind: Regex of parameters behind an output: they are used only if a later output follows
             the one that group 1 counts, or (without a group) if the last block reaches an output.
         stages: Regex of parameters of whole stages, in nets that run beyond the last output; group
@@ -40,9 +43,11 @@ class BlockFamily:
         resized: Regexes of parameters that loading resizes to the image size; left out of the
             fingerprint.
         channels: Child that tells C; '' for ``mlp_in``.
-        channels_first: The stream is (B, C, H, W), and norms of outputs take it so.
-        grid: Patch embedding whose output has the grid (H, W); '' where a child of each block gets
-            the grid as an argument, or gets tokens (B, H, W, C).
+        channels_first: Tensors of four axes are maps (B, C, H, W).
+        map_norms: Norms of outputs take maps (B, C, H, W).
+        grid: Patch embedding whose output has the grid (H, W), ``{}`` for the number of the block;
+            '' where a child of each block gets the grid as an argument, or gets tokens
+            (B, H, W, C).
         block_grid: That child; '' for ``attn_branch``, or ``mlp_in`` in a block of one branch.
         output_norm: Norm of each output; ``{}`` stands for the number that ``out_indices`` counts.
         end_norm: Norm behind the net's last block only. A net may lack either of these norms.
@@ -67,11 +72,13 @@ class BlockFamily:
     mlp: str
     qkv: str = ''
     split_bias: str = ''
+    scaled_shortcut: bool = False
     behind: str = '$'
     stages: str = '$'
     resized: tuple[str, ...] = ()
     channels: str = ''
     channels_first: bool = False
+    map_norms: bool = False
     grid: str = ''
     block_grid: str = ''
     output_norm: str = ''
@@ -91,4 +98,4 @@ class BlockFamily:
     @property
     def norms_on_maps(self) -> bool:
         """Whether what follows the stream takes maps (B, C, H, W) instead of tokens."""
-        return self.channels_first or bool(self.neck)
+        return self.map_norms or bool(self.neck)

@@ -101,7 +101,7 @@ class HighwayBackbone(FrozenBackbone):
                 ),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
                 output_modules(self.trunk, self.family, self._norms),
-                build_stem(stem, quantizer, self.trunk, plan[0].channels),
+                build_stem(stem, quantizer, self.trunk, self.family, plan[0].channels),
                 self.family.norms_on_maps,
             )
             self._run = TrunkRun()
@@ -109,7 +109,7 @@ class HighwayBackbone(FrozenBackbone):
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
-        built = BuiltHighway(self._run, plan, self._norms)
+        built = BuiltHighway(self._run, plan, self._norms, self.highway.stem)
         check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import groupby
-from typing import Any
 
 from torch import nn
 
@@ -66,20 +65,19 @@ def build_mergings(
 ) -> Iterator[nn.Module]:
     """Build the mergings of the side stream between stages, one of ``DOWNSAMPLE``."""
     needed = sum(block.ends_stage for block in plan)
-    for steps, _ in zip(mergings(trunk, family), range(needed), strict=False):
+    channels = [next(blocks).channels for _, blocks in groupby(plan, key=lambda block: block.stage)]
+    sizes = zip(mergings(trunk, family), channels[:needed], channels[1:], strict=False)
+    for steps, before, after in sizes:
         if downsample == 'inherited':
             yield inherit_merging(steps, family.patch_order)
         else:
-            yield _low_rank_merging(steps, quantizer)
+            yield _low_rank_merging(before, after, rounds_down(steps), quantizer)
 
 
-def _low_rank_merging(steps: Sequence[nn.Module], quantizer: dict | None) -> LowRankMerging:
-    linear: Any = next(step for step in steps if isinstance(step, (nn.Linear, nn.Conv2d)))
-    if isinstance(linear, nn.Linear):
-        merging = LowRankMerging(linear.in_features // 4, linear.out_features)
-    else:
-        crops = rounds_down(steps)
-        merging = LowRankMerging(linear.in_channels, linear.out_channels, crops=crops)
+def _low_rank_merging(
+    channels: int, outputs: int, crops: bool, quantizer: dict | None
+) -> LowRankMerging:
+    merging = LowRankMerging(channels, outputs, crops=crops)
     if quantizer is not None and not is_float(quantizer):
         merging.quantize(quantizer)
     return merging
@@ -97,10 +95,14 @@ def output_modules(
         yield deepcopy(norm).requires_grad_(True)
 
 
-def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
+def build_stem(
+    stem: dict, quantizer: dict | None, trunk: nn.Module, family: BlockFamily, channels: int
+) -> nn.Module:
     """Build the stem of the side stream for the stride of the trunk's patch embedding."""
     embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
     built = build_own('stem', stem, stride=embedding.stride[0], channels=channels)
+    # A net that rounds grids down between stages does so at the image, too.
+    built.crops = any(map(rounds_down, mergings(trunk, family)))
     if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
     return built

@@ -41,8 +41,8 @@ class OnMaps:
         self.adapter = adapter
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the change to add, (B, C, H, W)."""
-        return self.adapter(x.movedim(1, -1)).movedim(-1, 1)
+        """Return the change to add, (B, C, H, W); or (B, L, C) for tokens."""
+        return self.adapter(x.movedim(1, -1)).movedim(-1, 1) if x.ndim == 4 else self.adapter(x)
 
 
 def adapt_block(
@@ -79,6 +79,7 @@ def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
     missing = set() if family.attn_branch else {'attn_branch', 'attn_stream'}
     missing |= set() if family.qkv else {'qkv'}
     missing |= {'mlp_parallel_normed'} if family.channels_first else set()
+    missing |= {'attn_stream', 'mlp_stream'} if family.scaled_shortcut else set()
     sites = [site for site in adapter.sites if site not in missing]
     if not sites:
         raise ValueError(

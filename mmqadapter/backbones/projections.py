@@ -50,7 +50,7 @@ def find_projections(block: nn.Module, family: BlockFamily) -> list[Projection]:
     if len(layers) not in PARTS:
         raise ValueError(
             f'{type(block).__name__} of {family.name} has {len(layers)} projections to q, k and v: '
-            'expected 1 to 3 for LoRA; use another adapter, such as AdaptFormer.'
+            'expected 1 to 3 for LoRA; leave it out with `blocks`, or use AdaptFormer.'
         )
     return [
         Projection(name, layer, part, _reader(block, family, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -14,7 +15,7 @@ from mmqadapter.backbones.families import FAMILIES
 PREFIX = 'timm.models.'
 # Qualified names of timm's classes that the table has a row for.
 CLASSES = {name for family in FAMILIES for name in family.classes if name.startswith(PREFIX)}
-MODULES = {name.rpartition('.')[0] for name in CLASSES}
+MODULES = {name.rpartition('.')[0]: name.rpartition('.')[2] for name in CLASSES}
 
 
 def is_supported(cls: type) -> bool:
@@ -49,21 +50,25 @@ def check_name(model_name: str) -> type | None:
 def unsupported(model_name: str, kind: str) -> ValueError:
     """Return the error for a net without a row, with similar names that have one."""
     return ValueError(
-        f'model_name={model_name!r} is invalid: timm builds {kind}, which is not supported; similar '
-        f'names that are: {_similar(model_name)}.'
+        f'model_name={model_name!r} is invalid: timm builds {kind}, which is not supported; '
+        f'similar names that are: {_similar(model_name)}.'
     )
 
 
 def _may_build(entry: Callable[..., Any]) -> bool:
     """Return whether a function of timm's registry builds a supported net, as far as it says."""
     cls = _class(entry)
-    if cls is not None:
-        return is_supported(cls)
-    return entry.__module__ in MODULES or not entry.__module__.startswith(PREFIX)
+    return is_supported(cls) if cls else not entry.__module__.startswith(PREFIX)
 
 
 def _class(entry: Callable[..., Any]) -> type | None:
-    cls = inspect.signature(entry).return_annotation
+    """Return the class that a function of timm's registry says it builds, or its module's own."""
+    try:
+        cls = inspect.signature(entry, eval_str=True).return_annotation
+    except NameError:  # an annotation that is for type checkers alone
+        return None
+    if cls is inspect.Signature.empty and entry.__module__ in MODULES:
+        cls = getattr(sys.modules[entry.__module__], MODULES[entry.__module__])
     return cls if isinstance(cls, type) and cls is not inspect.Signature.empty else None
 
 

@@ -52,13 +52,14 @@ def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -
         ) from error
     if not is_supported(type(model)):
         raise unsupported(model_name, type(model).__name__)
-    if hasattr(getattr(model, 'patch_embed', None), 'dynamic_img_pad'):
-        model.patch_embed.dynamic_img_pad = True  # timm's Swin has no argument for it
+    embedding: Any = getattr(model, 'patch_embed', None)
+    if hasattr(embedding, 'dynamic_img_pad'):
+        embedding.dynamic_img_pad = True  # timm's Swin has no argument for it
     return model
 
 
 def _takes_any_size(cls: type | None) -> bool:
-    """Return whether a class, None for a ViT or Swin, has the argument for any image size."""
+    """Return whether a class, or None for an unknown one, has the argument for any image size."""
     return cls is None or ANY_SIZE in inspect.signature(cls).parameters
 
 
@@ -89,7 +90,7 @@ def _brief(error: Exception) -> str:
     return ' '.join([type(error).__name__, *lines])
 
 
-def _load_state(model: nn.Module, path: Path) -> None:
+def _load_state(model: Any, path: Path) -> None:
     try:
         state = load_state_dict(str(path))
     except Exception as error:  # the errors of timm's readers for broken files are undocumented

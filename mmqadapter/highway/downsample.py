@@ -85,9 +85,7 @@ class LowRankMerging(nn.Module):
         crops: Leave out the last row and column of an odd grid, as the trunk does.
     """
 
-    def __init__(
-        self, channels: int, outputs: int, rank: int = 16, crops: bool = False
-    ) -> None:
+    def __init__(self, channels: int, outputs: int, rank: int = 16, crops: bool = False) -> None:
         super().__init__()
         self.crops = crops
         self.down = nn.Linear(4 * channels, rank, bias=False)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 from mmqadapter.highway.downsample import InheritedMerging
 from mmqadapter.utils.token_grid import Grid, as_map, patch_weights, to_patches
@@ -62,9 +63,7 @@ class InheritedSteps(nn.Module):
             grid = merged
         return h.to(dtype)
 
-    def _merge(
-        self, step: Any, x: Tensor, grid: Grid, biased: bool = False
-    ) -> tuple[Tensor, Grid]:
+    def _merge(self, step: Any, x: Tensor, grid: Grid, biased: bool = False) -> tuple[Tensor, Grid]:
         """Return the tokens that a step makes of others, and their grid."""
         bias = step.bias if biased and isinstance(step, (nn.Linear, nn.Conv2d)) else None
         if isinstance(step, nn.Linear):
@@ -92,16 +91,17 @@ class _FrozenConvolution(torch.autograd.Function):
         layer = ctx.layer
         options = (layer.stride, layer.padding, layer.dilation, layer.groups)
         weight = layer.weight.to(grad.dtype)
-        return torch.nn.grad.conv2d_input(ctx.shape, weight, grad, *options), None, None
+        return conv2d_input(ctx.shape, weight, grad, *options), None, None
 
 
 def inherit_merging(steps: Sequence[nn.Module], order: str) -> nn.Module:
     """Return the trunk's own merging, frozen and linear, for its steps between two stages."""
-    first, *others = steps
-    if isinstance(first, nn.Linear) and not others:
-        return InheritedMerging(None, first, order)
-    if _is_norm(first) and len(steps) == 2 and isinstance(others[0], nn.Linear):
-        return InheritedMerging(first, others[0], order)
+    norm, last = steps[0], steps[-1]
+    if isinstance(last, nn.Linear) and len(steps) == 1:
+        return InheritedMerging(None, last, order)
+    # A norm over 4 C channels of a patch, which no step of its own has.
+    if isinstance(last, nn.Linear) and len(steps) == 2 and isinstance(norm, nn.LayerNorm):
+        return InheritedMerging(norm, last, order)
     return InheritedSteps(steps, order)
 
 
@@ -114,7 +114,11 @@ def rounds_down(steps: Sequence[nn.Module]) -> bool:
 
 
 def _is_norm(step: nn.Module) -> bool:
-    return isinstance(step, BATCH_NORMS) or hasattr(step, 'normalized_shape')
+    return _is_batch_norm(step) or hasattr(step, 'normalized_shape')
+
+
+def _is_batch_norm(step: nn.Module) -> bool:
+    return isinstance(step, BATCH_NORMS)
 
 
 def _require_known(step: nn.Module) -> None:
@@ -130,7 +134,7 @@ def _require_known(step: nn.Module) -> None:
 def _gain(norm: Any, tokens: Tensor) -> Tensor:
     """Return what a norm multiplies a small change of tokens (B, L, C) by."""
     weight = 1.0 if norm.weight is None else norm.weight
-    if isinstance(norm, BATCH_NORMS):
+    if _is_batch_norm(norm):
         return weight / (norm.running_var + norm.eps).sqrt()
     x = tokens.float()
     if 'rms' in type(norm).__name__.lower():
@@ -142,7 +146,7 @@ def _gain(norm: Any, tokens: Tensor) -> Tensor:
 def _normed(norm: Any, tokens: Tensor) -> Tensor:
     """Return tokens (B, L, C) after a norm, for maps or for tokens."""
     x, gain = tokens.float(), _gain(norm, tokens)
-    if isinstance(norm, BATCH_NORMS):
+    if _is_batch_norm(norm):
         x = x - norm.running_mean
     elif 'rms' not in type(norm).__name__.lower():
         x = x - x.mean(-1, keepdim=True)

@@ -95,7 +95,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _merged_weights(backbone: FrozenBackbone) -> dict[str, Tensor]:
-    """Return the weights (n C, C) to q, k and v with LoRA merged in, by their names in the trunk."""
+    """Return the weights (n C, C) of projections with LoRA merged in, by their trunk names."""
     family, merged = backbone.family, {}
     for name, block in find_blocks(backbone.trunk, family).items():
         key = name.replace('.', '_')

@@ -9,7 +9,18 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, DefaultScope
-from nets import ADAPTERS, ONE_BIT, backward, bare, equal, images, randomize, trained, wrap
+from nets import (
+    ADAPTERS,
+    ONE_BIT,
+    backward,
+    bare,
+    equal,
+    images,
+    images_for,
+    randomize,
+    trained,
+    wrap,
+)
 from torch import Tensor, nn
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
@@ -141,8 +152,9 @@ def test_one_size_after_another(rotating_backbone: Factory, adapter: str) -> Non
     net, wrapped = bare(rotating_backbone()), wrap(rotating_backbone(), adapter)
     other = trained(rotating_backbone(), adapter).eval()
     for size in [(64, 64), (48, 80), (70, 93), (64, 64)]:
-        assert equal(wrapped(images(*size)), net(images(*size)))
-        assert equal(other(images(*size)), deepcopy(other)(images(*size)))
+        x = images_for(rotating_backbone(), *size)
+        assert equal(wrapped(x), net(x))
+        assert equal(other(x), deepcopy(other)(x))
 
 
 @pytest.mark.parametrize('blocks', ['last-2', r'\.1$'])

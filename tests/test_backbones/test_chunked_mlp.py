@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from nets import backward, bare, images, trained
+from nets import backward, bare, images_for, trained
 
 from mmqadapter.backbones import FrozenBackbone
 from mmqadapter.backbones.acceleration import chunked
@@ -26,7 +26,8 @@ def test_equals_the_stock_net(tiny_backbone: Factory) -> None:
     net, stock = FrozenBackbone(tiny_backbone(), trunk=dict(mlp='chunked')), bare(tiny_backbone())
     net.load_state_dict(stock.state_dict())
     for size in ((64, 64), (48, 80)):
-        for one, other in zip(net(images(*size)), stock(images(*size)), strict=True):
+        x = images_for(tiny_backbone(), *size)
+        for one, other in zip(net(x), stock(x), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage, Sequential
-from nets import ADAPTERS, backward, bare, images, randomize, segmentor
+from nets import ADAPTERS, backward, bare, images, images_for, randomize, segmentor
 from torch import Tensor, distributed, nn
 
 from mmqadapter import load_task, save_task
@@ -70,9 +70,10 @@ def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, attention:
     """Real rounding: there is some, within the bound, and the maps are float32."""
     net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype, attention=attention))
     for size in [(64, 64), (70, 93)]:
-        maps = net(images(*size))
+        x = images_for(tiny_backbone(), *size)
+        maps = net(x)
         assert all(one.dtype == torch.float32 for one in maps)
-        assert 1e-5 < error(maps, bare(tiny_backbone())(images(*size))) < ERROR[trunk_dtype]
+        assert 1e-5 < error(maps, bare(tiny_backbone())(x)) < ERROR[trunk_dtype]
 
 
 def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:

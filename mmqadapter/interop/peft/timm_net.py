@@ -46,9 +46,10 @@ def find_projections(net: Mapping[str, Any]) -> dict[str, Projection]:
     for name, block in find_blocks(trunk, family).items():
         inner = of_block(block, family)
         if len(inner) > 1:
+            names = ', '.join(projection.name for projection in inner)
             raise ValueError(
-                f'{net.get("model_name")} has separate projections {", ".join(p.name for p in inner)}'
-                ': expected a fused one; only that can be converted.'
+                f'model_name={net.get("model_name")!r} is invalid here: it has separate projections '
+                f'{names}; expected a fused one.'
             )
         timm_name = f'{name}.{inner[0].name}'.removeprefix(LEVEL)
         projections[timm_name] = Projection(name, inner[0].weight.shape[1])
