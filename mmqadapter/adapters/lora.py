@@ -76,7 +76,7 @@ class LoRA(Adapter):
         return [(product.down, product.up) for _, product in self._named()]
 
     def forward(self, x: Tensor, projected: Tensor, part: str = 'qkv') -> Tensor:
-        """Return ``projected`` (..., n C), the trunk's projection of ``x`` (..., C), with the update.
+        """Return ``projected`` (..., n C), the projection of ``x`` (..., C), with the update.
 
         Args:
             x: Input of the projection.

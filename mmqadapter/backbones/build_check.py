@@ -181,10 +181,10 @@ class _Check:
         """Check that the taps of each block are reached, once each."""
         for block in plan:
             events = [s.event for s in self._taps.seen if s.block == block.name]
-            count = events.count(SideStream.tap)
-            if count != self._family.taps_per_block:
+            count, expected = events.count(SideStream.tap), self._family.taps_per_block
+            if count != expected:
                 raise ValueError(
-                    f'{block.name} reaches {count} of {self._family.taps_per_block} taps: {self._net} bypasses '
+                    f'{block.name} reaches {count} of {expected} taps: {self._net} bypasses '
                     f'a branch that the {self._row} names, or calls it again; {PAGE}.'
                 )
 

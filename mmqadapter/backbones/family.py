@@ -20,8 +20,9 @@ class BlockFamily:
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
             A net without ``out_indices`` returns an output for each number.
-        block: Regex of the class names of the blocks. Some nets of these classes can be built of other blocks
-            (norm behind the branch, parallel branches), which the row does not describe.
+        block: Regex of the class names of the blocks. Some nets of these classes can be built of
+            other blocks (norm behind the branch, parallel branches), which the row does not
+            describe.
         attn_branch: Child whose output is the attention branch before its residual sum, (B, L, C).
             The same name as ``mlp_branch`` for a module that both branches call; as ``mlp_in`` if
             no module returns the branch, which is then what the stream gained; '' for a block of

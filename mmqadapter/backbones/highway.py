@@ -88,17 +88,11 @@ class HighwayBackbone(FrozenBackbone):
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
+        residual = FusedResidual(SAVED_TAPS[saved_taps])
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = Highway(
-                build_cells(
-                    plan,
-                    adapter,
-                    quantizer,
-                    cell,
-                    FusedResidual(SAVED_TAPS[saved_taps]),
-                    self.family.taps_per_block,
-                ),
+                build_cells(plan, adapter, quantizer, cell, residual, self.family.taps_per_block),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
                 output_modules(self.trunk, self.family, self._norms),
                 build_stem(stem, quantizer, self.trunk, self.family, plan[0].channels),
@@ -131,8 +125,8 @@ class HighwayBackbone(FrozenBackbone):
         settings = {name: config[name] for name in ('taps', 'downsample', 'inpath_blocks')}
         text = ', '.join(f'{name}={value!r}' for name, value in {**settings, **types}.items())
         return (
-            f'{describe_adapter(config["adapter"], config["quantizer"])}, on {self.family.taps_per_block} taps '
-            f'of {len(self.block_names)} blocks ({text})'
+            f'{describe_adapter(config["adapter"], config["quantizer"])}, on '
+            f'{self.family.taps_per_block} taps of {len(self.block_names)} blocks ({text})'
         )
 
     @property

@@ -79,7 +79,7 @@ class _PrepackedProduct(torch.autograd.Function):
 
 
 def prepack_weights(trunk: nn.Module, bypassed: Collection[nn.Module] = ()) -> None:
-    """Let the frozen linear layers of a trunk, but for ``bypassed``, multiply with prepacked weights.
+    """Let frozen linear layers of a trunk, but for ``bypassed``, multiply with prepacked weights.
 
     If PyTorch has no oneDNN, a warning is logged and the layers stay as they are.
     """

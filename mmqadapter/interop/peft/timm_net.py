@@ -48,8 +48,8 @@ def find_projections(net: Mapping[str, Any]) -> dict[str, Projection]:
         if len(inner) > 1:
             names = ', '.join(projection.name for projection in inner)
             raise ValueError(
-                f'model_name={net.get("model_name")!r} is invalid here: it has separate projections '
-                f'{names}; expected a fused one.'
+                f'model_name={net.get("model_name")!r} is invalid here: its projections {names} are '
+                'separate; expected a fused one.'
             )
         timm_name = f'{name}.{inner[0].name}'.removeprefix(LEVEL)
         projections[timm_name] = Projection(name, inner[0].weight.shape[1])
