@@ -48,7 +48,7 @@ def find_projections(net: Mapping[str, Any]) -> dict[str, Projection]:
         if len(inner) > 1:
             names = ', '.join(projection.name for projection in inner)
             raise ValueError(
-                f'model_name={net.get("model_name")!r} is invalid here: its projections {names} are '
+                f'model_name={net.get("model_name")!r} is invalid: its projections {names} are '
                 'separate; expected a fused one.'
             )
         timm_name = f'{name}.{inner[0].name}'.removeprefix(LEVEL)
