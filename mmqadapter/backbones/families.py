@@ -237,7 +237,7 @@ FAMILIES = (
         end_norm='model.norm',
         merging=r'model\.layers\.[1-9]\d*\.downsample',
         merging_steps=('reduction', 'norm'),
-        patch_order='row column channel',
+        patch_order='column row channel',
     ),
     BlockFamily(
         name='timm Swin V2 CR',
@@ -252,7 +252,7 @@ FAMILIES = (
         qkv='attn.qkv',
         channels='mlp.fc1',
         merging=r'model\.stages\.[1-9]\d*\.downsample',
-        patch_order='row column channel',
+        patch_order='column row channel',
     ),
     BlockFamily(
         name='timm MetaFormer',

@@ -68,7 +68,9 @@ def adapt_block(
     sites = _sites(first, family)
     others = [build_adapter(adapter, quantizer, channels=channels) for _ in sites[1:]]
     adapters = dict(zip(sites, [first, *others], strict=True))
-    for site, module in adapters.items():
+    # A site on an attention branch that no module returns adds to the end of the MLP: after others.
+    late = 'attn_branch' if family.attn_branch == family.mlp_in else ''
+    for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
         entry: Any = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
         SITES[site](OnMaps(entry) if family.channels_first else entry, block, family)
     return nn.ModuleDict(adapters)

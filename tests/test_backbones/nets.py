@@ -170,7 +170,13 @@ def block_by_hand(
         )
     x = second(block, x) + branch
     x = x + change(adapters['mlp_stream'], x, mona_by_hand) if 'mlp_stream' in adapters else x
+    x = end_of_block(block, x)
     return x.flatten(2).transpose(1, 2) if kind(block) == 'mscan.MSCABlock' else x
+
+
+def end_of_block(block: Any, x: Tensor) -> Tensor:
+    """The stream as a block returns it: some of Swin V2 CR norm it."""
+    return block.norm3(x) if hasattr(block, 'norm3') else x
 
 
 def _same(block: nn.Module, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from nets import (
     backward,
     bare,
     bottleneck_by_hand,
+    end_of_block,
     equal,
     images,
     images_for,
@@ -80,7 +81,7 @@ def taps_by_hand(
     first = attn(block, stream, *grid, **named)
     middle = first_of(block, stream) + first
     second = mlp(block, middle, size)
-    after = second_of(block, middle) + second
+    after = end_of_block(block, second_of(block, middle) + second)
     return ([first, second] if taps == 'branch' else [middle, after]), after
 
 
@@ -159,7 +160,7 @@ def step_by_hand(step: Any, seen: dict[nn.Module, tuple], maps: Tensor) -> Tenso
         return maps * scale[:, None, None]
     if isinstance(step, nn.Linear):
         padded = F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
-        corners = [padded[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        corners = [padded[:, :, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         return torch.einsum('oc,bchw->bohw', step.weight, torch.cat(corners, 1))
     x = seen[step][0]
     if 'LayerNorm2d' in type(step).__name__:
