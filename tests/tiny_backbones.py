@@ -229,6 +229,39 @@ TINY: dict[str, dict[str, Any]] = {
         out_indices=(0, 1),
         drop_path_rate=0.1,
     ),
+    'timm_relpos': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_relpos_small_patch16_224',
+        img_size=64,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_cait': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='cait_xxs24_224',
+        img_size=64,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_twins': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='twins_svt_small',
+        img_size=64,
+        embed_dims=(8, 16),
+        num_heads=(1, 2),
+        mlp_ratios=(4, 4),
+        depths=(2, 2),
+        sr_ratios=(2, 1),
+        wss=(4, 4),
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
     'mmseg_pcpvt': dict(
         type='mmseg.PCPVT',
         embed_dims=(8, 16),
@@ -273,6 +306,7 @@ TINY: dict[str, dict[str, Any]] = {
 # Nets without activation checkpointing.
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
+    'timm_twins',
 )  # fmt: skip
 
 
@@ -281,9 +315,9 @@ NO_OUT_INDICES = ('mmseg_mscan',)
 
 
 def fitting(cfg: dict[str, Any], size: tuple[int, int]) -> tuple[int, int]:
-    """An image size that a tiny net takes: BEiT has position biases for one grid."""
-    name = cfg.get('model_name', cfg['type'])
-    return (64, 64) if 'beit' in name.lower() else size
+    """An image size that a tiny net takes: some have position biases for one grid."""
+    name = cfg.get('model_name', cfg['type']).lower()
+    return (64, 64) if any(net in name for net in ('beit', 'relpos', 'cait')) else size
 
 
 def tiny_config(name: str, **changes: Any) -> dict[str, Any]:

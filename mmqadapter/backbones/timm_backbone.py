@@ -72,7 +72,7 @@ class TimmBackbone(BaseModule):
             load_weight_file(self.model, file)
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
-        self.model.set_grad_checkpointing(with_cp)
+        _set_checkpointing(self.model, with_cp)
         self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
 
     def init_weights(self) -> None:
@@ -85,6 +85,16 @@ class TimmBackbone(BaseModule):
             x, indices=list(self.out_indices), norm=True, intermediates_only=True
         )
         return tuple(cast('list[Tensor]', maps))
+
+
+def _set_checkpointing(model: Any, with_cp: bool) -> None:
+    try:
+        model.set_grad_checkpointing(with_cp)
+    except AssertionError as error:  # so timm says that a net cannot
+        raise ValueError(
+            f'with_cp={with_cp} is invalid: {type(model).__name__} of timm cannot recompute '
+            'activations; leave it out.'
+        ) from error
 
 
 def _resolve(out_indices: Sequence[int] | None, model: Any) -> tuple[int, ...]:

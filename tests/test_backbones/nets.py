@@ -346,6 +346,18 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
         lambda block, x, grid: block.attn(block.norm1(x), grid),
         lambda block, x, grid: block.mlp(block.norm2(x), grid),
     ),
+    'vision_transformer_relpos.RelPosBlock': (
+        lambda block, x, **kwargs: block.ls1(block.attn(block.norm1(x), **kwargs)),
+        lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'cait.LayerScaleBlock': (
+        lambda block, x: block.gamma_1 * block.attn(block.norm1(x)),
+        lambda block, x, grid: block.gamma_2 * block.mlp(block.norm2(x)),
+    ),
+    'twins.Block': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid),
+        lambda block, x, grid: block.mlp(block.norm2(x)),
+    ),
     'twins.GSAEncoderLayer': (
         lambda block, x, grid: block.attn(block.norm1(x), grid, identity=0.0),
         lambda block, x, grid: block.ffn.layers(block.norm2(x)),

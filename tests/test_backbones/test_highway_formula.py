@@ -129,6 +129,7 @@ STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
         net.model.stages[1].downsample.norm, net.model.stages[1].downsample.conv,
     ],
     'PCPVT': lambda net: [net.patch_embeds[1].projection, net.patch_embeds[1].norm],
+    'Twins': lambda net: [net.model.patch_embeds[1].proj, net.model.patch_embeds[1].norm],
     'SVT': lambda net: [
         net.norm_list[0], net.patch_embeds[1].projection, net.patch_embeds[1].norm,
     ],
@@ -218,6 +219,9 @@ def test_is_the_formula(
         ('timm_convnext', [False, False]),
         ('timm_swin_v2_cr', [False, False]),
         ('timm_metaformer', [False, False]),
+        ('timm_relpos', [False, False]),
+        ('timm_cait', [True, True]),
+        ('timm_twins', [False, True]),
         ('mmseg_pcpvt', [False, False]),
         ('mmseg_svt', [True, True]),
         ('mmseg_mscan', [True, True]),

@@ -13,6 +13,7 @@ import torch
 from mmengine.model import BaseModule
 from PIL import Image
 from safetensors.torch import save_file
+from tiny_backbones import tiny_config
 
 from mmqadapter.backbones.timm_backbone import TimmBackbone
 from mmqadapter.registry import MODELS
@@ -166,6 +167,11 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
 def test_wrong_arguments(wrong: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         build({**VIT, **wrong})
+
+
+def test_nets_that_cannot_recompute() -> None:
+    with pytest.raises(ValueError, match='with_cp=True is invalid: Twins of timm cannot'):
+        MODELS.build(tiny_config('timm_twins', with_cp=True))
 
 
 def test_refused_nets_are_not_built(monkeypatch: pytest.MonkeyPatch) -> None:

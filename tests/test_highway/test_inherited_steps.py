@@ -113,9 +113,7 @@ def test_deviations_are_those_of_the_trunk() -> None:
     ('kind', 'rounds'), [('convnext', True), ('segformer', False), ('twins', False)]
 )
 @pytest.mark.parametrize('grid', [(4, 6), (5, 7)])
-def test_low_rank_has_the_grid_of_the_trunk(
-    kind: str, rounds: bool, grid: tuple[int, int]
-) -> None:
+def test_low_rank_has_the_grid_of_the_trunk(kind: str, rounds: bool, grid: tuple[int, int]) -> None:
     assert rounds_down(KINDS[kind]) == rounds
     low_rank, h = LowRankMerging(C, OUT, crops=rounds), stream(grid)
     up = 0 if rounds else 1
