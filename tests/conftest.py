@@ -66,6 +66,8 @@ def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     def config(**changes: Any) -> dict[str, Any]:
         if 'out_indices' in changes and request.param in NO_OUT_INDICES:
             pytest.skip('it returns all of its stages')
+        if 'with_cp' in changes and request.param in NO_CP:
+            pytest.skip('it has no activation checkpointing')
         return tiny_config(request.param, **changes)
 
     return config

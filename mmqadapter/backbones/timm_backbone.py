@@ -27,8 +27,9 @@ class TimmBackbone(BaseModule):
     ``model`` is timm's net with timm's names (``model.blocks.0...``), run by timm's own
     ``forward_intermediates``. The final norm is applied to every ViT map (as DINOv2 does for dense
     tasks) and to the last stage of nets that have one, so that the last map equals timm's
-    ``forward_features``; every map of SAM comes from its neck. The classification head and everything behind the last map are
-    removed after loading, so that every parameter gets a gradient.
+    ``forward_features``; every map of SAM comes from its neck. The classification head and
+    everything behind the last map are removed after loading, so that every parameter gets a
+    gradient.
 
     timm does not shift windows in a Swin stage whose grid at ``img_size`` fits into one window.
     Give the training crop as ``img_size=`` to have the last stage shifted as well.

@@ -55,12 +55,17 @@ def bare(cfg: dict) -> nn.Module:
 
 def wrap(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:
     """``bare(cfg)`` with adapters as they start."""
-    if adapter in WITHOUT_SITE.get(cfg.get('model_name', cfg['type']), ()):
-        pytest.skip(f'these blocks have no site for {adapter}')
+    require_site(cfg, adapter)
     torch.manual_seed(0)
     wrapped = AdaptedBackbone(cfg, ADAPTERS[adapter], **kwargs)
     wrapped.load_state_dict(bare(cfg).state_dict(), strict=False)
     return wrapped
+
+
+def require_site(cfg: dict, adapter: str) -> None:
+    """Skip a test of an adapter that has no site in the blocks of a net."""
+    if adapter in WITHOUT_SITE.get(cfg.get('model_name', cfg['type']), ()):
+        pytest.skip(f'these blocks have no site for {adapter}')
 
 
 def trained(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:

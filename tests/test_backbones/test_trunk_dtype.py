@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage, Sequential
-from nets import ADAPTERS, backward, bare, images, images_for, randomize, segmentor
+from nets import ADAPTERS, backward, bare, images, images_for, randomize, require_site, segmentor
 from torch import Tensor, distributed, nn
 
 from mmqadapter import load_task, save_task
@@ -35,6 +35,7 @@ EVERY_WRAPPER = pytest.mark.parametrize('wrapper', WRAPPERS)
 
 def half(cfg: dict, wrapper: str = 'frozen', **kwargs: Any) -> FrozenBackbone:
     """``bare(cfg)`` in half precision, wrapped."""
+    require_site(cfg, wrapper)
     torch.manual_seed(0)
     net = WRAPPERS[wrapper](cfg, **{'trunk': dict(dtype='bfloat16'), **kwargs})
     net.load_state_dict(bare(cfg).state_dict(), strict=False)
