@@ -24,9 +24,11 @@ class BlockFamily:
             other blocks (norm behind the branch, parallel branches), which the row does not
             describe.
         attn_branch: Child whose output is the attention branch before its residual sum, (B, L, C).
-            The same name as ``mlp_branch`` for a module that both branches call; as ``mlp_in`` if
-            no module returns the branch, which is then what the stream gained; '' for a block of
-            one branch, which counts as its MLP.
+            The same name as ``mlp_branch`` for a module that both branches call; '' where no module
+            returns the branch.
+        attn_in: Child whose input is the stream before attention, where ``attn_branch`` is '': the
+            branch is then what the stream has gained before ``mlp_in``. A block that has neither is
+            of one branch, which counts as its MLP.
         mlp_in: Child whose input is the residual stream after attention, (B, L, C).
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
@@ -58,6 +60,7 @@ class BlockFamily:
         merging_steps: Children of such a module, in execution order: norms and one linear step,
             an ``nn.Linear`` on patches of 2 x 2 tokens or an ``nn.Conv2d``.
         patch_order: Order in which a merging lays out 2 x 2 tokens, from slow to fast.
+        float16: Its blocks compute in float16. Cosine attention divides by norms that round to 0.
         fused: Attention classes and their fused replacements; empty where the net uses
             ``scaled_dot_product_attention`` by itself.
     """
@@ -71,6 +74,7 @@ class BlockFamily:
     mlp_branch: str
     mlp_end: str
     mlp: str
+    attn_in: str = ''
     qkv: str = ''
     split_bias: str = ''
     scaled_shortcut: bool = False
@@ -89,12 +93,13 @@ class BlockFamily:
     merging: str = ''
     merging_steps: tuple[str, ...] = ('norm', 'reduction')
     patch_order: str = ''
+    float16: bool = True
     fused: FusedModules = ()
 
     @property
     def taps_per_block(self) -> int:
         """Number of taps of a highway on each block: its branches."""
-        return 2 if self.attn_branch else 1
+        return 2 if self.attn_branch or self.attn_in else 1
 
     @property
     def norms_on_maps(self) -> bool:

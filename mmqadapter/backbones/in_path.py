@@ -69,7 +69,7 @@ def adapt_block(
     others = [build_adapter(adapter, quantizer, channels=channels) for _ in sites[1:]]
     adapters = dict(zip(sites, [first, *others], strict=True))
     # A site on an attention branch that no module returns adds to the end of the MLP: after others.
-    late = 'attn_branch' if family.attn_branch == family.mlp_in else ''
+    late = 'attn_branch' if family.attn_in else ''
     for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
         entry: Any = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
         SITES[site](OnMaps(entry) if family.channels_first else entry, block, family)
@@ -78,7 +78,7 @@ def adapt_block(
 
 def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
     """Return the sites of an adapter that the blocks of a family have."""
-    missing = set() if family.attn_branch else {'attn_branch', 'attn_stream'}
+    missing = set() if family.taps_per_block == 2 else {'attn_branch', 'attn_stream'}
     missing |= set() if family.qkv else {'qkv'}
     missing |= {'mlp_parallel_normed'} if family.channels_first else set()
     missing |= {'attn_stream', 'mlp_stream'} if family.scaled_shortcut else set()

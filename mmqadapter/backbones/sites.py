@@ -123,7 +123,7 @@ class AddedBranchSite(AttentionStreamSite):
     """Adapter on an attention branch that no module returns: on what the stream has gained."""
 
     def _register(self, block: nn.Module, family: BlockFamily) -> None:
-        block.register_forward_pre_hook(self._hold_input)
+        block.get_submodule(family.attn_in).register_forward_pre_hook(self._hold_input)
         super()._register(block, family)
 
     def _change(self, stream: Tensor) -> Tensor:
@@ -132,8 +132,8 @@ class AddedBranchSite(AttentionStreamSite):
 
 def attention_branch_site(adapter: Adapter, block: nn.Module, family: BlockFamily) -> object:
     """Return the site on the attention branch, for either way of ending it."""
-    added = family.attn_branch == family.mlp_in
-    return (AddedBranchSite if added else AttentionBranchSite)(adapter, block, family)
+    site = AddedBranchSite if family.attn_in else AttentionBranchSite
+    return site(adapter, block, family)
 
 
 class MLPStreamSite(DelayedSite):

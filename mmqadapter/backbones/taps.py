@@ -146,8 +146,8 @@ class BlockTaps:
 
 def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     """Tap the attention and the MLP branch before their residual sums (arXiv 2306.09729)."""
-    if family.attn_branch == family.mlp_in:
-        block.register_forward_pre_hook(taps.hold_input)
+    if family.attn_in:
+        block.get_submodule(family.attn_in).register_forward_pre_hook(taps.hold_input)
         block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_gain)
         block.register_forward_hook(taps.forget, always_call=True)
     elif family.attn_branch:
@@ -157,7 +157,7 @@ def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None
 
 def tap_stream(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     """Tap the residual stream after attention and after the MLP."""
-    if family.attn_branch:
+    if family.taps_per_block == 2:
         block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_input)
     block.register_forward_hook(taps.tap_output)
 

@@ -18,6 +18,7 @@ from nets import (
     images,
     images_for,
     randomize,
+    require_site,
     trained,
     wrap,
 )
@@ -177,6 +178,7 @@ def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
     inner = tiny_backbone()
     if inner['type'].split('.')[0] == scope:
         inner['type'] = inner['type'].split('.')[1]
+    require_site(inner, 'lora')
     cfg = dict(type='mmqadapter.AdaptedBackbone', backbone=inner, quantizer=ONE_BIT)
     with DefaultScope.overwrite_default_scope(scope):
         wrapped = MODELS.build(dict(cfg, adapter=ADAPTERS['lora']))

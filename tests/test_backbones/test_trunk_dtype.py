@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage, Sequential
 from nets import ADAPTERS, backward, bare, images, images_for, randomize, require_site, segmentor
+from tiny_backbones import tiny_config
 from torch import Tensor, distributed, nn
 
 from mmqadapter import load_task, save_task
@@ -36,10 +37,17 @@ EVERY_WRAPPER = pytest.mark.parametrize('wrapper', WRAPPERS)
 def half(cfg: dict, wrapper: str = 'frozen', **kwargs: Any) -> FrozenBackbone:
     """``bare(cfg)`` in half precision, wrapped."""
     require_site(cfg, wrapper)
+    if 'swinv2_tiny' in str(cfg) and kwargs.get('trunk', {}).get('dtype') == 'float16':
+        pytest.skip('refused: see test_float16_is_refused_where_it_gives_nan')
     torch.manual_seed(0)
     net = WRAPPERS[wrapper](cfg, **{'trunk': dict(dtype='bfloat16'), **kwargs})
     net.load_state_dict(bare(cfg).state_dict(), strict=False)
     return net
+
+
+def test_float16_is_refused_where_it_gives_nan() -> None:
+    with pytest.raises(ValueError, match="'float16' is invalid for timm Swin V2.*use 'bfloat16'"):
+        FrozenBackbone(tiny_config('timm_swin_v2'), trunk=dict(dtype='float16'))
 
 
 def error(maps: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> float:
@@ -81,7 +89,10 @@ def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
     """The fused projection and the MLP of each block; what trains is no code."""
     net, rest = (half(tiny_backbone(), trunk=dict(dtype=d)) for d in ('int8', 'bfloat16'))
     codes = {n for n, b in net.named_buffers() if b.dtype == torch.int8}
-    assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
+    if any(name in str(tiny_backbone()) for name in ('MixVision', 'mmdet.Pyramid', 'MSCAN')):
+        assert not codes  # convolutions, and attention that does not call its linear layers
+    else:
+        assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
     stored = {n: p.dtype for n, p in rest.named_parameters()}
     assert {stored[name] for name in codes} == {torch.bfloat16}
     others = {n: p.dtype for n, p in net.named_parameters() if n not in codes}
