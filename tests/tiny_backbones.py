@@ -225,7 +225,7 @@ TINY: dict[str, dict[str, Any]] = {
         type='mmqadapter.TimmBackbone',
         model_name='tiny_caformer',
         dims=(8, 16),
-        head_dim=8,
+        head_dim=4,
         out_indices=(0, 1),
         drop_path_rate=0.1,
     ),

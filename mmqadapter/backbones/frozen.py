@@ -221,8 +221,8 @@ def _fitting(
     """Return the options that a family has; raise a ValueError for one that was asked for."""
     if options.dtype == 'float16' and not family.float16:
         raise ValueError(
-            f"trunk.dtype='float16' is invalid for {family.name}, whose attention divides by numbers "
-            "that are 0 in it: use 'bfloat16'."
+            f"trunk.dtype='float16' is invalid for {family.name}, whose attention divides by "
+            "numbers that are 0 in it: use 'bfloat16'."
         )
     return options if family.mlp else options.without_chunks(requested, family.name)
 

@@ -41,7 +41,9 @@ def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
     split = any(name.endswith('.q_bias') for name, _ in plain.named_parameters())
     read = 'attn.out_proj', 'attn.qkv' if split else 'attn.out_proj'
     called = {name for name in linear if not name.endswith(read)}
-    assert layers(net) == called != set()
+    assert layers(net) == called
+    # Some nets have convolutions alone, and attention that does not call its linear layers.
+    assert called or any(n in str(tiny_backbone()) for n in ('MixVision', 'mmdet.Pyr', 'MSCAN'))
     assert net.state_dict().keys() == plain.state_dict().keys()
 
 
