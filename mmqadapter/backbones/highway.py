@@ -95,7 +95,7 @@ class HighwayBackbone(FrozenBackbone):
                 build_cells(plan, adapter, quantizer, cell, residual, self.family.taps_per_block),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
                 output_modules(self.trunk, self.family, self._norms),
-                build_stem(stem, quantizer, self.trunk, self.family, plan[0].channels),
+                build_stem(stem, quantizer, self.trunk, plan[0].channels),
                 self.family.norms_on_maps,
             )
             self._run = TrunkRun()

@@ -95,14 +95,10 @@ def output_modules(
         yield deepcopy(norm).requires_grad_(True)
 
 
-def build_stem(
-    stem: dict, quantizer: dict | None, trunk: nn.Module, family: BlockFamily, channels: int
-) -> nn.Module:
+def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
     """Build the stem of the side stream for the stride of the trunk's patch embedding."""
     embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
     built = build_own('stem', stem, stride=embedding.stride[0], channels=channels)
-    # A net that rounds grids down between stages does so at the image, too.
-    built.crops = any(map(rounds_down, mergings(trunk, family)))
     if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
     return built

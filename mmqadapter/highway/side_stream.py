@@ -43,7 +43,7 @@ class Highway(nn.Module):
 
     def start(self, images: Tensor) -> SideStream:
         """Return the side stream of a forward pass over images (B, 3, H, W)."""
-        return SideStream(self, self.stem(images))
+        return SideStream(self, self.stem(images), _stem_grid(self.stem, images))
 
 
 class SideStream:
@@ -57,10 +57,12 @@ class SideStream:
     Args:
         highway: The trained modules.
         start: Side stream before the first tap, (B, H * W, C) or (1, 1, 1).
+        grid: Height and width of ``start``. The first tap may have a row and a column less, in a
+            trunk that leaves out pixels beyond whole patches.
     """
 
-    def __init__(self, highway: Highway, start: Tensor) -> None:
-        self._h = start
+    def __init__(self, highway: Highway, start: Tensor, grid: Grid | None = None) -> None:
+        self._h, self._start_grid = start, grid
         self._cells = [iter(cells) for cells in _cell_lists(highway.stages)]
         self._mergings = highway.mergings
         self._norms, self._on_maps = iter(highway.norms), highway.norms_on_maps
@@ -74,6 +76,7 @@ class SideStream:
             ValueError: The side stream has another number of tokens than the tap.
         """
         tap = grid_tokens(tokens, grid)
+        self._crop_start(grid)
         if self._h.shape[1] not in (1, tap.shape[1]):
             raise ValueError(
                 f'a side stream of {self._h.shape[1]} tokens is invalid in stage {stage}: expected '
@@ -86,6 +89,13 @@ class SideStream:
             self._h = cell(self._apply_updates(), tap, grid)
         else:
             self._updates.append(update)
+
+    def _crop_start(self, grid: Grid) -> None:
+        start, self._start_grid = self._start_grid, None
+        if start is None or self._h.shape[1] == 1 or start == grid:
+            return
+        if all(0 <= size - tap <= 1 for size, tap in zip(start, grid, strict=True)):
+            self._h = self._h.unflatten(1, start)[:, : grid[0], : grid[1]].flatten(1, 2)
 
     def merge(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Merge the side stream into the next stage.
@@ -114,6 +124,14 @@ class SideStream:
 def normed_map(norm: nn.Module, tokens: Tensor, grid: Grid, on_maps: bool) -> Tensor:
     """Return normed tokens (B, H * W, C) as a map; a norm ``on_maps`` takes and returns maps."""
     return norm(to_map(tokens, grid)) if on_maps else to_map(norm(tokens), grid)
+
+
+def _stem_grid(stem: Any, images: Tensor) -> Grid | None:
+    stride = getattr(stem, 'stride', None)
+    if stride is None:
+        return None
+    height, width = images.shape[-2:]
+    return -(-height // stride), -(-width // stride)
 
 
 def _cell_lists(stages: nn.ModuleList) -> Iterable[nn.ModuleList]:

@@ -22,13 +22,7 @@ class Stem(nn.Module):
     Args:
         stride: Pixels between neighboring tokens.
         channels: Channels C of the first tap.
-
-    Attributes:
-        crops: Leave out pixels beyond whole strides, as some trunks do; otherwise zeros fill up the
-            image.
     """
-
-    crops = False
 
     def __init__(self, stride: int, channels: int) -> None:
         super().__init__()
@@ -91,13 +85,7 @@ class ConvStem(Stem):
         quantize_matrices(quantized, quantizer)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) to (B, ceil(H / stride) * ceil(W / stride), C), float32.
-
-        With ``crops`` the sizes are rounded down.
-        """
-        height, width = (
-            -(size % self.stride) if self.crops else -size % self.stride
-            for size in images.shape[-2:]
-        )
-        images = F.pad(images, (0, width, 0, height))  # of a negative size, this crops
+        """Map (B, 3, H, W) to (B, ceil(H / stride) * ceil(W / stride), C), float32."""
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
         return self._recompute(self.layers, images).float().flatten(2).transpose(1, 2).contiguous()

@@ -176,9 +176,9 @@ def test_blocks_that_are_not_there(tiny_timm_vit: Factory, blocks: str) -> None:
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
     inner = tiny_backbone()
+    require_site(inner, 'lora')
     if inner['type'].split('.')[0] == scope:
         inner['type'] = inner['type'].split('.')[1]
-    require_site(inner, 'lora')
     cfg = dict(type='mmqadapter.AdaptedBackbone', backbone=inner, quantizer=ONE_BIT)
     with DefaultScope.overwrite_default_scope(scope):
         wrapped = MODELS.build(dict(cfg, adapter=ADAPTERS['lora']))
