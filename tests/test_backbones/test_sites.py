@@ -84,7 +84,10 @@ def test_lora_equals_merged_weights(tiny_backbone: Factory, adapter: str) -> Non
 def test_sequential_adapters_of_a_block_are_two(tiny_backbone: Factory) -> None:
     wrapped = trained(tiny_backbone(), 'sequential')
     for adapters in wrapped.adapters.values():
-        assert adapters['attn_branch'] is not adapters['mlp_branch']
+        if 'convnext' in str(tiny_backbone()):
+            assert list(adapters) == ['mlp_branch']
+        else:
+            assert adapters['attn_branch'] is not adapters['mlp_branch']
 
 
 @EVERY_ADAPTER
