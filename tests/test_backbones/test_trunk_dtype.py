@@ -37,12 +37,17 @@ EVERY_WRAPPER = pytest.mark.parametrize('wrapper', WRAPPERS)
 def half(cfg: dict, wrapper: str = 'frozen', **kwargs: Any) -> FrozenBackbone:
     """``bare(cfg)`` in half precision, wrapped."""
     require_site(cfg, wrapper)
-    if 'swinv2_tiny' in str(cfg) and kwargs.get('trunk', {}).get('dtype') == 'float16':
-        pytest.skip('refused: see test_float16_is_refused_where_it_gives_nan')
+    require_dtype(cfg, kwargs.get('trunk', {}).get('dtype', 'bfloat16'))
     torch.manual_seed(0)
     net = WRAPPERS[wrapper](cfg, **{'trunk': dict(dtype='bfloat16'), **kwargs})
     net.load_state_dict(bare(cfg).state_dict(), strict=False)
     return net
+
+
+def require_dtype(cfg: dict, *dtypes: str) -> None:
+    """Skip a test of a dtype that a net refuses."""
+    if 'swinv2_tiny' in str(cfg) and 'float16' in dtypes:
+        pytest.skip('refused: see test_float16_is_refused_where_it_gives_nan')
 
 
 def test_float16_is_refused_where_it_gives_nan() -> None:
@@ -244,6 +249,7 @@ def test_copies_are_independent(tiny_backbone: Factory, trunk_dtype: str) -> Non
 @EVERY_DTYPE
 def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory, trunk_dtype: str) -> None:
     """Of those it was built with, then of those that a checkpoint of the plain net brings."""
+    require_dtype(tiny_backbone(), trunk_dtype)
     nets = []
     for dtype in ('float32', trunk_dtype):
         torch.manual_seed(0)
@@ -275,7 +281,8 @@ def test_fingerprint_of_rounded_weights_is_another(
 
 
 def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> None:
-    for trunk_dtype in ('float32', *ERROR):
+    refused = ['float16'] if 'swinv2_tiny' in str(tiny_backbone()) else []
+    for trunk_dtype in {'float32', *ERROR}.difference(refused):
         net = FrozenBackbone(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
         assert not net.pretrained
         net.load_state_dict(bare(tiny_backbone()).state_dict())
@@ -289,6 +296,7 @@ def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> 
 def test_a_task_fits_the_trunk_in_any_dtype(
     tiny_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
 ) -> None:
+    require_dtype(tiny_backbone(), *dtypes)
     torch.manual_seed(0)
     models = []
     for trunk_dtype in dtypes:
