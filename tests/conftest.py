@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 from old_torch import pytest_runtest_call
-from tiny_backbones import NO_CP, NO_OUT_INDICES, TINY, tiny_config
+from tiny_backbones import NO_CP, NO_LORA, NO_OUT_INDICES, TINY, tiny_config
 
 __all__ = ['pytest_runtest_call']
 
@@ -71,6 +71,12 @@ def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
         return tiny_config(request.param, **changes)
 
     return config
+
+
+@pytest.fixture(params=[name for name in TINY if name not in NO_LORA])
+def lora_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """As ``tiny_backbone``, of the families whose blocks all take LoRA."""
+    return lambda **changes: tiny_config(request.param, **changes)
 
 
 @pytest.fixture

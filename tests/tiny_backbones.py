@@ -310,6 +310,8 @@ NO_CP = (
 )  # fmt: skip
 
 
+# Nets with blocks that have no projections to q, k and v.
+NO_LORA = ('timm_convnext', 'timm_metaformer', 'mmseg_mscan')
 # A net that returns all of its stages.
 NO_OUT_INDICES = ('mmseg_mscan',)
 
