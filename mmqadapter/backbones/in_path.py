@@ -72,7 +72,8 @@ def adapt_block(
     late = 'attn_branch' if family.attn_in else ''
     for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
         entry: Any = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
-        SITES[site](OnMaps(entry) if family.channels_first else entry, block, family)
+        on_maps = family.channels_first and site != 'qkv'
+        SITES[site](OnMaps(entry) if on_maps else entry, block, family)
     return nn.ModuleDict(adapters)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import ADAPTERS, backward, bare, equal, images, merge_lora, trained, wrap
+from nets import ADAPTERS, backward, bare, equal, images, merge_lora, randomize, trained, wrap
 from tiny_backbones import tiny_config
 from torch import nn
 
@@ -75,3 +75,24 @@ def test_other_widths_are_refused() -> None:
     with pytest.raises(ValueError, match=r'LoRA is invalid for EvaBlock: .*\(8, 16\).*AdaptFormer'):
         AdaptedBackbone(cfg, ADAPTERS['lora'])
     assert isinstance(AdaptedBackbone(cfg, ADAPTERS['adaptformer']), nn.Module)
+
+
+@torch.no_grad()
+def test_lora_in_the_blocks_that_have_attention() -> None:
+    """CaFormer has convolutions in its first stages."""
+    cfg = tiny_config('timm_metaformer')
+    with pytest.raises(ValueError, match='has 0 projections to q, k and v.*`blocks`'):
+        AdaptedBackbone(cfg, ADAPTERS['lora'])
+    plain = bare(cfg)
+    torch.manual_seed(0)
+    wrapped = AdaptedBackbone(cfg, ADAPTERS['lora'], blocks=r'stages\.1')
+    wrapped.load_state_dict(plain.state_dict(), strict=False)
+    assert equal(wrapped(images()), plain(images()))
+    randomize(wrapped.adapters)
+    for name, adapters in wrapped.adapters.items():
+        block = next(m for n, m in plain.named_modules() if n.replace('.', '_') == name)
+        q, _, v = block.token_mixer.qkv.weight.chunk(3)
+        for part, weight in (('q', q), ('v', v)):
+            product = adapters['qkv'].products[part]
+            weight += 2 * product.up.weight @ product.down.weight
+    torch.testing.assert_close(wrapped(images()), tuple(plain(images())), rtol=1e-4, atol=1e-4)
