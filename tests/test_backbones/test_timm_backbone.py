@@ -13,7 +13,7 @@ import torch
 from mmengine.model import BaseModule
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_backbones import tiny_config
+from tiny_backbones import TINY, tiny_config
 
 from mmqadapter.backbones.timm_backbone import TimmBackbone
 from mmqadapter.registry import MODELS
@@ -210,3 +210,16 @@ def test_real_weights_on_a_real_image(real_data: Path) -> None:
         tokens = reference.forward_features(crop)
         assert torch.equal(net(crop)[-1].flatten(2).transpose(1, 2), tokens[:, 1:])
         assert torch.isfinite(reference.forward_head(tokens)).all()
+
+
+@pytest.mark.parametrize('name', [name for name in TINY if 'model_name' in TINY[name]])
+@torch.no_grad()
+def test_last_map_is_what_timm_computes(name: str) -> None:
+    torch.manual_seed(0)
+    net, image = MODELS.build(tiny_config(name)).eval(), torch.randn(2, 3, 64, 64)
+    last, features = net(image)[-1], net.model.forward_features(image)
+    if features.ndim == 3:  # tokens, behind class and register tokens
+        features = features[:, -last[0, 0].numel() :].transpose(1, 2).unflatten(2, last.shape[2:])
+    elif features.shape != last.shape:
+        features = features.permute(0, 3, 1, 2)
+    assert torch.equal(last, features)
