@@ -74,7 +74,7 @@ class InheritedSteps(nn.Module):
         if isinstance(step, nn.Conv2d):
             maps = _FrozenConvolution.apply(maps.to(step.weight.dtype), step, bias)
         else:
-            maps = step(maps)
+            maps = step.forward(maps)  # past hooks, which are for the trunk's own run
         return maps.flatten(2).transpose(1, 2), tuple(maps.shape[2:])
 
 

@@ -62,9 +62,14 @@ def wrap(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackb
     return wrapped
 
 
+def has_site(cfg: dict, adapter: str) -> bool:
+    """Whether all blocks of a net have the sites of an adapter."""
+    return adapter not in WITHOUT_SITE.get(cfg.get('model_name', cfg['type']), ())
+
+
 def require_site(cfg: dict, adapter: str) -> None:
     """Skip a test of an adapter that has no site in the blocks of a net."""
-    if adapter in WITHOUT_SITE.get(cfg.get('model_name', cfg['type']), ()):
+    if not has_site(cfg, adapter):
         pytest.skip(f'these blocks have no site for {adapter}')
 
 

@@ -108,7 +108,8 @@ def test_ema_copy_is_independent(rotating_backbone: Factory, adapter: str) -> No
     randomize(wrapped.adapters)
     after = wrapped(images())
     assert not equal(after, before)
-    assert equal(average(images()), before)
+    # Not bit for bit: rounding in PyTorch's matrix products depends on `requires_grad`.
+    torch.testing.assert_close(average(images()), before, rtol=1e-5, atol=1e-5)
     randomize(average.module.adapters, 0.5)
     assert not equal(average(images()), before)
     assert equal(wrapped(images()), after)
