@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 from old_torch import pytest_runtest_call
-from tiny_backbones import TINY, tiny_config
+from tiny_backbones import NO_CP, NO_LORA, NO_OUT_INDICES, TINY, tiny_config
 
 __all__ = ['pytest_runtest_call']
 
@@ -62,6 +62,20 @@ def real_data() -> Path:
 @pytest.fixture(params=list(TINY))
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
+
+    def config(**changes: Any) -> dict[str, Any]:
+        if 'out_indices' in changes and request.param in NO_OUT_INDICES:
+            pytest.skip('it returns all of its stages')
+        if 'with_cp' in changes and request.param in NO_CP:
+            pytest.skip('it has no activation checkpointing')
+        return tiny_config(request.param, **changes)
+
+    return config
+
+
+@pytest.fixture(params=[name for name in TINY if name not in NO_LORA])
+def lora_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """As ``tiny_backbone``, of the families whose blocks all take LoRA."""
     return lambda **changes: tiny_config(request.param, **changes)
 
 
@@ -70,13 +84,20 @@ def rotating_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``rotating_backbone(**changes)``: as ``tiny_backbone``, of one family for each case.
 
     For tests with parameters of their own. The test's name chooses the family of the first case;
-    each next value of a parameter takes the next family, so Swin and ViT alternate.
+    each next value of a parameter takes the next family. With ``with_cp`` or ``out_indices`` among
+    the changes it is a family that has this argument.
     """
     case = crc32(request.function.__qualname__.encode()) + sum(
         request.node.callspec.indices.values()
     )
-    families = list(TINY)
-    return lambda **changes: tiny_config(families[case % len(families)], **changes)
+
+    def config(**changes: Any) -> dict[str, Any]:
+        without = NO_CP if 'with_cp' in changes else ()
+        without += NO_OUT_INDICES if 'out_indices' in changes else ()
+        families = [name for name in TINY if name not in without]
+        return tiny_config(families[case % len(families)], **changes)
+
+    return config
 
 
 @pytest.fixture

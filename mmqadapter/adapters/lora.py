@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -75,25 +75,37 @@ class LoRA(Adapter):
         """Return one pair per product, in the order q, k, v."""
         return [(product.down, product.up) for _, product in self._named()]
 
-    def forward(self, x: Tensor, qkv: Tensor) -> Tensor:
-        """Return ``qkv`` (..., 3 C), the trunk's projection of ``x`` (..., C), with the update."""
-        return self._add(qkv, {name: product(x) for name, product in self._named()}, -1)
+    def forward(self, x: Tensor, projected: Tensor, part: str = 'qkv') -> Tensor:
+        """Return ``projected`` (..., n C), the projection of ``x`` (..., C), with the update.
 
-    def merge(self, weight: Tensor) -> Tensor:
-        """Return ``weight`` (3 C, C), that of the trunk's fused projection, with the update."""
-        return self._add(weight, {name: p.weight() for name, p in self._named()}, 0)
+        Args:
+            x: Input of the projection.
+            projected: Its output.
+            part: Which n of q, k and v it holds, in this order.
+        """
+        return self._add(projected, lambda product: product(x), -1, part)
+
+    def merge(self, weight: Tensor, part: str = 'qkv') -> Tensor:
+        """Return ``weight`` (n C, C), that of a projection of the trunk, with the update."""
+        return self._add(weight, LowRank.weight, 0, part)
 
     def _named(self) -> Iterator[tuple[str, LowRank]]:
         for name, product in self.products.items():
             assert isinstance(product, LowRank)
             yield name, product
 
-    def _add(self, base: Tensor, updates: dict[str, Tensor], dim: int) -> Tensor:
-        if 'qkv' in updates:
-            return base + self.scale(updates['qkv'])
-        parts = zip(PROJECTIONS, base.chunk(3, dim), strict=True)
+    def _add(
+        self, base: Tensor, update: Callable[[LowRank], Tensor], dim: int, part: str
+    ) -> Tensor:
+        products = dict(self._named())
+        if 'qkv' in products:
+            first, size = 'qkv'.index(part), base.shape[dim]
+            return base + self.scale(
+                update(products['qkv']).narrow(dim, first * size // len(part), size)
+            )
+        slices = zip(part, base.chunk(len(part), dim), strict=True)
         return torch.cat(
-            [part + self.scale(updates[p]) if p in updates else part for p, part in parts], dim
+            [t + self.scale(update(products[p])) if p in products else t for p, t in slices], dim
         )
 
 

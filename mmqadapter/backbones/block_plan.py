@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.select import output_numbers
+
+# Attributes of norms, linear layers and convolutions that hold the number of input channels.
+CHANNEL_ATTRIBUTES = (
+    'normalized_shape', 'num_features', 'num_channels', 'in_features', 'in_channels',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,19 @@ def plan_blocks(
     """
     numbers = {name: _number(family, name) for name in blocks}
     last_of = {number: name for name, number in numbers.items()}
-    if missing := sorted(set(_outputs(trunk)) - last_of.keys()):
+    needed, ranks = output_numbers(trunk, family), sorted(last_of)
+    if missing := sorted(set(needed) - last_of.keys()):
         raise ValueError(
-            f'out_indices={missing} is invalid: expected 0 to {max(last_of)} for {family.name}.'
+            f'out_indices={missing} is invalid for a highway on {family.name}: expected '
+            f'{ranks[0]} to {ranks[-1]}.'
         )
-    outputs = {last_of[number] for number in _outputs(trunk)}
+    outputs = {last_of[number] for number in needed}
     ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()
     return [
         PlannedBlock(
             name=name,
             module=block,
-            stage=numbers[name] if family.merging else 0,
+            stage=ranks.index(numbers[name]) if family.merging else 0,
             channels=block_channels(block, family),
             gives_map=name in outputs,
             ends_stage=name in ends,
@@ -64,33 +71,37 @@ def plan_blocks(
 
 def block_channels(block: nn.Module, family: BlockFamily) -> int:
     """Return the number of channels C of a block's residual stream."""
-    norm: Any = block.get_submodule(family.mlp_in)  # a LayerNorm or one of timm's own
-    return norm.normalized_shape[0]
+    child = block.get_submodule(family.channels or family.mlp_in)
+    sizes = (getattr(child, name, None) for name in CHANNEL_ATTRIBUTES)
+    size = next(size for size in sizes if size is not None)
+    return size if isinstance(size, int) else size[0]
 
 
 def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
     """Return the full name of each output's norm, in execution order; '' where it has none."""
     matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
     end = max(int(match[1]) for match in matches if match)
-    return [_output_norm(trunk, family, number, number == end) for number in _outputs(trunk)]
+    numbers = output_numbers(trunk, family)
+    return [_output_norm(trunk, family, number, number == end) for number in numbers]
 
 
-def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[Any]:
-    """Yield the trunk's patch mergings, in execution order."""
-    for name, module in trunk.named_modules():
-        if family.merging and re.fullmatch(family.merging, name):
-            yield module
+def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[list[nn.Module]]:
+    """Yield what a trunk computes between stages: norms and a linear step, in execution order."""
+    modules = dict(trunk.named_modules())
+    names = [n for n in modules if family.merging and re.fullmatch(family.merging, n)]
+    numbers = sorted({int(m[1]) for n in modules if (m := re.fullmatch(family.blocks, n))})
+    for number, name in zip(numbers, names, strict=False):
+        steps = [f'{name}.{step}' for step in family.merging_steps]
+        if family.normed_stream:
+            steps.insert(0, family.output_norm.format(number))
+        # An option of the net may leave a norm out.
+        yield [modules[step] for step in steps if step in modules]
 
 
 def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bool) -> str:
     name = family.output_norm.format(number) or (family.end_norm if is_last else '')
     # An option of the net may leave the norm out.
     return name if name in dict(trunk.named_modules()) else ''
-
-
-def _outputs(trunk: nn.Module) -> list[int]:
-    indices: Any = trunk.out_indices
-    return sorted(int(i) for i in indices)
 
 
 def _number(family: BlockFamily, name: str) -> int:

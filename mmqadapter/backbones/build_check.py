@@ -21,10 +21,11 @@ from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
-from mmqadapter.backbones.taps import TAPS_PER_BLOCK, TrunkRun
+from mmqadapter.backbones.projections import find_projections
+from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import output_maps
-from mmqadapter.highway import SideStream
-from mmqadapter.utils.token_grid import grid_tokens, to_map
+from mmqadapter.highway import NoStem, SideStream, Stem, normed_map
+from mmqadapter.utils.token_grid import grid_tokens
 
 PAGE = 'see the docs page "Adding a backbone"'
 
@@ -37,11 +38,13 @@ class BuiltHighway:
         run: Where its taps feed to.
         plan: Its blocks, in execution order.
         norms: Full name of each output's norm; '' where it has none.
+        stem: Start of its side stream.
     """
 
     run: TrunkRun
     plan: Sequence[PlannedBlock]
     norms: Sequence[str]
+    stem: nn.Module
 
 
 def check_build(
@@ -78,6 +81,7 @@ def check_build(
     check.grids(outputs)
     if highway:
         check.taps(highway.plan)
+        check.stem(highway.stem, shape)
         check.mergings(highway.plan)
         check.maps(highway.norms, outputs)
 
@@ -86,7 +90,7 @@ class _Check:
     """Checks of one dry run of a trunk; each raises a ValueError."""
 
     def __init__(self, trunk: nn.Module, family: BlockFamily, used: Collection[str]) -> None:
-        self._trunk = trunk
+        self._trunk, self._family = trunk, family
         self._dry = DryRun(trunk, family, used)
         self._net = type(getattr(trunk, 'model', trunk)).__name__
         self._row = f'row {family.name!r} of the block table'
@@ -102,13 +106,19 @@ class _Check:
         changes = list(self._taps.changes(highway.run)) if highway else []
         for block, adapters in in_path.items():
             for site, adapter in adapters.items():
-                self._probes.append(AdapterProbe(block, site))
+                self._probes.append(AdapterProbe(block, site, self._parts(block, site)))
                 changes += self._probes[-1].changes(adapter)
         try:
             return self._dry(shape, changes)
         except Exception as error:  # nets refuse a size each in its own way
             self._error = error
             return None
+
+    def _parts(self, block: str, site: str) -> Sequence[str]:
+        if site != 'qkv':
+            return ('',)
+        module = self._trunk.get_submodule(block)
+        return [projection.part for projection in find_projections(module, self._family)]
 
     def report_failure(self, shape: tuple[int, ...]) -> None:
         """Tell a row that does not fit, an error, from a net that cannot run dry, a warning."""
@@ -140,7 +150,7 @@ class _Check:
     def calls(self) -> None:
         """Check that each adapter in path is called."""
         for probe in self._probes:
-            if not probe.calls:
+            if probe.missing:
                 raise ValueError(
                     f'the adapter at site {probe.site!r} of {probe.block} would never be called: '
                     f'{self._net} bypasses a module that the {self._row} names; use an adapter '
@@ -153,7 +163,8 @@ class _Check:
         before = set()
         for item in chain(self._taps.seen, *(probe.seen for probe in self._probes)):
             stream = self._dry.sizes[item.block]
-            length = stream[1:-1].numel()
+            maps = self._family.channels_first and len(stream) == 4
+            length = stream[2:].numel() if maps else stream[1:-1].numel()
             height, width = item.grid
             leading = item.tokens.shape[1] - height * width
             before.add(leading)
@@ -170,20 +181,31 @@ class _Check:
         """Check that the taps of each block are reached, once each."""
         for block in plan:
             events = [s.event for s in self._taps.seen if s.block == block.name]
-            count = events.count(SideStream.tap)
-            if count != TAPS_PER_BLOCK:
+            count, expected = events.count(SideStream.tap), self._family.taps_per_block
+            if count != expected:
                 raise ValueError(
-                    f'{block.name} reaches {count} of {TAPS_PER_BLOCK} taps: {self._net} bypasses '
+                    f'{block.name} reaches {count} of {expected} taps: {self._net} bypasses '
                     f'a branch that the {self._row} names, or calls it again; {PAGE}.'
                 )
+
+    def stem(self, stem: nn.Module, shape: tuple[int, ...]) -> None:
+        """Check that the stem of a highway has the grid of the first tap."""
+        grid = self._taps.seen[0].grid
+        if isinstance(stem, NoStem) or not isinstance(stem, Stem):
+            return
+        if tuple(s // stem.stride for s in shape[2:]) != grid:
+            raise ValueError(
+                f'stem={type(stem).__name__} is invalid for {self._net}, whose first stride of '
+                f"{stem.stride} is not the distance of its tokens: use 'NoStem'."
+            )
 
     def mergings(self, plan: Sequence[PlannedBlock]) -> None:
         """Check that each merging halves the grid."""
         grids = {s.block: s.grid for s in self._taps.seen}
         for block, following in zip(plan, plan[1:], strict=False):
             before, after = grids[block.name], grids[following.name]
-            halved = tuple((size + 1) // 2 for size in before)
-            if after != (halved if block.ends_stage else before):
+            halved = {tuple((size + up) // 2 for size in before) for up in (0, 1)}
+            if after not in (halved if block.ends_stage else {before}):
                 raise ValueError(
                     f'a grid of {after} behind one of {before} is invalid at {following.name}: '
                     'Only mergings of 2 x 2 tokens are supported; use strides of 2 between stages.'
@@ -194,9 +216,11 @@ class _Check:
         taken = [s for s in self._taps.seen if s.event is SideStream.output]
         maps = output_maps(outputs, len(norms))
         for number, (norm, item, map_) in enumerate(zip(norms, taken, maps, strict=True)):
-            module = self._trunk.get_submodule(norm) if norm else nn.Identity()
+            name = self._family.neck or norm
+            module = self._trunk.get_submodule(name) if name else nn.Identity()
+            tokens, on_maps = grid_tokens(item.tokens, item.grid), self._family.norms_on_maps
             with torch.no_grad():
-                own = to_map(module(grid_tokens(item.tokens, item.grid)), item.grid)
+                own = normed_map(module, tokens, item.grid, on_maps)
             if own.shape != map_.shape or not (
                 own.is_meta or torch.allclose(own, map_, 1e-3, 1e-3)
             ):

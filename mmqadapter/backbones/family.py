@@ -9,7 +9,7 @@ from mmqadapter.backbones.acceleration import FusedModules
 
 @dataclass(frozen=True)
 class BlockFamily:
-    """Module names of a family of pre-norm transformer backbones.
+    """Module names of a family of backbones whose blocks add branches to a residual stream.
 
     Names from ``attn_branch`` to ``qkv`` are relative to a block, all others to the trunk. The
     block's own forward must call these children through ``__call__``, inside the part that
@@ -19,24 +19,48 @@ class BlockFamily:
         name: Name of the family in messages.
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
-        block: Class name of the blocks. Some nets of these classes can be built of other blocks
-            (norm behind the branch, parallel branches), which the row does not describe.
+            A net without ``out_indices`` returns an output for each number.
+        block: Regex of the class names of the blocks. Some nets of these classes can be built of
+            other blocks (norm behind the branch, parallel branches), which the row does not
+            describe.
         attn_branch: Child whose output is the attention branch before its residual sum, (B, L, C).
+            The same name as ``mlp_branch`` for a module that both branches call; '' where no module
+            returns the branch.
+        attn_in: Child whose input is the stream before attention, where ``attn_branch`` is '': the
+            branch is then what the stream has gained before ``mlp_in``. A block that has neither is
+            of one branch, which counts as its MLP.
         mlp_in: Child whose input is the residual stream after attention, (B, L, C).
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
-        mlp: Child that computes the MLP, without norm and residual.
-        qkv: Fused projection: an ``nn.Linear``, or an ``nn.MultiheadAttention`` that holds it.
+        mlp: Child that computes the MLP, without norm and residual; '' if there is none, or if it
+            mixes tokens.
+        qkv: Regex of the projections: a fused one (an ``nn.Linear``, or an
+            ``nn.MultiheadAttention`` that holds it), q and kv, or q, k and v, in this order.
+        split_bias: Parameter of the block that is the bias of q alone. In a block that has it, the
+            net joins the biases itself and reads the weight of ``qkv`` without calling it.
+        scaled_shortcut: The block scales the stream before it adds a branch.
         behind: Regex of parameters behind an output: they are used only if a later output follows
             the one that group 1 counts, or (without a group) if the last block reaches an output.
-        resized: Parameters that loading resizes to the image size; left out of the fingerprint.
-        grid: Patch embedding whose output has the grid (H, W); '' where the attention branch of
-            each block gets the grid as an argument, or gets tokens (B, H, W, C).
+        stages: Regex of parameters of whole stages, in nets that run beyond the last output; group
+            1 as in ``blocks``.
+        resized: Regexes of parameters that loading resizes to the image size; left out of the
+            fingerprint.
+        channels: Child that tells C; '' for ``mlp_in``.
+        channels_first: Tensors of four axes are maps (B, C, H, W).
+        map_norms: Norms of outputs take maps (B, C, H, W).
+        grid: Patch embedding whose output has the grid (H, W), ``{}`` for the number of the block;
+            '' where a child of each block gets the grid as an argument, or gets tokens
+            (B, H, W, C).
+        block_grid: That child; '' for ``attn_branch``, or ``mlp_in`` in a block of one branch.
         output_norm: Norm of each output; ``{}`` stands for the number that ``out_indices`` counts.
         end_norm: Norm behind the net's last block only. A net may lack either of these norms.
-        merging: Regex of the patch mergings between stages, with children ``norm`` and
-            ``reduction``; '' for a net of one stage.
+        neck: Module that makes each output map of the stream as a map (B, C, H, W), frozen.
+        normed_stream: The next stage reads what ``output_norm`` returns.
+        merging: Regex of the modules between stages; '' for a net of one stage.
+        merging_steps: Children of such a module, in execution order: norms and one linear step,
+            an ``nn.Linear`` on patches of 2 x 2 tokens or an ``nn.Conv2d``.
         patch_order: Order in which a merging lays out 2 x 2 tokens, from slow to fast.
+        float16: Its blocks compute in float16. Cosine attention divides by norms that round to 0.
         fused: Attention classes and their fused replacements; empty where the net uses
             ``scaled_dot_product_attention`` by itself.
     """
@@ -50,12 +74,34 @@ class BlockFamily:
     mlp_branch: str
     mlp_end: str
     mlp: str
-    qkv: str
+    attn_in: str = ''
+    qkv: str = ''
+    split_bias: str = ''
+    scaled_shortcut: bool = False
     behind: str = '$'
+    stages: str = '$'
     resized: tuple[str, ...] = ()
+    channels: str = ''
+    channels_first: bool = False
+    map_norms: bool = False
     grid: str = ''
+    block_grid: str = ''
     output_norm: str = ''
     end_norm: str = ''
+    neck: str = ''
+    normed_stream: bool = False
     merging: str = ''
+    merging_steps: tuple[str, ...] = ('norm', 'reduction')
     patch_order: str = ''
+    float16: bool = True
     fused: FusedModules = ()
+
+    @property
+    def taps_per_block(self) -> int:
+        """Number of taps of a highway on each block: its branches."""
+        return 2 if self.attn_branch or self.attn_in else 1
+
+    @property
+    def norms_on_maps(self) -> bool:
+        """Whether what follows the stream takes maps (B, C, H, W) instead of tokens."""
+        return self.map_norms or bool(self.neck)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from mmqadapter.backbones.acceleration import TrunkOptions, accelerate, decode_int8, with_legacy
 from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.projections import bypassed_layers
 from mmqadapter.backbones.select import find_blocks, unused_parameters
 from mmqadapter.backbones.trainable import parse_train, trainable_parameters, warn_of_exceptions
 from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
@@ -62,10 +64,12 @@ class FrozenBackbone(TunedBackbone):
         **legacy: Any,
     ) -> None:
         super().__init__()
-        self.trunk_options = TrunkOptions.parse(with_legacy(trunk, legacy))
+        requested = with_legacy(trunk, legacy)
+        self.trunk_options = TrunkOptions.parse(requested)
         self.trunk = _build(backbone, pretrained, init_cfg)
         self.adapters = nn.ModuleDict()
         self.family = find_family(self.trunk)
+        self.trunk_options = _fitting(self.trunk_options, requested, self.family)
         self.trunk_drop_path = trunk_drop_path
         self.pretrained = self._load_weights()
         blocks = find_blocks(self.trunk, self.family)
@@ -76,7 +80,9 @@ class FrozenBackbone(TunedBackbone):
         self._fingerprint: str | None = self._compute_fingerprint()
         # After freezing, since what trains stays as it is.
         mlp, fused = self.family.mlp, self.family.fused
-        accelerate(self.trunk, list(blocks.values()), mlp, fused, self.trunk_options)
+        layers = list(blocks.values())
+        bypassed = bypassed_layers(layers, self.family)
+        accelerate(self.trunk, layers, mlp, fused, self.trunk_options, bypassed)
         if train:
             check_build(self.trunk, self.family, self.block_names)
         self.train()  # a new module is in training mode: this puts the trunk in eval mode
@@ -207,6 +213,18 @@ def _build(backbone: dict | None, pretrained: Any, init_cfg: Any) -> nn.Module:
         return ROOT_MODELS.build(ConfigDict(config))
     except (KeyError, TypeError) as error:
         raise ValueError(f'backbone={config} cannot be built: {_reason(error)}') from error
+
+
+def _fitting(
+    options: TrunkOptions, requested: Mapping[str, Any] | None, family: BlockFamily
+) -> TrunkOptions:
+    """Return the options that a family has; raise a ValueError for one that was asked for."""
+    if options.dtype == 'float16' and not family.float16:
+        raise ValueError(
+            f"trunk.dtype='float16' is invalid for {family.name}, whose attention divides by "
+            "numbers that are 0 in it: use 'bfloat16'."
+        )
+    return options if family.mlp else options.without_chunks(requested, family.name)
 
 
 def _reason(error: Exception) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from torch import nn
 
 from mmqadapter.backbones.families import FAMILIES
 from mmqadapter.registry import FUNCTIONS
 
-BLOCKS = {family.block for family in FAMILIES}
+BLOCKS = re.compile('|'.join(family.block for family in FAMILIES))
 
 
 @FUNCTIONS.register_module()
@@ -26,4 +28,4 @@ def frozen_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bo
     if recurse:
         return True
     frozen = not any(parameter.requires_grad for parameter in module.parameters())
-    return frozen and not BLOCKS.isdisjoint(base.__name__ for base in type(module).__mro__)
+    return frozen and any(BLOCKS.fullmatch(base.__name__) for base in type(module).__mro__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import nn
@@ -12,8 +13,8 @@ from mmqadapter.backbones.family import BlockFamily
 class GridTracker:
     """Grid of a block's tokens in the current forward, for hooks on the block.
 
-    Where the attention branch gets the grid as an argument, or tokens (B, H, W, C), the grid is
-    read there, inside what activation checkpointing recomputes, so that it is right then too.
+    Where a child of the block gets the grid as an argument, or tokens in the shape of the grid, it
+    is read there, inside what activation checkpointing recomputes, so that it is right then too.
     Otherwise the patch embedding's output has it, and a recomputed block sees the grid of the last
     images.
 
@@ -25,16 +26,29 @@ class GridTracker:
 
     def __init__(self, trunk: nn.Module, block: nn.Module, family: BlockFamily) -> None:
         self.size = (0, 0)
+        self._axes = slice(2, 4) if family.channels_first else slice(1, 3)
         if family.grid:
-            trunk.get_submodule(family.grid).register_forward_hook(self._read_embedding)
+            name = family.grid.format(_number(trunk, block, family))
+            trunk.get_submodule(name).register_forward_hook(self._read_embedding)
         else:
-            branch = block.get_submodule(family.attn_branch)
-            branch.register_forward_pre_hook(self._read_branch)
+            name = family.block_grid or family.attn_branch or family.mlp_in
+            block.get_submodule(name).register_forward_pre_hook(self._read_argument)
 
-    def _read_embedding(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """Read (tokens, grid), or tokens (B, H, W, C)."""
-        self.size = tuple(output[1] if isinstance(output, tuple) else output.shape[1:3])
+    def _read_embedding(self, module: Any, args: tuple, output: Any) -> None:
+        """Read (tokens, grid), tokens in its shape, or (B, L, C) of an embedding of one grid."""
+        if isinstance(output, tuple):
+            self.size = tuple(output[1])
+        else:
+            self.size = tuple(output.shape[self._axes] if output.ndim == 4 else module.grid_size)
 
-    def _read_branch(self, module: nn.Module, args: tuple) -> None:
+    def _read_argument(self, module: nn.Module, args: tuple) -> None:
         tokens, *grid = args
-        self.size = tuple(grid[0] if grid else tokens.shape[1:3])
+        self.size = tuple(grid[0] if grid else tokens.shape[self._axes])
+
+
+def _number(trunk: nn.Module, block: nn.Module, family: BlockFamily) -> str:
+    """Return what group 1 of ``blocks`` is for a block."""
+    name = next(name for name, module in trunk.named_modules() if module is block)
+    match = re.fullmatch(family.blocks, name)
+    assert match is not None
+    return match[1]

@@ -19,10 +19,10 @@ from mmqadapter.backbones.highway_parts import (
     build_cells,
     build_mergings,
     build_stem,
-    copy_norms,
+    output_modules,
 )
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, TAPS_PER_BLOCK, BlockTaps, TrunkRun
+from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
 
@@ -88,20 +88,22 @@ class HighwayBackbone(FrozenBackbone):
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
+        residual = FusedResidual(SAVED_TAPS[saved_taps])
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = Highway(
-                build_cells(plan, adapter, quantizer, cell, FusedResidual(SAVED_TAPS[saved_taps])),
+                build_cells(plan, adapter, quantizer, cell, residual, self.family.taps_per_block),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
-                copy_norms(self.trunk, self._norms),
+                output_modules(self.trunk, self.family, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
+                self.family.norms_on_maps,
             )
             self._run = TrunkRun()
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
-        built = BuiltHighway(self._run, plan, self._norms)
+        built = BuiltHighway(self._run, plan, self._norms, self.highway.stem)
         check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',
@@ -123,8 +125,8 @@ class HighwayBackbone(FrozenBackbone):
         settings = {name: config[name] for name in ('taps', 'downsample', 'inpath_blocks')}
         text = ', '.join(f'{name}={value!r}' for name, value in {**settings, **types}.items())
         return (
-            f'{describe_adapter(config["adapter"], config["quantizer"])}, on {TAPS_PER_BLOCK} taps '
-            f'of {len(self.block_names)} blocks ({text})'
+            f'{describe_adapter(config["adapter"], config["quantizer"])}, on '
+            f'{self.family.taps_per_block} taps of {len(self.block_names)} blocks ({text})'
         )
 
     @property

@@ -11,8 +11,14 @@ from torch import nn
 from mmqadapter.adapters import TokenAdapter, build_adapter, is_float
 from mmqadapter.backbones.block_plan import PlannedBlock, mergings
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.taps import TAPS_PER_BLOCK
-from mmqadapter.highway import FusedResidual, InheritedMerging, LowRankMerging, build_cell
+from mmqadapter.highway import (
+    FusedResidual,
+    InheritedNeck,
+    LowRankMerging,
+    build_cell,
+    inherit_merging,
+    rounds_down,
+)
 from mmqadapter.registry import build_own
 
 DOWNSAMPLE = ('inherited', 'low-rank')
@@ -24,6 +30,7 @@ def build_cells(
     quantizer: dict | None,
     cell: dict,
     residual: FusedResidual,
+    taps_per_block: int,
 ) -> Iterator[list[nn.Module]]:
     """Build the cells of each stage, one per tap.
 
@@ -34,7 +41,7 @@ def build_cells(
         yield [
             build_cell(cell, _token_adapter(adapter, quantizer, block.channels), residual)
             for block in blocks
-            for _ in range(TAPS_PER_BLOCK)
+            for _ in range(taps_per_block)
         ]
 
 
@@ -58,23 +65,32 @@ def build_mergings(
 ) -> Iterator[nn.Module]:
     """Build the mergings of the side stream between stages, one of ``DOWNSAMPLE``."""
     needed = sum(block.ends_stage for block in plan)
-    for merging, _ in zip(mergings(trunk, family), range(needed), strict=False):
+    channels = [next(blocks).channels for _, blocks in groupby(plan, key=lambda block: block.stage)]
+    sizes = zip(mergings(trunk, family), channels[:needed], channels[1:], strict=False)
+    for steps, before, after in sizes:
         if downsample == 'inherited':
-            yield InheritedMerging(merging.norm, merging.reduction, family.patch_order)
+            yield inherit_merging(steps, family.patch_order)
         else:
-            yield _low_rank_merging(merging.reduction, quantizer)
+            yield _low_rank_merging(before, after, rounds_down(steps), quantizer)
 
 
-def _low_rank_merging(reduction: nn.Linear, quantizer: dict | None) -> LowRankMerging:
-    merging = LowRankMerging(reduction.in_features // 4, reduction.out_features)
+def _low_rank_merging(
+    channels: int, outputs: int, crops: bool, quantizer: dict | None
+) -> LowRankMerging:
+    merging = LowRankMerging(channels, outputs, crops=crops)
     if quantizer is not None and not is_float(quantizer):
         merging.quantize(quantizer)
     return merging
 
 
-def copy_norms(trunk: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:
-    """Return trained copies of the trunk's output norms; an identity for a map without norm."""
+def output_modules(
+    trunk: nn.Module, family: BlockFamily, names: Iterable[str]
+) -> Iterator[nn.Module]:
+    """Return what makes each map: a trained copy of the trunk's norm, an identity, or its neck."""
     for name in names:
+        if family.neck:
+            yield InheritedNeck(trunk.get_submodule(family.neck))
+            continue
         norm = trunk.get_submodule(name) if name else nn.Identity()
         yield deepcopy(norm).requires_grad_(True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from mmqadapter.adapters import Adapter, build_adapter
@@ -28,6 +30,21 @@ class OnGrid:
         return self.adapter(x.flatten(1, -2), self.grid.size).view_as(x)
 
 
+class OnMaps:
+    """Adapter of tokens that a site calls with maps.
+
+    Args:
+        adapter: Takes tokens (B, H, W, C).
+    """
+
+    def __init__(self, adapter: Any) -> None:
+        self.adapter = adapter
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the change to add, (B, C, H, W); or (B, L, C) for tokens."""
+        return self.adapter(x.movedim(1, -1)).movedim(-1, 1) if x.ndim == 4 else self.adapter(x)
+
+
 def adapt_block(
     trunk: nn.Module, block: nn.Module, family: BlockFamily, adapter: dict, quantizer: dict | None
 ) -> nn.ModuleDict:
@@ -44,13 +61,32 @@ def adapt_block(
         The adapters, by site; the caller registers them, for saving and training.
 
     Raises:
-        ValueError: Unknown types or arguments.
+        ValueError: Unknown types or arguments, or an adapter without a site in the block.
     """
     channels = block_channels(block, family)
     first = build_adapter(adapter, quantizer, channels=channels)
-    others = [build_adapter(adapter, quantizer, channels=channels) for _ in first.sites[1:]]
-    adapters = dict(zip(first.sites, [first, *others], strict=True))
-    for site, module in adapters.items():
-        entry = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
-        SITES[site](entry, block, family)
+    sites = _sites(first, family)
+    others = [build_adapter(adapter, quantizer, channels=channels) for _ in sites[1:]]
+    adapters = dict(zip(sites, [first, *others], strict=True))
+    # A site on an attention branch that no module returns adds to the end of the MLP: after others.
+    late = 'attn_branch' if family.attn_in else ''
+    for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
+        entry: Any = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
+        on_maps = family.channels_first and site != 'qkv'
+        SITES[site](OnMaps(entry) if on_maps else entry, block, family)
     return nn.ModuleDict(adapters)
+
+
+def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
+    """Return the sites of an adapter that the blocks of a family have."""
+    missing = set() if family.taps_per_block == 2 else {'attn_branch', 'attn_stream'}
+    missing |= set() if family.qkv else {'qkv'}
+    missing |= {'mlp_parallel_normed'} if family.channels_first else set()
+    missing |= {'attn_stream', 'mlp_stream'} if family.scaled_shortcut else set()
+    sites = [site for site in adapter.sites if site not in missing]
+    if not sites:
+        raise ValueError(
+            f'adapter type {type(adapter).__name__!r} is invalid for {family.name}, whose blocks '
+            f'lack its site {adapter.sites[0]!r}: use AdaptFormer or ConvAdapter.'
+        )
+    return sites

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,12 @@ class AdapterProbe:
     Args:
         block: Name of the block.
         site: Name of the site.
+        parts: What hooks have to call it for: those of q, k and v that each projection returns.
     """
 
-    def __init__(self, block: str, site: str) -> None:
+    def __init__(self, block: str, site: str, parts: Iterable[str] = ('',)) -> None:
         self.block, self.site = block, site
-        self.calls = 0
+        self.missing = set(parts)
         self.seen: list[Seen] = []
 
     def changes(self, adapter: Adapter) -> Iterator[Change]:
@@ -49,16 +50,16 @@ class AdapterProbe:
         yield adapter, 'forward', self.forward
         yield adapter, 'merge', self.merge
 
-    def forward(self, *args: Any) -> Tensor:
+    def forward(self, *args: Any, part: str = '') -> Tensor:
         """Return the last tensor: tokens, or the projection that LoRA adds to."""
-        self.calls += 1
+        self.missing.discard(part)
         if not isinstance(args[-1], Tensor):
             self.seen.append(Seen(self.block, *args))
         return next(arg for arg in reversed(args) if isinstance(arg, Tensor))
 
-    def merge(self, weight: Tensor) -> Tensor:
+    def merge(self, weight: Tensor, part: str = '') -> Tensor:
         """Return ``weight``."""
-        self.calls += 1
+        self.missing.discard(part)
         return weight
 
 
@@ -78,6 +79,5 @@ class TapProbe:
         yield run, 'feed', self.feed
 
     def feed(self, event: Event, stage: int, tokens: Tensor, grid: Grid) -> None:
-        """Record tokens (B, L, C) or (B, H, W, C)."""
-        tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
+        """Record tokens (B, L, C)."""
         self.seen.append(Seen(self._dry.block, tokens, grid, event))

@@ -10,6 +10,15 @@ from torch import nn
 from mmqadapter.backbones.family import BlockFamily
 
 
+def output_numbers(trunk: nn.Module, family: BlockFamily) -> list[int]:
+    """Return the numbers of a trunk's outputs, as group 1 of ``blocks`` counts, ascending."""
+    indices: Any = getattr(trunk, 'out_indices', None)
+    if indices is None:
+        matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
+        indices = {match[1] for match in matches if match}
+    return sorted(int(index) for index in indices)
+
+
 def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     """Return the blocks that reach an output, by full name, in execution order.
 
@@ -19,12 +28,12 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     Raises:
         ValueError: The blocks are of another class than the row names.
     """
-    last = _last_output(trunk)
+    last = output_numbers(trunk, family)[-1]
     matches = ((re.fullmatch(family.blocks, n), n, m) for n, m in trunk.named_modules())
     blocks = {name: module for match, name, module in matches if match and int(match[1]) <= last}
     for name, block in blocks.items():
         # An accelerated block is a subclass of its stock class.
-        if family.block not in {c.__name__ for c in type(block).__mro__}:
+        if not any(re.fullmatch(family.block, c.__name__) for c in type(block).__mro__):
             raise ValueError(
                 f'{name} is a {type(block).__name__}: expected a {family.block}, the only block '
                 f'of {family.name} that is supported. Use another model_name, or see the '
@@ -35,9 +44,12 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
 
 def unused_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
     """Return the names of parameters that no output depends on; DDP refuses to train them."""
-    last, names = _last_output(trunk), [name for name, _ in trunk.named_parameters()]
+    last = output_numbers(trunk, family)[-1]
+    names = [name for name, _ in trunk.named_parameters()]
     blocks = ((re.match(family.blocks + r'\.', name), name) for name in names)
     unused = {name for match, name in blocks if match and int(match[1]) > last}
+    stages = ((re.match(family.stages, name), name) for name in names)
+    unused |= {name for match, name in stages if match and int(match[1]) > last}
     behind = [(match, name) for name in names if (match := re.match(family.behind, name))]
     return unused | {n for m, n in behind if (int(m[1]) >= last if m.lastindex else unused)}
 
@@ -82,11 +94,6 @@ def compile_regex(pattern: str, argument: str) -> re.Pattern[str]:
         raise ValueError(
             f'{argument}={pattern!r} is invalid: expected a regex, but {error}.'
         ) from error
-
-
-def _last_output(trunk: nn.Module) -> int:
-    outputs: Any = trunk.out_indices
-    return max(int(i) for i in outputs)
 
 
 def _matching(names: list[str], choice: str) -> list[str]:

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from mmqadapter.adapters import LoRA
 from mmqadapter.adapters.base import Adapter
+from mmqadapter.backbones.block_plan import block_channels
+from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.projections import Projection, find_projections
 
 
 class BranchSite:
@@ -23,7 +26,7 @@ class BranchSite:
 
     def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
         self.adapter = adapter
-        block.get_submodule(getattr(family, self.branch)).register_forward_hook(self._add)
+        hook_branch(block, family, self.branch, self._add)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self.adapter(output)
@@ -72,11 +75,11 @@ class ParallelMLPSite(DelayedSite):
     """Adapter beside the MLP: reads the stream before the MLP's norm, adds to the block."""
 
     def _register(self, block: nn.Module, family: BlockFamily) -> None:
-        self._listen(block.get_submodule(family.mlp_in))
-        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        self._listen(block, family)
+        hook_branch(block, family, 'mlp_end', self._add)
 
-    def _listen(self, norm: nn.Module) -> None:
-        norm.register_forward_pre_hook(self._hold_input)
+    def _listen(self, block: nn.Module, family: BlockFamily) -> None:
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(self._hold_input)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self.adapter(self._take())
@@ -85,8 +88,11 @@ class ParallelMLPSite(DelayedSite):
 class NormedParallelMLPSite(ParallelMLPSite):
     """Adapter beside the MLP that reads what the MLP reads: the stream after the MLP's norm."""
 
-    def _listen(self, norm: nn.Module) -> None:
-        norm.register_forward_hook(self._hold_output)
+    def _listen(self, block: nn.Module, family: BlockFamily) -> None:
+        if family.mlp:
+            block.get_submodule(family.mlp).register_forward_pre_hook(self._hold_input)
+        else:
+            block.get_submodule(family.mlp_in).register_forward_hook(self._hold_output)
 
     def _hold_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         self.held = output
@@ -100,14 +106,34 @@ class AttentionStreamSite(DelayedSite):
 
     def _register(self, block: nn.Module, family: BlockFamily) -> None:
         block.get_submodule(family.mlp_in).register_forward_pre_hook(self._enter)
-        block.get_submodule(family.mlp_end).register_forward_hook(self._add)
+        hook_branch(block, family, 'mlp_end', self._add)
 
     def _enter(self, module: nn.Module, args: tuple) -> tuple:
-        self.held = self.adapter(args[0])
+        self.held = self._change(args[0])
         return (args[0] + self.held,)
+
+    def _change(self, stream: Tensor) -> Tensor:
+        return self.adapter(stream)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self._take()
+
+
+class AddedBranchSite(AttentionStreamSite):
+    """Adapter on an attention branch that no module returns: on what the stream has gained."""
+
+    def _register(self, block: nn.Module, family: BlockFamily) -> None:
+        block.get_submodule(family.attn_in).register_forward_pre_hook(self._hold_input)
+        super()._register(block, family)
+
+    def _change(self, stream: Tensor) -> Tensor:
+        return self.adapter(stream - self._take().view_as(stream))
+
+
+def attention_branch_site(adapter: Adapter, block: nn.Module, family: BlockFamily) -> object:
+    """Return the site on the attention branch, for either way of ending it."""
+    site = AddedBranchSite if family.attn_in else AttentionBranchSite
+    return site(adapter, block, family)
 
 
 class MLPStreamSite(DelayedSite):
@@ -117,61 +143,72 @@ class MLPStreamSite(DelayedSite):
         block.get_submodule(family.mlp_in).register_forward_pre_hook(self._hold_input)
         # Before other hooks, since an AttentionStreamSite adds to this output what is in the held
         # stream already.
-        branch = block.get_submodule(family.mlp_branch)
-        branch.register_forward_hook(self._add, prepend=True)
+        hook_branch(block, family, 'mlp_branch', self._add, prepend=True)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         return output + self.adapter(self._take() + output)
 
 
-class LinearProjectionSite:
-    """LoRA beside a fused linear projection of q, k and v."""
+class OutputProjectionSite:
+    """LoRA beside a linear projection to one or more of q, k and v."""
 
-    def __init__(self, adapter: LoRA, projection: nn.Linear) -> None:
-        self.adapter = adapter
-        projection.register_forward_hook(self._add)
+    def __init__(self, adapter: LoRA, projection: Projection) -> None:
+        self.adapter, self.part = adapter, projection.part
+        projection.layer.register_forward_hook(self._add)
 
     def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-        return self.adapter(args[0], output)
+        return self.adapter(args[0], output, part=self.part)
 
 
-class MultiheadProjectionSite:
-    """LoRA inside ``nn.MultiheadAttention``, whose fused weight no child module holds.
+class WeightProjectionSite:
+    """LoRA on the weight of a projection that is not called: the net reads its weight.
 
-    For the length of a call an instance attribute shadows the frozen parameter; the parameter
-    itself, its key and its place stay as they are.
+    For the length of a call of the reader, an instance attribute shadows the frozen parameter;
+    the parameter itself, its key and its place stay as they are.
     """
 
-    def __init__(self, adapter: LoRA, attention: nn.MultiheadAttention) -> None:
-        self.adapter = adapter
-        attention.register_forward_pre_hook(self._shadow)
-        attention.register_forward_hook(self._restore, always_call=True)
+    def __init__(self, adapter: LoRA, projection: Projection, reader: nn.Module) -> None:
+        self.adapter, self.projection = adapter, projection
+        reader.register_forward_pre_hook(self._shadow)
+        reader.register_forward_hook(self._restore, always_call=True)
 
     def _shadow(self, module: nn.Module, args: tuple) -> None:
-        weight = module._parameters['in_proj_weight']
+        layer, name = self.projection.layer, self.projection.parameter
+        weight = layer._parameters[name]
         assert weight is not None, 'q, k and v of different widths have no fused weight'
-        module.__dict__['in_proj_weight'] = self.adapter.merge(weight)
+        layer.__dict__[name] = self.adapter.merge(weight, part=self.projection.part)
 
     def _restore(self, module: nn.Module, args: tuple, output: Any) -> None:
-        module.__dict__.pop('in_proj_weight', None)
+        self.projection.layer.__dict__.pop(self.projection.parameter, None)
 
 
-def projection_site(adapter: LoRA, block: nn.Module, family: BlockFamily) -> object:
-    """Return the site on the fused projection, for either way of holding it."""
-    projection = block.get_submodule(family.qkv)
-    if isinstance(projection, nn.MultiheadAttention):
-        return MultiheadProjectionSite(adapter, projection)
-    assert isinstance(projection, nn.Linear)
-    return LinearProjectionSite(adapter, projection)
+def projection_sites(adapter: LoRA, block: nn.Module, family: BlockFamily) -> None:
+    """Tie LoRA to the projections of a block.
+
+    Raises:
+        ValueError: They are not of the widths that LoRA has.
+    """
+    channels, projections = block_channels(block, family), find_projections(block, family)
+    shapes = [tuple(projection.weight.shape) for projection in projections]
+    if shapes != [(len(projection.part) * channels, channels) for projection in projections]:
+        raise ValueError(
+            f'LoRA is invalid for {type(block).__name__}: its projections to q, k and v have '
+            f'weights of {shapes}, expected {channels} channels each; use AdaptFormer or the like.'
+        )
+    for projection in projections:
+        if projection.reader is None:
+            OutputProjectionSite(adapter, projection)
+        else:
+            WeightProjectionSite(adapter, projection, projection.reader)
 
 
 # By name: called with adapter, block and family, each ties an adapter to a block.
 SITES: dict[str, Any] = {
-    'attn_branch': AttentionBranchSite,
+    'attn_branch': attention_branch_site,
     'mlp_branch': MLPBranchSite,
     'attn_stream': AttentionStreamSite,
     'mlp_stream': MLPStreamSite,
     'mlp_parallel': ParallelMLPSite,
     'mlp_parallel_normed': NormedParallelMLPSite,
-    'qkv': projection_site,
+    'qkv': projection_sites,
 }

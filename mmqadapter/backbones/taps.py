@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmqadapter.backbones.block_plan import PlannedBlock
+from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
 from mmqadapter.backbones.trunk_outputs import with_maps
@@ -58,10 +59,9 @@ class TrunkRun:
             self._waiting.clear()
 
     def feed(self, event: Event, stage: int, tokens: Tensor, grid: Grid) -> None:
-        """Pass tokens (B, L, C) or (B, H, W, C) on as an event, now or when the trunk has ended."""
+        """Pass tokens (B, L, C) on as an event, now or when the trunk has ended."""
         if not self._streams:  # a block is recomputed, in backward
             return
-        tokens = tokens.flatten(1, 2) if tokens.ndim == 4 else tokens
         args = (stage, self._as_read(tokens), grid)
         if self._in_path:
             self._waiting.append((event, args))
@@ -98,7 +98,8 @@ class BlockTaps:
     def __init__(
         self, run: TrunkRun, trunk: nn.Module, block: PlannedBlock, family: BlockFamily, taps: str
     ) -> None:
-        self.run, self.stage = run, block.stage
+        self.run, self.stage, self.channels_first = run, block.stage, family.channels_first
+        self.held: Tensor | None = None
         self.grid = GridTracker(trunk, block.module, family)
         TAPS[taps](self, block.module, family)
         if block.gives_map:
@@ -108,30 +109,56 @@ class BlockTaps:
 
     def tap_input(self, module: nn.Module, args: tuple) -> None:
         """Tap the input of a module (pre-hook)."""
-        self.run.feed(SideStream.tap, self.stage, args[0].detach(), self.grid.size)
+        self._feed(SideStream.tap, args[0].detach())
+
+    def hold_input(self, module: nn.Module, args: tuple) -> None:
+        """Hold the input of the block for :meth:`tap_gain` (pre-hook)."""
+        self.held = args[0].detach()
+
+    def tap_gain(self, module: nn.Module, args: tuple) -> None:
+        """Tap what the stream has gained when it enters a module (pre-hook)."""
+        held, self.held = self.held, None
+        assert held is not None, 'the MLP of a block before its start'
+        self._feed(SideStream.tap, args[0].detach() - held.view_as(args[0]))
+
+    def forget(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """Drop what is held when a block ends or raises (hook)."""
+        self.held = None
 
     def tap_output(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         """Tap the output of a module (hook)."""
-        self.run.feed(SideStream.tap, self.stage, output.detach(), self.grid.size)
+        self._feed(SideStream.tap, output.detach())
 
     def give_map(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         """Take an output map behind a block (hook)."""
-        self.run.feed(SideStream.output, self.stage, output, self.grid.size)
+        self._feed(SideStream.output, output)
 
     def end_stage(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         """Merge the side stream behind the last block of a stage (hook)."""
-        self.run.feed(SideStream.merge, self.stage, output.detach(), self.grid.size)
+        self._feed(SideStream.merge, output.detach())
+
+    def _feed(self, event: Event, tokens: Tensor) -> None:
+        """Pass tokens (B, L, C), (B, H, W, C) or a map (B, C, H, W) on."""
+        if tokens.ndim == 4:
+            tokens = (tokens.movedim(1, -1) if self.channels_first else tokens).flatten(1, 2)
+        self.run.feed(event, self.stage, tokens, self.grid.size)
 
 
 def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     """Tap the attention and the MLP branch before their residual sums (arXiv 2306.09729)."""
-    block.get_submodule(family.attn_branch).register_forward_hook(taps.tap_output)
-    block.get_submodule(family.mlp_branch).register_forward_hook(taps.tap_output)
+    if family.attn_in:
+        block.get_submodule(family.attn_in).register_forward_pre_hook(taps.hold_input)
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_gain)
+        block.register_forward_hook(taps.forget, always_call=True)
+    elif family.attn_branch:
+        hook_branch(block, family, 'attn_branch', taps.tap_output)
+    hook_branch(block, family, 'mlp_branch', taps.tap_output)
 
 
 def tap_stream(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     """Tap the residual stream after attention and after the MLP."""
-    block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_input)
+    if family.taps_per_block == 2:
+        block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_input)
     block.register_forward_hook(taps.tap_output)
 
 
@@ -139,4 +166,3 @@ TAPS: dict[str, Callable[[BlockTaps, nn.Module, BlockFamily], None]] = {
     'branch': tap_branches,
     'stream': tap_stream,
 }
-TAPS_PER_BLOCK = 2

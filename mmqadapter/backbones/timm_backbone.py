@@ -1,4 +1,4 @@
-"""timm's ViT, DINOv2 and Swin as a backbone for dense heads."""
+"""timm's nets as backbones for dense heads."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from mmengine.model import BaseModule
-from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
-from mmqadapter.backbones.timm_net import TimmNet, build_timm, load_weight_file
+from mmqadapter.backbones.timm_net import build_timm, load_weight_file
 from mmqadapter.backbones.weight_source import weight_file
 from mmqadapter.registry import MODELS
 
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
-    """Backbone that returns feature maps of a timm ViT, DINOv2 or Swin, for any image size.
+    """Backbone that returns feature maps of a timm net that the block table has a row for.
 
-    Registers and LayerScale of DINOv2 are supported. An image is padded with zeros at the bottom
-    and right to whole patches, and position embeddings are resized to the grid. With patch size p,
-    ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid, rounding up, before stages 1
-    to 3.
+    These are ViTs (DINOv2 with registers and LayerScale, DINOv3, EVA-02, BEiT, SAM ...), Swin, PVT,
+    ConvNeXt and others; see the docs page "Adding a backbone". A ViT or Swin pads an image with
+    zeros at the bottom and right to whole patches, and resizes position embeddings to the grid.
+    With patch size p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid, rounding
+    up, before stages 1 to 3. Nets whose position biases are for one grid, such as BEiT, take images
+    of ``img_size`` alone.
 
     ``model`` is timm's net with timm's names (``model.blocks.0...``), run by timm's own
     ``forward_intermediates``. The final norm is applied to every ViT map (as DINOv2 does for dense
-    tasks) and to the last Swin stage (earlier stages have no norm), so that the last map equals
-    timm's ``forward_features``. The classification head and everything behind the last map are
-    removed after loading, so that every parameter gets a gradient.
+    tasks) and to the last stage of nets that have one, so that the last map equals timm's
+    ``forward_features``; every map of SAM comes from its neck. The classification head and
+    everything behind the last map are removed after loading, so that every parameter gets a
+    gradient.
 
     timm does not shift windows in a Swin stage whose grid at ``img_size`` fits into one window.
     Give the training crop as ``img_size=`` to have the last stage shifted as well.
@@ -35,8 +37,8 @@ class TimmBackbone(BaseModule):
     Args:
         model_name: Name of a timm model, such as ``'vit_tiny_patch16_224'``.
         checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded here, once, strictly.
-        out_indices: Blocks (ViT; default: the last) or stages (Swin; default: all) whose maps are
-            returned, ascending; negative numbers count from the end.
+        out_indices: Blocks (of a net of one stage; default: the last) or stages (default: all)
+            whose maps are returned, ascending; negative numbers count from the end.
         pretrained: Load timm's own weights for ``model_name`` instead of a file. A file name, as
             parent models write it here, has the meaning of ``checkpoint``.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=<file>)``: as ``checkpoint``.
@@ -45,7 +47,8 @@ class TimmBackbone(BaseModule):
 
     Attributes:
         pretrained_loaded: Whether weights were loaded; otherwise they are random.
-        num_prefix_tokens: Number of class and register tokens before the grid tokens (0 for Swin).
+        num_prefix_tokens: Number of class and register tokens before the grid tokens, 0 in nets of
+            several stages.
 
     Raises:
         FileNotFoundError: ``checkpoint`` does not exist.
@@ -70,7 +73,7 @@ class TimmBackbone(BaseModule):
             load_weight_file(self.model, file)
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
-        self.model.set_grad_checkpointing(with_cp)
+        _set_checkpointing(self.model, with_cp)
         self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
 
     def init_weights(self) -> None:
@@ -85,12 +88,22 @@ class TimmBackbone(BaseModule):
         return tuple(cast('list[Tensor]', maps))
 
 
-def _resolve(out_indices: Sequence[int] | None, model: TimmNet) -> tuple[int, ...]:
-    """Return the indices of the blocks (ViT) or stages (Swin), counted from the start."""
-    swin = isinstance(model, SwinTransformer)
+def _set_checkpointing(model: Any, with_cp: bool) -> None:
+    try:
+        model.set_grad_checkpointing(with_cp)
+    except AssertionError as error:  # so timm says that a net cannot
+        raise ValueError(
+            f'with_cp={with_cp} is invalid: {type(model).__name__} of timm cannot recompute '
+            'activations; leave it out.'
+        ) from error
+
+
+def _resolve(out_indices: Sequence[int] | None, model: Any) -> tuple[int, ...]:
+    """Return the indices of the blocks (one stage) or stages (several), counted from the start."""
     count = len(model.feature_info)
+    staged = len({info['num_chs'] for info in model.feature_info}) > 1
     if out_indices is None:
-        return tuple(range(count)) if swin else (count - 1,)
+        return tuple(range(count)) if staged else (count - 1,)
     try:
         indices = tuple(range(count)[index] for index in out_indices)
     except (IndexError, TypeError):
@@ -98,6 +111,6 @@ def _resolve(out_indices: Sequence[int] | None, model: TimmNet) -> tuple[int, ..
     if not indices or list(indices) != sorted(set(indices)):
         raise ValueError(
             f'out_indices={out_indices!r} is invalid: expected ascending numbers from 0 to '
-            f'{count - 1}, the {"stages" if swin else "blocks"} of {type(model).__name__}.'
+            f'{count - 1}, the {"stages" if staged else "blocks"} of {type(model).__name__}.'
         )
     return indices

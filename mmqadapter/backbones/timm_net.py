@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from difflib import get_close_matches
+import sys
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -13,18 +12,19 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from timm.models import load_pretrained, load_state_dict, swin_transformer, vision_transformer
-from timm.models.swin_transformer import SwinTransformer
+from timm.models import load_pretrained, load_state_dict
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-TimmNet = VisionTransformer | SwinTransformer
+from mmqadapter.backbones.timm_names import check_name, is_supported, unsupported
+
+ANY_SIZE = 'dynamic_img_size'
 HEADS = ('head', 'head_dist')
 MISFIT = 'Use the weight file of this model_name, or change model_name or its arguments.'
 
 
-def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -> TimmNet:
-    """Build a timm ViT (DINOv2 included) or Swin that takes images of any size.
+def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -> Any:
+    """Build a timm net that the block table has a row for, for images of any size if it can be.
 
     Args:
         model_name: Name of a timm model, with or without a weight tag, or ``hf-hub:...``.
@@ -32,30 +32,38 @@ def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -
         **model_kwargs: Arguments of the timm class, such as ``drop_path_rate`` or ``depth``.
 
     Raises:
-        ValueError: Unknown name, neither ViT nor Swin, an argument that timm does not accept, or
+        ValueError: Unknown name, a net without a row, an argument that timm does not accept, or
             ``pretrained`` weights that timm cannot load.
     """
-    _check_name(model_name)
+    cls = check_name(model_name)
     # timm loads strictly if the net has timm's own head; without a head it only logs misfits.
     head = {} if pretrained else {'num_classes': 0}
+    size = {ANY_SIZE: True} if _takes_any_size(cls) else {}
     try:
-        kwargs = {**model_kwargs, **head, 'dynamic_img_size': True}
+        kwargs = {**model_kwargs, **head, **size}
         model = timm.create_model(model_name, pretrained=pretrained, **kwargs)
     except (TypeError, AssertionError, RuntimeError, OSError, ValueError) as error:
-        if 'dynamic_img_size' in str(error):  # not an argument of the user's
-            raise _unsupported(model_name, 'a net of one image size') from error
+        if ANY_SIZE in str(error):  # not an argument of the user's
+            raise unsupported(model_name, 'a net of one image size') from error
         offline = '; without a network give checkpoint=<file> instead' if pretrained else ''
         raise ValueError(
             f'model_name={model_name!r} with pretrained={pretrained} and {model_kwargs} is '
             f'invalid: timm cannot build it ({_brief(error)}){offline}.'
         ) from error
-    if not isinstance(model, TimmNet):
-        raise _unsupported(model_name, type(model).__name__)
-    model.patch_embed.dynamic_img_pad = True  # timm's Swin has no argument for it
+    if not is_supported(type(model)):
+        raise unsupported(model_name, type(model).__name__)
+    embedding: Any = getattr(model, 'patch_embed', None)
+    if hasattr(embedding, 'dynamic_img_pad'):
+        embedding.dynamic_img_pad = True  # timm's Swin has no argument for it
     return model
 
 
-def load_weight_file(model: TimmNet, checkpoint: str | Path) -> None:
+def _takes_any_size(cls: type | None) -> bool:
+    """Return whether a class, or None for an unknown one, has the argument for any image size."""
+    return cls is None or ANY_SIZE in inspect.signature(cls).parameters
+
+
+def load_weight_file(model: nn.Module, checkpoint: str | Path) -> None:
     """Load all weights of a headless timm net from a file; position embeddings are resized.
 
     Args:
@@ -77,60 +85,12 @@ def load_weight_file(model: TimmNet, checkpoint: str | Path) -> None:
         _load_state(model, path)
 
 
-def _check_name(model_name: str) -> None:
-    """Check by timm's registry, before anything is built, that a name stands for a ViT or Swin."""
-    if not isinstance(model_name, str):
-        raise ValueError(
-            f'model_name={model_name!r} is invalid: expected the name of a timm model, such as '
-            "'vit_tiny_patch16_224'."
-        )
-    if ':' in model_name:  # on a hub: its class is known once it is built
-        return
-    if not timm.is_model(model_name):
-        raise ValueError(
-            f'model_name={model_name!r} is invalid: timm does not know it; similar names: '
-            f'{_similar(model_name)}.'
-        )
-    entry = timm.model_entrypoint(model_name)
-    if not _may_build(entry):
-        raise _unsupported(model_name, _class_name(entry))
-
-
-def _may_build(entry: Callable[..., Any]) -> bool:
-    """Return whether a function of timm's registry builds a ViT or Swin, as far as it says."""
-    cls = inspect.signature(entry).return_annotation
-    if isinstance(cls, type) and cls is not inspect.Signature.empty:
-        return issubclass(cls, TimmNet)
-    modules = (vision_transformer.__name__, swin_transformer.__name__)
-    return entry.__module__ in modules or not entry.__module__.startswith('timm.models.')
-
-
-def _class_name(entry: Callable[..., Any]) -> str:
-    cls = inspect.signature(entry).return_annotation
-    return entry.__module__ if cls is inspect.Signature.empty else cls.__name__
-
-
-def _unsupported(model_name: str, kind: str) -> ValueError:
-    return ValueError(
-        f'model_name={model_name!r} is invalid: timm builds {kind}; expected a ViT or Swin, such '
-        f'as {_similar(model_name)}.'
-    )
-
-
-def _similar(model_name: str) -> str:
-    """Return names of supported models, those that contain ``model_name`` if there are any."""
-    name = model_name.split('.')[0]
-    known = [n for n in timm.list_models() if _may_build(timm.model_entrypoint(n))]
-    longer = [n for n in known if name in n]
-    return ', '.join(get_close_matches(name, longer or known, n=3, cutoff=0))
-
-
 def _brief(error: Exception) -> str:
     lines = [shorten(line, 160, placeholder=' ...') for line in str(error).splitlines()[:4]]
     return ' '.join([type(error).__name__, *lines])
 
 
-def _load_state(model: TimmNet, path: Path) -> None:
+def _load_state(model: Any, path: Path) -> None:
     try:
         state = load_state_dict(str(path))
     except Exception as error:  # the errors of timm's readers for broken files are undocumented
@@ -143,13 +103,13 @@ def _load_state(model: TimmNet, path: Path) -> None:
         raise ValueError(f'{misfit}: {_brief(error)} {MISFIT}') from error
 
 
-def _to_timm(state: dict[str, Tensor], model: TimmNet) -> dict[str, Tensor]:
-    family = vision_transformer if isinstance(model, VisionTransformer) else swin_transformer
-    state = family.checkpoint_filter_fn(state, model)
+def _to_timm(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
+    state = convert(state, model) if convert else state
     return {key: value for key, value in state.items() if key.split('.')[0] not in HEADS}
 
 
-def _load_npz(model: TimmNet, path: Path) -> None:
+def _load_npz(model: nn.Module, path: Path) -> None:
     if not isinstance(model, VisionTransformer):
         raise ValueError(
             f'checkpoint={str(path)!r} is invalid: only a ViT can read npz files; give safetensors.'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
 
 import torch
@@ -27,8 +28,9 @@ def fingerprint_inputs(
     parameters = dict(trunk.named_parameters())
     weights = decode_int8({**parameters, **dict(trunk.named_buffers())})
     frozen = {n for n, p in parameters.items() if not p.requires_grad and n not in trainable_names}
-    names = frozen.union(code_names(trunk)).difference(family.resized)
-    return {name: weights[name] for name in weights if name in names}
+    names = frozen.union(code_names(trunk))
+    resized = re.compile('|'.join(family.resized) or '$')
+    return {n: w for n, w in weights.items() if n in names and not resized.fullmatch(n)}
 
 
 def matches(weights: Mapping[str, Tensor], loaded: Mapping[str, Tensor]) -> bool:

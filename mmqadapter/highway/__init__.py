@@ -2,10 +2,12 @@
 
 from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
+from mmqadapter.highway.inherited_neck import InheritedNeck
+from mmqadapter.highway.inherited_steps import InheritedSteps, inherit_merging, rounds_down
 from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.residual import FusedResidual, PendingUpdate, add_updates
 from mmqadapter.highway.saved_taps import SAVED_TAPS
-from mmqadapter.highway.side_stream import Highway, SideStream
+from mmqadapter.highway.side_stream import Highway, SideStream, normed_map
 from mmqadapter.highway.stem import ConvStem, NoStem, Stem
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     'FusedResidual',
     'Highway',
     'InheritedMerging',
+    'InheritedNeck',
+    'InheritedSteps',
     'JoinedCell',
     'LowRankMerging',
     'NoStem',
@@ -25,4 +29,7 @@ __all__ = [
     'Stem',
     'add_updates',
     'build_cell',
+    'inherit_merging',
+    'normed_map',
+    'rounds_down',
 ]

@@ -82,10 +82,12 @@ class LowRankMerging(nn.Module):
         channels: C.
         outputs: C'.
         rank: r.
+        crops: Leave out the last row and column of an odd grid, as the trunk does.
     """
 
-    def __init__(self, channels: int, outputs: int, rank: int = 16) -> None:
+    def __init__(self, channels: int, outputs: int, rank: int = 16, crops: bool = False) -> None:
         super().__init__()
+        self.crops = crops
         self.down = nn.Linear(4 * channels, rank, bias=False)
         self.up = nn.Linear(rank, outputs, bias=False)
         for layer in (self.down, self.up):
@@ -100,6 +102,10 @@ class LowRankMerging(nn.Module):
 
         ``trunk`` is ignored.
         """
+        if self.crops:
+            height, width = (size // 2 * 2 for size in grid)
+            h = h.unflatten(1, grid)[:, :height, :width].flatten(1, 2)
+            grid = height, width
         patches = to_patches(h, grid)
         return self.up(self.down(patches.to(self.down.weight.dtype))).to(h.dtype)
 

@@ -23,6 +23,7 @@ class Highway(nn.Module):
         mergings: Modules ``(h, trunk, grid) -> h`` from each stage to the next.
         norms: Norms of the outputs, in execution order; ``nn.Identity()`` for none.
         stem: Module from images (B, 3, H, W) to h before the first tap.
+        norms_on_maps: The norms take maps (B, C, H, W), not tokens.
     """
 
     def __init__(
@@ -31,16 +32,18 @@ class Highway(nn.Module):
         mergings: Iterable[nn.Module],
         norms: Iterable[nn.Module],
         stem: nn.Module,
+        norms_on_maps: bool = False,
     ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList(nn.ModuleList(cells) for cells in stages)
         self.mergings = nn.ModuleList(mergings)
         self.norms = nn.ModuleList(norms)
+        self.norms_on_maps = norms_on_maps
 
     def start(self, images: Tensor) -> SideStream:
         """Return the side stream of a forward pass over images (B, 3, H, W)."""
-        return SideStream(self, self.stem(images))
+        return SideStream(self, self.stem(images), _stem_grid(self.stem, images))
 
 
 class SideStream:
@@ -54,13 +57,15 @@ class SideStream:
     Args:
         highway: The trained modules.
         start: Side stream before the first tap, (B, H * W, C) or (1, 1, 1).
+        grid: Height and width of ``start``. The first tap may have a row and a column less, in a
+            trunk that leaves out pixels beyond whole patches.
     """
 
-    def __init__(self, highway: Highway, start: Tensor) -> None:
-        self._h = start
+    def __init__(self, highway: Highway, start: Tensor, grid: Grid | None = None) -> None:
+        self._h, self._start_grid = start, grid
         self._cells = [iter(cells) for cells in _cell_lists(highway.stages)]
         self._mergings = highway.mergings
-        self._norms = iter(highway.norms)
+        self._norms, self._on_maps = iter(highway.norms), highway.norms_on_maps
         self._maps: list[Tensor] = []
         self._updates: list[PendingUpdate] = []
 
@@ -71,6 +76,7 @@ class SideStream:
             ValueError: The side stream has another number of tokens than the tap.
         """
         tap = grid_tokens(tokens, grid)
+        self._crop_start(grid)
         if self._h.shape[1] not in (1, tap.shape[1]):
             raise ValueError(
                 f'a side stream of {self._h.shape[1]} tokens is invalid in stage {stage}: expected '
@@ -84,6 +90,13 @@ class SideStream:
         else:
             self._updates.append(update)
 
+    def _crop_start(self, grid: Grid) -> None:
+        start, self._start_grid = self._start_grid, None
+        if start is None or self._h.shape[1] == 1 or start == grid:
+            return
+        if all(0 <= size - tap <= 1 for size, tap in zip(start, grid, strict=True)):
+            self._h = self._h.unflatten(1, start)[:, : grid[0], : grid[1]].flatten(1, 2)
+
     def merge(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Merge the side stream into the next stage.
 
@@ -95,7 +108,7 @@ class SideStream:
         """Make an output map of the side stream and the trunk's stream before its norm."""
         self._h = self._apply_updates()
         joined = grid_tokens(tokens, grid) + self._h.to(tokens.dtype)
-        self._maps.append(to_map(next(self._norms)(joined), grid))
+        self._maps.append(normed_map(next(self._norms), joined, grid, self._on_maps))
 
     def _apply_updates(self) -> Tensor:
         """Return the stream with all collected updates added."""
@@ -106,6 +119,19 @@ class SideStream:
         """Return one map (B, C, H, W) per output."""
         assert next(self._norms, None) is None, 'the trunk has not reached its last output'
         return tuple(self._maps)
+
+
+def normed_map(norm: nn.Module, tokens: Tensor, grid: Grid, on_maps: bool) -> Tensor:
+    """Return normed tokens (B, H * W, C) as a map; a norm ``on_maps`` takes and returns maps."""
+    return norm(to_map(tokens, grid)) if on_maps else to_map(norm(tokens), grid)
+
+
+def _stem_grid(stem: Any, images: Tensor) -> Grid | None:
+    stride = getattr(stem, 'stride', None)
+    if stride is None:
+        return None
+    height, width = images.shape[-2:]
+    return -(-height // stride), -(-width // stride)
 
 
 def _cell_lists(stages: nn.ModuleList) -> Iterable[nn.ModuleList]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmqadapter.adapters import Adapter, LoRA
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
+from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.select import find_blocks
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine.runner import build_model, load_config
@@ -94,7 +95,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _merged_weights(backbone: FrozenBackbone) -> dict[str, Tensor]:
-    """Return the fused weights (3 C, C) with LoRA merged in, by their names in the trunk."""
+    """Return the weights (n C, C) of projections with LoRA merged in, by their trunk names."""
     family, merged = backbone.family, {}
     for name, block in find_blocks(backbone.trunk, family).items():
         key = name.replace('.', '_')
@@ -102,10 +103,9 @@ def _merged_weights(backbone: FrozenBackbone) -> dict[str, Tensor]:
             continue
         lora = backbone.adapters.get_submodule(f'{key}.qkv')
         assert isinstance(lora, LoRA)
-        layer: Any = block.get_submodule(family.qkv)
-        attention = isinstance(layer, nn.MultiheadAttention)
-        parameter = 'in_proj_weight' if attention else 'weight'
-        merged[f'{name}.{family.qkv}.{parameter}'] = lora.merge(getattr(layer, parameter))
+        for projection in find_projections(block, family):
+            weight = lora.merge(projection.weight, projection.part)
+            merged[f'{name}.{projection.name}.{projection.parameter}'] = weight
     return merged
 
 

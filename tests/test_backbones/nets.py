@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
+from tiny_backbones import fitting
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +23,12 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     'mona': dict(type='Mona', width=4, dropout=0.0),
     'lora': dict(type='LoRA', rank=2, scale=2.0),
     'lora-qkv': dict(type='LoRA', rank=2, targets='qkv', scale='learned'),
+}
+# Adapters that have no site in the blocks of a net.
+WITHOUT_SITE = {
+    'convnext_tiny': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'mmseg.MSCAN': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'tiny_caformer': ('lora', 'lora-qkv', 'adaptformer-normed', 'mona'),
 }
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 
@@ -47,10 +55,22 @@ def bare(cfg: dict) -> nn.Module:
 
 def wrap(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:
     """``bare(cfg)`` with adapters as they start."""
+    require_site(cfg, adapter)
     torch.manual_seed(0)
     wrapped = AdaptedBackbone(cfg, ADAPTERS[adapter], **kwargs)
     wrapped.load_state_dict(bare(cfg).state_dict(), strict=False)
     return wrapped
+
+
+def has_site(cfg: dict, adapter: str) -> bool:
+    """Whether all blocks of a net have the sites of an adapter."""
+    return adapter not in WITHOUT_SITE.get(cfg.get('model_name', cfg['type']), ())
+
+
+def require_site(cfg: dict, adapter: str) -> None:
+    """Skip a test of an adapter that has no site in the blocks of a net."""
+    if not has_site(cfg, adapter):
+        pytest.skip(f'these blocks have no site for {adapter}')
 
 
 def trained(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBackbone:
@@ -63,6 +83,11 @@ def trained(cfg: dict, adapter: str = 'adaptformer', **kwargs: Any) -> AdaptedBa
 def images(height: int = 64, width: int = 64) -> Tensor:
     """Two random images, the same ones each time."""
     return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(2))
+
+
+def images_for(cfg: dict, height: int, width: int) -> Tensor:
+    """``images`` of this size, or of the one size that the net takes."""
+    return images(*fitting(cfg, (height, width)))
 
 
 def equal(first: Iterable[Tensor], second: Iterable[Tensor]) -> bool:
@@ -97,7 +122,8 @@ def segmentor(backbone: dict, **kwargs: Any) -> nn.Module:
 def detector(backbone: dict) -> nn.Module:
     """Detector on both maps."""
     net = backbone.get('backbone', backbone)
-    channels = [net.get('embed_dims', net.get('embed_dim')), 16]
+    width = next(net[name] for name in ('embed_dims', 'embed_dim', 'dims') if name in net)
+    channels = [width if isinstance(width, int) else width[0], 16]
     cfg = dict(
         type='mmdet.RetinaNet',
         backbone=backbone,
@@ -109,54 +135,96 @@ def detector(backbone: dict) -> nn.Module:
 
 
 def block_by_hand(
-    block: nn.Module, adapters: nn.ModuleDict, places: tuple[int, int], x: Tensor, *grid: Any
+    block: nn.Module,
+    adapters: nn.ModuleDict,
+    places: tuple[int, int],
+    x: Tensor,
+    *grid: Any,
+    **kwargs: Any,
 ) -> Tensor:
     """Stream after a bare ``block`` with bottleneck adapters, by the papers' formulas.
 
-    ``places`` is the token grid of a plain ViT; a Swin block's is in its arguments.
+    ``places`` is the token grid of a plain ViT; that of another block is in its arguments.
     """
-    attn, mlp = BRANCHES[type(block).__name__]
-    if grid or x.ndim == 4:
+    attn, mlp = BRANCHES[kind(block)]
+    first, second = SHORTCUTS.get(kind(block), (_same, _same))
+    if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
+        x, places, grid = x.transpose(1, 2).unflatten(2, grid), grid, ()
+    maps = x.ndim == 4 and kind(block) in ON_MAPS
+    if grid or (x.ndim == 4 and not maps):
         places = grid[0] if grid else x.shape[1:3]
-    branch = attn(block, x, *grid)
-    if 'attn_branch' in adapters:
-        branch = branch + bottleneck_by_hand(adapters['attn_branch'], branch, F.gelu, places)
-    x = x + branch
+    elif maps:
+        places = x.shape[2:]
+
+    def change(adapter: Any, x: Tensor, by_hand: Any, *args: Any) -> Tensor:
+        if maps:
+            return by_hand(adapter, x.permute(0, 2, 3, 1), *args, places).permute(0, 3, 1, 2)
+        return by_hand(adapter, x, *args, places)
+
+    if attn is not None:
+        branch = attn(block, x, *grid, **kwargs)
+        if 'attn_branch' in adapters:
+            branch = branch + change(adapters['attn_branch'], branch, bottleneck_by_hand, F.gelu)
+        x = first(block, x) + branch
     if 'attn_stream' in adapters:
-        x = x + mona_by_hand(adapters['attn_stream'], x, places)
-    branch = mlp(block, x)
+        x = x + change(adapters['attn_stream'], x, mona_by_hand)
+    branch = mlp(block, x, places)
     if 'mlp_branch' in adapters:
-        branch = branch + bottleneck_by_hand(adapters['mlp_branch'], branch, F.gelu, places)
+        branch = branch + change(adapters['mlp_branch'], branch, bottleneck_by_hand, F.gelu)
     if 'mlp_parallel' in adapters:
-        branch = branch + bottleneck_by_hand(adapters['mlp_parallel'], x, F.relu, places)
+        branch = branch + change(adapters['mlp_parallel'], x, bottleneck_by_hand, F.relu)
     if 'mlp_parallel_normed' in adapters:
-        norm = block.ln2 if hasattr(block, 'ln2') else block.norm2
-        normed = adapters['mlp_parallel_normed']
-        branch = branch + bottleneck_by_hand(normed, norm(x), F.relu, places)
-    x = x + branch
-    return x + mona_by_hand(adapters['mlp_stream'], x, places) if 'mlp_stream' in adapters else x
+        normed = _mlp_input(block, x)
+        branch = branch + bottleneck_by_hand(
+            adapters['mlp_parallel_normed'], normed, F.relu, places
+        )
+    x = second(block, x) + branch
+    x = x + change(adapters['mlp_stream'], x, mona_by_hand) if 'mlp_stream' in adapters else x
+    x = end_of_block(block, x)
+    return x.flatten(2).transpose(1, 2) if kind(block) == 'mscan.MSCABlock' else x
+
+
+def end_of_block(block: Any, x: Tensor) -> Tensor:
+    """The stream as a block returns it: some of Swin V2 CR norm it."""
+    return block.norm3(x) if hasattr(block, 'norm3') else x
+
+
+def _same(block: nn.Module, x: Tensor) -> Tensor:
+    return x
+
+
+def _mlp_input(block: Any, x: Tensor) -> Tensor:
+    """What the MLP reads of the stream."""
+    if 'V2' in type(block).__name__:
+        return x  # its norm is behind the MLP
+    return (block.ln2 if hasattr(block, 'ln2') else block.norm2)(x)
 
 
 @torch.no_grad()
 def merge_lora(net: nn.Module, wrapped: FrozenBackbone) -> None:
     """Change the weights of a bare ``net`` as the LoRA of ``wrapped`` changes its outputs."""
     for name, adapters in wrapped.adapters.items():
-        qkv = _qkv_weight(net.get_submodule(_dotted(net, name)))
-        slots = dict(zip('qkv', qkv.chunk(3), strict=True)) | {'qkv': qkv}
+        slots = dict(zip('qkv', _qkv_weights(net.get_submodule(_dotted(net, name))), strict=True))
         lora = adapters['qkv']
         for target, product in lora.products.items():
-            change = product.up.weight @ product.down.weight
-            slots[target] += change * lora.scale(torch.ones(()))
+            change = lora.scale(product.up.weight @ product.down.weight)
+            for slot, rows in zip(target, change.chunk(len(target)), strict=True):
+                slots[slot] += rows
 
 
 def _dotted(net: nn.Module, name: str) -> str:
     return next(n for n, _ in net.named_modules() if n.replace('.', '_') == name)
 
 
-def _qkv_weight(block: nn.Module) -> Tensor:
-    names = ('w_msa.qkv.weight', 'attn.in_proj_weight', 'qkv.weight')
+def _qkv_weights(block: nn.Module) -> tuple[Tensor, ...]:
+    """Weights to q, k and v: views of a fused weight, or separate ones."""
     parameters = dict(block.attn.named_parameters())
-    return next(parameters[name] for name in names if name in parameters)
+    fused = ('w_msa.qkv.weight', 'attn.in_proj_weight', 'qkv.weight')
+    if whole := [parameters[name] for name in fused if name in parameters]:
+        return whole[0].chunk(3)
+    if 'kv.weight' in parameters:
+        return (parameters['q.weight'], *parameters['kv.weight'].chunk(2))
+    return tuple(parameters[f'{part}_proj.weight'] for part in 'qkv')
 
 
 def bottleneck_by_hand(adapter: Any, x: Tensor, activation: Any, places: tuple[int, int]) -> Tensor:
@@ -206,22 +274,148 @@ def _packed_attention(block: nn.Module, x: Tensor) -> Tensor:
     return attention.out_proj((weights @ v).transpose(1, 2).flatten(2))
 
 
-# Branches before their residual sums, by class of block.
+def _scaled(gamma: Tensor | None, branch: Tensor) -> Tensor:
+    """A branch times a layer scale that is a bare parameter, or left out."""
+    return branch if gamma is None else gamma * branch
+
+
+def _within_windows(module: Any, size: int, x: Tensor) -> Tensor:
+    """``module`` on each window of maps (B, H, W, C), which zeros fill up to whole windows."""
+    (height, width), output = x.shape[1:3], torch.zeros_like(x)
+    for top in range(0, height, size):
+        for left in range(0, width, size):
+            window = x[:, top : top + size, left : left + size]
+            rows, columns = window.shape[1:3]
+            padded = F.pad(window, (0, 0, 0, size - columns, 0, size - rows))
+            output[:, top : top + size, left : left + size] = module(padded)[:, :rows, :columns]
+    return output
+
+
+def _sam_attention(block: Any, x: Tensor) -> Tensor:
+    normed = block.norm1(x)
+    if not block.window_size:
+        return block.ls1(block.attn(normed))
+    return block.ls1(_within_windows(block.attn, block.window_size, normed))
+
+
+def _convnext(block: Any, x: Tensor) -> Tensor:
+    dw = block.conv_dw
+    mixed = F.conv2d(x, dw.weight, dw.bias, padding=3, groups=len(dw.weight)).permute(0, 2, 3, 1)
+    mean, var = mixed.mean(-1, keepdim=True), mixed.var(-1, correction=0, keepdim=True)
+    normed = (mixed - mean) / (var + block.norm.eps).sqrt() * block.norm.weight + block.norm.bias
+    hidden = F.gelu(F.linear(normed, block.mlp.fc1.weight, block.mlp.fc1.bias))
+    if hasattr(block.mlp, 'grn'):
+        norms = hidden.square().sum((1, 2), keepdim=True).sqrt()
+        response = norms / (norms.mean(-1, keepdim=True) + block.mlp.grn.eps)
+        hidden = hidden + block.mlp.grn.bias + block.mlp.grn.weight * hidden * response
+    branch = F.linear(hidden, block.mlp.fc2.weight, block.mlp.fc2.bias)
+    return _scaled(block.gamma, branch).permute(0, 3, 1, 2)
+
+
+def _pyramid(norm: str, branch: str) -> Any:
+    """A branch of mmcv's modules, which add what they are given as ``identity``."""
+    return lambda block, x, grid: getattr(block, branch)(
+        getattr(block, norm)(x), grid, identity=torch.zeros(())
+    )
+
+
+# Branches before their residual sums, by module and class of block; None for a missing one. The
+# MLP's are called with the grid as well.
 BRANCHES: dict[str, tuple[Any, Any]] = {
-    'SwinBlock': (
+    'swin.SwinBlock': (
         lambda block, x, grid: block.attn(block.norm1(x), grid),
-        lambda block, x: block.ffn.layers(block.norm2(x)),
+        lambda block, x, grid: block.ffn.layers(block.norm2(x)),
     ),
-    'TransformerEncoderLayer': (
+    'vit.TransformerEncoderLayer': (
         _packed_attention,
-        lambda block, x: block.ffn.layers(block.ln2(x)),
+        lambda block, x, grid: block.ffn.layers(block.ln2(x)),
     ),
-    'Block': (
+    'vision_transformer.Block': (
         lambda block, x: block.ls1(block.attn(block.norm1(x))),
-        lambda block, x: block.ls2(block.mlp(block.norm2(x))),
+        lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
     ),
-    'SwinTransformerBlock': (
+    'eva.EvaBlock': (
+        lambda block, x, **kwargs: _scaled(block.gamma_1, block.attn(block.norm1(x), **kwargs)),
+        lambda block, x, grid: _scaled(block.gamma_2, block.mlp(block.norm2(x))),
+    ),
+    'beit.Block': (
+        lambda block, x, **kwargs: _scaled(block.gamma_1, block.attn(block.norm1(x), **kwargs)),
+        lambda block, x, grid: _scaled(block.gamma_2, block.mlp(block.norm2(x))),
+    ),
+    'beit.BEiTTransformerEncoderLayer': (
+        lambda block, x: block.gamma_1 * block.attn(block.ln1(x)),
+        lambda block, x, grid: block.gamma_2 * block.ffn.layers(block.ln2(x)),
+    ),
+    'vision_transformer_sam.Block': (
+        _sam_attention,
+        lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'mit.TransformerEncoderLayer': (_pyramid('norm1', 'attn'), _pyramid('norm2', 'ffn')),
+    'pvt.PVTEncoderLayer': (_pyramid('norm1', 'attn'), _pyramid('norm2', 'ffn')),
+    'pvt_v2.Block': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid),
+        lambda block, x, grid: block.mlp(block.norm2(x), grid),
+    ),
+    'vision_transformer_relpos.RelPosBlock': (
+        lambda block, x, **kwargs: block.ls1(block.attn(block.norm1(x), **kwargs)),
+        lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'cait.LayerScaleBlock': (
+        lambda block, x: block.gamma_1 * block.attn(block.norm1(x)),
+        lambda block, x, grid: block.gamma_2 * block.mlp(block.norm2(x)),
+    ),
+    'twins.Block': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid),
+        lambda block, x, grid: block.mlp(block.norm2(x)),
+    ),
+    'twins.GSAEncoderLayer': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid, identity=0.0),
+        lambda block, x, grid: block.ffn.layers(block.norm2(x)),
+    ),
+    'twins.LSAEncoderLayer': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid),
+        lambda block, x, grid: block.ffn.layers(block.norm2(x)),
+    ),
+    'mscan.MSCABlock': (
+        lambda block, x: block.layer_scale_1[:, None, None] * block.attn(block.norm1(x)),
+        lambda block, x, grid: block.layer_scale_2[:, None, None] * block.mlp(block.norm2(x)),
+    ),
+    'metaformer.MetaFormerBlock': (
+        lambda block, x: block.layer_scale1(block.token_mixer(block.norm1(x))),
+        lambda block, x, grid: block.layer_scale2(block.mlp(block.norm2(x))),
+    ),
+    'swin_transformer_v2_cr.SwinTransformerV2CrBlock': (
+        lambda block, x: block.norm1(block._shifted_window_attn(x)),
+        lambda block, x, grid: block.norm2(block.mlp(x)),
+    ),
+    'convnext.ConvNeXtBlock': (None, lambda block, x, grid: _convnext(block, x)),
+    'swin_transformer_v2.SwinTransformerV2Block': (
+        lambda block, x: block.norm1(block._attn(x)),
+        lambda block, x, grid: block.norm2(block.mlp(x)),
+    ),
+    'swin_transformer.SwinTransformerBlock': (
         lambda block, x: block._attn(block.norm1(x)),
-        lambda block, x: block.mlp(block.norm2(x)),
+        lambda block, x, grid: block.mlp(block.norm2(x)),
     ),
 }
+
+
+# Blocks whose streams of four axes are maps (B, C, H, W).
+ON_MAPS = ('convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock')
+# The stream as blocks add each branch to it, where they scale it.
+SHORTCUTS: dict[str, tuple[Any, Any]] = {
+    'metaformer.MetaFormerBlock': (
+        lambda block, x: block.res_scale1(x),
+        lambda block, x: block.res_scale2(x),
+    ),
+}
+
+
+def kind(module: nn.Module) -> str:
+    """Key of a block in ``BRANCHES``."""
+    return f'{type(module).__module__.rpartition(".")[2]}.{type(module).__name__}'
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether a module of a bare net is a block."""
+    return kind(module) in BRANCHES

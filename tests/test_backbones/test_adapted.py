@@ -9,7 +9,19 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, DefaultScope
-from nets import ADAPTERS, ONE_BIT, backward, bare, equal, images, randomize, trained, wrap
+from nets import (
+    ADAPTERS,
+    ONE_BIT,
+    backward,
+    bare,
+    equal,
+    images,
+    images_for,
+    randomize,
+    require_site,
+    trained,
+    wrap,
+)
 from torch import Tensor, nn
 
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
@@ -96,7 +108,8 @@ def test_ema_copy_is_independent(rotating_backbone: Factory, adapter: str) -> No
     randomize(wrapped.adapters)
     after = wrapped(images())
     assert not equal(after, before)
-    assert equal(average(images()), before)
+    # Not bit for bit: rounding in PyTorch's matrix products depends on `requires_grad`.
+    torch.testing.assert_close(average(images()), before, rtol=1e-5, atol=1e-5)
     randomize(average.module.adapters, 0.5)
     assert not equal(average(images()), before)
     assert equal(wrapped(images()), after)
@@ -141,8 +154,9 @@ def test_one_size_after_another(rotating_backbone: Factory, adapter: str) -> Non
     net, wrapped = bare(rotating_backbone()), wrap(rotating_backbone(), adapter)
     other = trained(rotating_backbone(), adapter).eval()
     for size in [(64, 64), (48, 80), (70, 93), (64, 64)]:
-        assert equal(wrapped(images(*size)), net(images(*size)))
-        assert equal(other(images(*size)), deepcopy(other)(images(*size)))
+        x = images_for(rotating_backbone(), *size)
+        assert equal(wrapped(x), net(x))
+        assert equal(other(x), deepcopy(other)(x))
 
 
 @pytest.mark.parametrize('blocks', ['last-2', r'\.1$'])
@@ -163,6 +177,7 @@ def test_blocks_that_are_not_there(tiny_timm_vit: Factory, blocks: str) -> None:
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
 def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
     inner = tiny_backbone()
+    require_site(inner, 'lora')
     if inner['type'].split('.')[0] == scope:
         inner['type'] = inner['type'].split('.')[1]
     cfg = dict(type='mmqadapter.AdaptedBackbone', backbone=inner, quantizer=ONE_BIT)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 import torch
-from nets import BRANCHES, bare
+from nets import bare, is_block
 from torch import nn
 
 from mmqadapter.backbones import FAMILIES, FrozenBackbone
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.select import find_blocks, select_blocks
 from mmqadapter.registry import MODELS
 
 Factory = Callable[..., dict]
-NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end', 'qkv')
+NAMES = ('attn_branch', 'mlp_in', 'mlp_branch', 'mlp_end')
 
 
 def test_rows_have_their_own_names_and_classes() -> None:
@@ -29,11 +31,18 @@ def test_row_names_modules_of_every_block(tiny_backbone: Factory) -> None:
     net = bare(tiny_backbone())
     family = find_family(net)
     blocks = find_blocks(net, family)
-    assert len(blocks) == tiny_backbone().get('num_layers', len(blocks))
+    layers = tiny_backbone().get('num_layers', len(blocks))
+    assert len(blocks) == (layers if isinstance(layers, int) else 2 * 2)
     for block in blocks.values():
-        assert type(block).__name__ in BRANCHES
-        assert all(block.get_submodule(getattr(family, name)) for name in NAMES)
-    assert set(family.resized) <= {'model.pos_embed', 'pos_embed', 'absolute_pos_embed'}
+        assert is_block(block)
+        names = [getattr(family, name) for name in NAMES]
+        assert all(block.get_submodule(name) for name in names if name)
+        if family.qkv and any(re.fullmatch(family.qkv, name) for name, _ in block.named_modules()):
+            assert all(p.weight.ndim == 2 for p in find_projections(block, family))
+    parameters = [name for name, _ in net.named_parameters()]
+    resized = [n for n in parameters if any(re.fullmatch(r, n) for r in family.resized)]
+    assert all(re.search(r'pos_embed|rel_pos|relative_position', name) for name in resized)
+    assert resized or not any(re.search('pos_embed|rel_pos_', name) for name in parameters)
 
 
 def test_blocks_come_in_the_order_in_which_they_run(tiny_backbone: Factory) -> None:
@@ -49,15 +58,26 @@ def test_blocks_come_in_the_order_in_which_they_run(tiny_backbone: Factory) -> N
 def test_blocks_behind_the_last_map_are_left_out(tiny_backbone: Factory, last: int) -> None:
     net = bare(tiny_backbone(out_indices=(last,)))
     blocks = find_blocks(net, find_family(net))
-    swin = 'Swin' in type(net).__name__ or 'Swin' in type(getattr(net, 'model', None)).__name__
-    assert len(blocks) == (last + 1) * (2 if swin else 1)
+    assert len(blocks) == (last + 1) * (2 if find_family(net).merging else 1)
 
 
 @pytest.mark.parametrize(
     ('backbone', 'match'),
     [
         (dict(type='mmdet.ResNet', depth=18), 'ResNet.*mmdet and mmseg Swin.*timm Swin.*docs'),
-        (dict(type='mmseg.MixVisionTransformer'), 'MixVisionTransformer.*mmseg ViT'),
+        (
+            dict(
+                type='mmseg.STDCNet',
+                stdc_type='STDCNet1',
+                in_channels=3,
+                channels=(8, 8, 8, 8, 8),
+                bottleneck_type='cat',
+                norm_cfg=dict(type='BN'),
+                act_cfg=dict(type='ReLU'),
+                with_final_conv=True,
+            ),
+            'STDCNet.*mmseg ViT',
+        ),
         (dict(type='mmdet.SwinTransfromer'), 'SwinTransfromer is not in'),
         (dict(embed_dims=96), 'must contain the key "type"'),
     ],

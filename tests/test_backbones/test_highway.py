@@ -10,7 +10,7 @@ import pytest
 import torch
 from highways import ADAPTERS, DUAL, IN_PATH, TAPS, own, trained, wrap
 from mmengine.registry import MODELS, DefaultScope
-from nets import BRANCHES, ONE_BIT, bare, equal, images, randomize
+from nets import ONE_BIT, bare, equal, images, images_for, is_block, randomize
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
@@ -80,16 +80,15 @@ def test_one_size_after_another(tiny_backbone: Factory) -> None:
     net, wrapped = bare(tiny_backbone()), wrap(tiny_backbone())
     other = trained(tiny_backbone()).eval()
     for size in [(64, 64), (48, 80), (70, 93), (64, 64)]:
-        assert equal(wrapped(images(*size)), net(images(*size)))
-        assert equal(other(images(*size)), deepcopy(other)(images(*size)))
+        x = images_for(tiny_backbone(), *size)
+        assert equal(wrapped(x), net(x))
+        assert equal(other(x), deepcopy(other)(x))
 
 
 def test_goes_on_after_a_forward_that_failed(tiny_backbone: Factory) -> None:
     wrapped = trained(tiny_backbone(), inpath_blocks=1)
     expected = wrapped(images())
-    broken = next(
-        m for m in reversed(list(wrapped.trunk.modules())) if type(m).__name__ in BRANCHES
-    )
+    broken = next(m for m in reversed(list(wrapped.trunk.modules())) if is_block(m))
 
     def fail(module: nn.Module, args: tuple, output: Any) -> None:
         raise RuntimeError('broken')

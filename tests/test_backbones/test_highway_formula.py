@@ -9,7 +9,21 @@ from typing import Any
 import pytest
 import torch
 from highways import CONV, DUAL, TAPS, own, trained, wrap
-from nets import BRANCHES, backward, bare, bottleneck_by_hand, equal, images
+from nets import (
+    BRANCHES,
+    ON_MAPS,
+    SHORTCUTS,
+    backward,
+    bare,
+    bottleneck_by_hand,
+    end_of_block,
+    equal,
+    images,
+    images_for,
+    is_block,
+    kind,
+)
+from tiny_backbones import tiny_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,37 +36,60 @@ Factory = Callable[..., dict]
 def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> list[Tensor]:
     """Maps of a bare net with the highway of ``wrapped``, by the formulas of its cells."""
     seen: dict[nn.Module, tuple] = {}
+    named: dict[nn.Module, dict] = {}
 
-    def remember(module: nn.Module, args: tuple, output: Any) -> None:
-        seen[module] = args
+    def remember(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        seen[module], named[module] = args, kwargs
 
     for module in net.modules():
-        module.register_forward_hook(remember)
+        module.register_forward_hook(remember, with_kwargs=True)
     plain = net(x)
-    blocks = [m for m in net.modules() if type(m).__name__ in BRANCHES]
-    merges = [m for m in net.modules() if type(m).__name__ == 'PatchMerging']
+    blocks = [m for m in net.modules() if is_block(m)]
+    staged = bool(wrapped.family.merging)
     highway = wrapped.adapters['highway']
     cells = iter([cell for stage in highway.stages for cell in stage])
     maps: list[Tensor] = []
     h: Any = 0
-    outputs = net.out_indices if len(merges) == 0 else (1, 3)  # two blocks a stage
-    for number, block in enumerate(blocks):
-        if merges and number == 2:
-            h = merge_by_hand(merges[0], seen, h)
+    outputs = (1, 3) if staged else net.out_indices  # two blocks a stage
+    for number, block in enumerate(blocks[: max(outputs) + 1]):
+        if staged and number == 2:
+            h = merge_by_hand(net, seen, h, plain[0].shape[2:])
         stream, *grid = seen[block]
-        attn, mlp = BRANCHES[type(block).__name__]
-        first = attn(block, stream, *grid)
-        middle = stream + first
-        second = mlp(block, middle)
-        pair = (first, second) if taps == 'branch' else (middle, middle + second)
-        height, width = plain[len(maps)].shape[2:]
+        grid_map = plain[len(maps)].shape[2:]
+        pair, after = taps_by_hand(block, taps, stream, grid, named[block], grid_map)
+        height, width = grid_map
         for tap in pair:
-            h = cell_by_hand(next(cells), h, tokens(tap, height * width), (height, width))
+            flat = tokens(block, tap, height * width)
+            h = cell_by_hand(next(cells), h, flat, (height, width))
         if number in outputs:
-            joined = tokens(middle + second, height * width) + h
-            normed = highway.norms[len(maps)](joined)
-            maps.append(normed.transpose(1, 2).unflatten(2, (height, width)))
+            joined = tokens(block, after, height * width) + h
+            maps.append(output_by_hand(net, highway.norms[len(maps)], joined, grid_map))
     return maps
+
+
+def taps_by_hand(
+    block: nn.Module, taps: str, stream: Tensor, grid: list, named: dict, size: Any
+) -> tuple[list[Tensor], Tensor]:
+    """The taps of a block, and the stream behind it."""
+    attn, mlp = BRANCHES[kind(block)]
+    first_of, second_of = SHORTCUTS.get(kind(block), (lambda _, x: x, lambda _, x: x))
+    if kind(block) == 'mscan.MSCABlock':
+        stream, grid = stream.transpose(1, 2).unflatten(2, grid), []
+    if attn is None:
+        second = mlp(block, stream, size)
+        return [second if taps == 'branch' else stream + second], stream + second
+    first = attn(block, stream, *grid, **named)
+    middle = first_of(block, stream) + first
+    second = mlp(block, middle, size)
+    after = end_of_block(block, second_of(block, middle) + second)
+    return ([first, second] if taps == 'branch' else [middle, after]), after
+
+
+def output_by_hand(net: Any, norm: nn.Module, joined: Tensor, size: Any) -> Tensor:
+    """A map of the sum of stream and highway: normed, or behind the neck of SAM."""
+    if hasattr(getattr(net, 'model', None), 'neck'):
+        return net.model.neck(joined.transpose(1, 2).unflatten(2, size))
+    return norm(joined).transpose(1, 2).unflatten(2, size)
 
 
 def cell_by_hand(cell: Any, h: Any, tap: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -65,11 +102,76 @@ def cell_by_hand(cell: Any, h: Any, tap: Tensor, grid: tuple[int, int]) -> Tenso
     return h + cell.adapter(tap)
 
 
-def tokens(x: Tensor, count: int) -> Tensor:
+def tokens(block: nn.Module, x: Tensor, count: int) -> Tensor:
+    """Tokens of the grid, of (B, L, C), (B, H, W, C) or, in some nets, (B, C, H, W)."""
+    if x.ndim == 4 and kind(block) in ON_MAPS:
+        return x.flatten(2).transpose(1, 2)
     return (x.flatten(1, 2) if x.ndim == 4 else x)[:, -count:]
 
 
-def merge_by_hand(merging: Any, seen: dict[nn.Module, tuple], h: Tensor) -> Tensor:
+# What runs between the two stages of a net, in this order.
+STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
+    'ConvNeXt': lambda net: list(net.model.stages[1].downsample),
+    'MixVisionTransformer': lambda net: [
+        net.layers[0][2], net.layers[1][0].projection, net.layers[1][0].norm,
+    ],
+    'PyramidVisionTransformer': lambda net: [
+        net.layers[1][0].projection, net.layers[1][0].norm,
+    ],
+    'TimmPyramidVisionTransformerV2': lambda net: [
+        net.model.stages[0].norm, net.model.stages[1].downsample.proj,
+        net.model.stages[1].downsample.norm,
+    ],
+    'SwinTransformerV2': lambda net: [
+        net.model.layers[1].downsample.reduction, net.model.layers[1].downsample.norm,
+    ],
+    'MetaFormer': lambda net: [
+        net.model.stages[1].downsample.norm, net.model.stages[1].downsample.conv,
+    ],
+    'PCPVT': lambda net: [net.patch_embeds[1].projection, net.patch_embeds[1].norm],
+    'Twins': lambda net: [net.model.patch_embeds[1].proj, net.model.patch_embeds[1].norm],
+    'SVT': lambda net: [
+        net.norm_list[0], net.patch_embeds[1].projection, net.patch_embeds[1].norm,
+    ],
+    'MSCAN': lambda net: [net.norm1, net.patch_embed2.proj, net.patch_embed2.norm],
+}  # fmt: skip
+STEPS['PyramidVisionTransformerV2'] = STEPS['MixVisionTransformer']
+
+
+def merge_by_hand(net: Any, seen: dict[nn.Module, tuple], h: Tensor, grid: Any) -> Tensor:
+    """The stock steps between stages on the side stream, with the trunk's own deviations."""
+    inner = type(getattr(net, 'model', net)).__name__
+    name = f'Timm{inner}' if hasattr(net, 'model') and f'Timm{inner}' in STEPS else inner
+    if name not in STEPS:
+        return patches_by_hand(next(m for m in net.modules() if 'Merging' in kind(m)), seen, h)
+    maps = h.transpose(1, 2).unflatten(2, grid)
+    for step in STEPS[name](net):
+        if name in ('PCPVT', 'SVT') and isinstance(step, nn.Conv2d):  # zeros fill up an odd grid
+            maps = F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
+        maps = step_by_hand(step, seen, maps)
+    return maps.flatten(2).transpose(1, 2)
+
+
+def step_by_hand(step: Any, seen: dict[nn.Module, tuple], maps: Tensor) -> Tensor:
+    """A convolution, a projection of 2 x 2 tokens or a norm, without biases, on (B, C, H, W)."""
+    if isinstance(step, nn.Conv2d):
+        return F.conv2d(maps, step.weight, stride=step.stride, padding=step.padding)
+    if isinstance(step, nn.BatchNorm2d):
+        scale = step.weight / (step.running_var + step.eps).sqrt()
+        return maps * scale[:, None, None]
+    if isinstance(step, nn.Linear):
+        padded = F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
+        corners = [padded[:, :, i::2, j::2] for j in (0, 1) for i in (0, 1)]
+        return torch.einsum('oc,bchw->bohw', step.weight, torch.cat(corners, 1))
+    x = seen[step][0]
+    if 'LayerNorm2d' in type(step).__name__:
+        x = x.flatten(2).transpose(1, 2)
+    x = x.flatten(1, -2)
+    gain = step.weight / (x.var(-1, correction=0, keepdim=True) + step.eps).sqrt()
+    return maps * gain.transpose(1, 2).unflatten(2, maps.shape[2:])
+
+
+def patches_by_hand(merging: Any, seen: dict[nn.Module, tuple], h: Tensor) -> Tensor:
     """The stock merging, with the deviations that its norm had for the trunk."""
     args, (gathered,) = seen[merging], seen[merging.norm]
     std = (gathered.var(-1, correction=0, keepdim=True) + merging.norm.eps).sqrt()
@@ -91,8 +193,9 @@ def test_is_the_formula(
     tiny_backbone: Factory, taps: str, size: tuple[int, int], cell: str, adapter: dict
 ) -> None:
     wrapped = trained(tiny_backbone(), adapter, taps=taps, cell=cell)
-    expected = by_hand(bare(tiny_backbone()), wrapped, taps, images(*size))
-    torch.testing.assert_close(list(wrapped(images(*size))), expected, rtol=1e-4, atol=1e-4)
+    x = images_for(tiny_backbone(), *size)
+    expected = by_hand(bare(tiny_backbone()), wrapped, taps, x)
+    torch.testing.assert_close(list(wrapped(x)), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +206,29 @@ def test_is_the_formula(
         ('mmseg_vit', [False, True]),
         ('timm_vit', [True, True]),
         ('dinov2', [True, True]),
+        ('dinov3', [True, True]),
         ('timm_swin', [False, True]),
+        ('timm_swin_v2', [False, True]),
+        ('timm_beit', [False, False]),  # it averages first
+        ('mmseg_beit', [False, True]),
+        ('timm_sam', [False, False]),  # a frozen neck instead
+        ('mmseg_mit', [True, True]),
+        ('mmdet_pvt', [False, False]),
+        ('mmdet_pvt_v2', [True, True]),
+        ('timm_pvt_v2', [True, True]),
+        ('timm_convnext', [False, False]),
+        ('timm_swin_v2_cr', [False, False]),
+        ('timm_metaformer', [False, False]),
+        ('timm_relpos', [False, False]),
+        ('timm_cait', [True, True]),
+        ('timm_twins', [False, True]),
+        ('mmseg_pcpvt', [False, False]),
+        ('mmseg_svt', [True, True]),
+        ('mmseg_mscan', [True, True]),
     ],
 )
-def test_outputs_have_the_norms_that_the_trunk_has(
-    family: str, norms: list[bool], request: pytest.FixtureRequest
-) -> None:
-    highway = wrap(request.getfixturevalue(f'tiny_{family}')()).adapters['highway']
+def test_outputs_have_the_norms_that_the_trunk_has(family: str, norms: list[bool]) -> None:
+    highway = wrap(tiny_config(family)).adapters['highway']
     assert [bool(list(norm.parameters())) for norm in highway.norms] == norms
     assert all(p.requires_grad for p in highway.norms.parameters())
 

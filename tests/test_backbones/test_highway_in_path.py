@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from highways import ADAPTERS, DUAL, TAPS, own, saved_bytes, trained, wrap
-from nets import BRANCHES, backward, bare, equal, images, randomize
+from nets import backward, bare, equal, images, is_block, randomize
 
 from mmqadapter.backbones import AdaptedBackbone, HighwayBackbone
 
@@ -34,7 +34,7 @@ def test_in_path_adapters_are_those_of_an_adapted_backbone(
 @TAPS
 def test_gradients_cross_the_in_path_blocks_alone(rotating_backbone: Factory, taps: str) -> None:
     wrapped, ran = trained(rotating_backbone(), inpath_blocks=2, taps=taps).train(), []
-    names = [n for n, m in wrapped.trunk.named_modules() if type(m).__name__ in BRANCHES]
+    names = [n for n, m in wrapped.trunk.named_modules() if is_block(m)]
     for name in names:
         wrapped.trunk.get_submodule(name).register_forward_hook(
             lambda module, args, output: ran.append(output.requires_grad)

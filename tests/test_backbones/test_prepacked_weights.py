@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import backward, bare, images, randomize, trained, wrap
+from nets import backward, bare, images, images_for, randomize, trained, wrap
 from torch import nn
 
 from mmqadapter.backbones import FrozenBackbone, HighwayBackbone
@@ -23,13 +23,14 @@ def layers(net: nn.Module) -> set[str]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('others', [{}, dict(attention='fused', mlp='chunked')], ids=len)
+@pytest.mark.parametrize('others', [{}, dict(attention='fused', mlp='auto')], ids=len)
 def test_equals_the_stock_net(tiny_backbone: Factory, others: dict) -> None:
     net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True, **others))
     stock = bare(tiny_backbone())
     net.load_state_dict(stock.state_dict())
     for size in ((64, 64), (48, 80)):
-        for one, other in zip(net(images(*size)), stock(images(*size)), strict=True):
+        x = images_for(tiny_backbone(), *size)
+        for one, other in zip(net(x), stock(x), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -37,8 +38,12 @@ def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
     net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True))
     plain = FrozenBackbone(tiny_backbone())
     linear = {name for name, m in plain.named_modules() if isinstance(m, nn.Linear)}
-    called = {name for name in linear if not name.endswith('attn.out_proj')}
-    assert layers(net) == called != set()
+    split = any(name.endswith('.q_bias') for name, _ in plain.named_parameters())
+    read = 'attn.out_proj', 'attn.qkv' if split else 'attn.out_proj'
+    called = {name for name in linear if not name.endswith(read)}
+    assert layers(net) == called
+    # Some nets have convolutions alone, and attention that does not call its linear layers.
+    assert called or any(n in str(tiny_backbone()) for n in ('MixVision', 'mmdet.Pyr', 'MSCAN'))
     assert net.state_dict().keys() == plain.state_dict().keys()
 
 

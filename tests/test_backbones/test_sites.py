@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from nets import ADAPTERS, backward, bare, block_by_hand, images, merge_lora, trained
+from nets import ADAPTERS, backward, bare, block_by_hand, images, images_for, merge_lora, trained
 from torch import Tensor, nn
 
 from mmqadapter.backbones.select import find_blocks
@@ -21,11 +22,15 @@ LORAS = pytest.mark.parametrize('adapter', ['lora', 'lora-qkv'])
 EVERY_ADAPTER = pytest.mark.parametrize('adapter', ADAPTERS)
 
 
-def traced(wrapped: nn.Module, x: Tensor) -> Iterator[tuple[str, tuple, Tensor]]:
+def traced(wrapped: nn.Module, x: Tensor) -> Iterator[tuple[str, tuple, dict, Tensor]]:
     """Name, arguments and output of each block in one forward."""
     trace: list = []
+
+    def remember(name: str, module: nn.Module, *call: Any) -> None:
+        trace.append((name, *call))
+
     for name, block in find_blocks(wrapped.trunk, wrapped.family).items():
-        block.register_forward_hook(lambda m, args, out, n=name: trace.append((n, args, out)))
+        block.register_forward_hook(partial(remember, name), with_kwargs=True)
     wrapped(x)
     return iter(trace)
 
@@ -39,7 +44,8 @@ def hooks(module: nn.Module) -> Iterator[Any]:
 
 def assert_nothing_left(wrapped: nn.Module) -> None:
     for hook in hooks(wrapped.trunk):
-        assert not any(isinstance(value, Tensor) for value in vars(hook.__self__).values())
+        owner = getattr(getattr(hook.__self__, 'hook', None), '__self__', hook.__self__)
+        assert not any(isinstance(value, Tensor) for value in vars(owner).values())
     for module in wrapped.trunk.modules():
         assert not any(isinstance(value, Tensor) for value in vars(module).values())
 
@@ -51,12 +57,14 @@ def test_equals_a_block_written_by_hand(
     tiny_backbone: Factory, adapter: str, size: tuple[int, int]
 ) -> None:
     net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
-    blocks, places = 0, net(images(*size))[-1].shape[2:]
-    for name, args, out in traced(wrapped, images(*size)):
+    x = images_for(tiny_backbone(), *size)
+    blocks, places = 0, net(x)[-1].shape[2:]
+    for name, args, kwargs, out in traced(wrapped, x):
         adapters = wrapped.adapters[name.replace('.', '_')]
-        expected = block_by_hand(net.get_submodule(name), adapters, places, *args)
+        block = net.get_submodule(name)
+        expected = block_by_hand(block, adapters, places, *args, **kwargs)
         torch.testing.assert_close(out, expected)
-        unadapted = block_by_hand(net.get_submodule(name), nn.ModuleDict(), places, *args)
+        unadapted = block_by_hand(block, nn.ModuleDict(), places, *args, **kwargs)
         assert (out - unadapted).abs().max() > 1e-2
         blocks += 1
     assert blocks == len(wrapped.adapters)
@@ -76,7 +84,10 @@ def test_lora_equals_merged_weights(tiny_backbone: Factory, adapter: str) -> Non
 def test_sequential_adapters_of_a_block_are_two(tiny_backbone: Factory) -> None:
     wrapped = trained(tiny_backbone(), 'sequential')
     for adapters in wrapped.adapters.values():
-        assert adapters['attn_branch'] is not adapters['mlp_branch']
+        if 'convnext' in str(tiny_backbone()):
+            assert list(adapters) == ['mlp_branch']
+        else:
+            assert adapters['attn_branch'] is not adapters['mlp_branch']
 
 
 @EVERY_ADAPTER
@@ -86,8 +97,11 @@ def test_hooks_are_bound_methods(rotating_backbone: Factory, adapter: str) -> No
     copy = deepcopy(wrapped)
     copied = {id(module) for module in copy.adapters.modules()}
     owners = [hook.__self__ for hook in hooks(copy.trunk)]
+    # A hook on one of several calls of a module holds that of the site.
+    owners = [getattr(getattr(owner, 'hook', None), '__self__', owner) for owner in owners]
     found = [owner.adapter for owner in owners if hasattr(owner, 'adapter')]
-    found = [getattr(called, 'adapter', called) for called in found]  # a spatial one is wrapped
+    for _ in range(2):  # a spatial one is wrapped, and one for maps as well
+        found = [getattr(called, 'adapter', called) for called in found]
     assert found
     grids = {id(owner) for owner in owners if not hasattr(owner, 'adapter')}
     assert grids.isdisjoint(id(hook.__self__) for hook in hooks(wrapped.trunk))

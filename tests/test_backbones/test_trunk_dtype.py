@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage, Sequential
-from nets import ADAPTERS, backward, bare, images, randomize, segmentor
+from nets import ADAPTERS, backward, bare, images, images_for, randomize, require_site, segmentor
+from tiny_backbones import tiny_config
 from torch import Tensor, distributed, nn
 
 from mmqadapter import load_task, save_task
@@ -35,10 +36,23 @@ EVERY_WRAPPER = pytest.mark.parametrize('wrapper', WRAPPERS)
 
 def half(cfg: dict, wrapper: str = 'frozen', **kwargs: Any) -> FrozenBackbone:
     """``bare(cfg)`` in half precision, wrapped."""
+    require_site(cfg, wrapper)
+    require_dtype(cfg, kwargs.get('trunk', {}).get('dtype', 'bfloat16'))
     torch.manual_seed(0)
     net = WRAPPERS[wrapper](cfg, **{'trunk': dict(dtype='bfloat16'), **kwargs})
     net.load_state_dict(bare(cfg).state_dict(), strict=False)
     return net
+
+
+def require_dtype(cfg: dict, *dtypes: str) -> None:
+    """Skip a test of a dtype that a net refuses."""
+    if 'swinv2_tiny' in str(cfg) and 'float16' in dtypes:
+        pytest.skip('refused: see test_float16_is_refused_where_it_gives_nan')
+
+
+def test_float16_is_refused_where_it_gives_nan() -> None:
+    with pytest.raises(ValueError, match="'float16' is invalid for timm Swin V2.*use 'bfloat16'"):
+        FrozenBackbone(tiny_config('timm_swin_v2'), trunk=dict(dtype='float16'))
 
 
 def error(maps: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> float:
@@ -70,16 +84,20 @@ def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, attention:
     """Real rounding: there is some, within the bound, and the maps are float32."""
     net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype, attention=attention))
     for size in [(64, 64), (70, 93)]:
-        maps = net(images(*size))
+        x = images_for(tiny_backbone(), *size)
+        maps = net(x)
         assert all(one.dtype == torch.float32 for one in maps)
-        assert 1e-5 < error(maps, bare(tiny_backbone())(images(*size))) < ERROR[trunk_dtype]
+        assert 1e-5 < error(maps, bare(tiny_backbone())(x)) < ERROR[trunk_dtype]
 
 
 def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
     """The fused projection and the MLP of each block; what trains is no code."""
     net, rest = (half(tiny_backbone(), trunk=dict(dtype=d)) for d in ('int8', 'bfloat16'))
     codes = {n for n, b in net.named_buffers() if b.dtype == torch.int8}
-    assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
+    if any(name in str(tiny_backbone()) for name in ('MixVision', 'mmdet.Pyramid', 'MSCAN')):
+        assert not codes  # convolutions, and attention that does not call its linear layers
+    else:
+        assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
     stored = {n: p.dtype for n, p in rest.named_parameters()}
     assert {stored[name] for name in codes} == {torch.bfloat16}
     others = {n: p.dtype for n, p in net.named_parameters() if n not in codes}
@@ -231,6 +249,7 @@ def test_copies_are_independent(tiny_backbone: Factory, trunk_dtype: str) -> Non
 @EVERY_DTYPE
 def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory, trunk_dtype: str) -> None:
     """Of those it was built with, then of those that a checkpoint of the plain net brings."""
+    require_dtype(tiny_backbone(), trunk_dtype)
     nets = []
     for dtype in ('float32', trunk_dtype):
         torch.manual_seed(0)
@@ -262,7 +281,8 @@ def test_fingerprint_of_rounded_weights_is_another(
 
 
 def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> None:
-    for trunk_dtype in ('float32', *ERROR):
+    refused = ['float16'] if 'swinv2_tiny' in str(tiny_backbone()) else []
+    for trunk_dtype in {'float32', *ERROR}.difference(refused):
         net = FrozenBackbone(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
         assert not net.pretrained
         net.load_state_dict(bare(tiny_backbone()).state_dict())
@@ -276,6 +296,7 @@ def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> 
 def test_a_task_fits_the_trunk_in_any_dtype(
     tiny_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
 ) -> None:
+    require_dtype(tiny_backbone(), *dtypes)
     torch.manual_seed(0)
     models = []
     for trunk_dtype in dtypes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import nn
 
@@ -19,6 +19,7 @@ def accelerate(
     mlp: str,
     fused: FusedModules,
     options: TrunkOptions,
+    bypassed: Collection[nn.Module] = (),
 ) -> None:
     """Apply ``options`` to a frozen ``trunk``, in place.
 
@@ -28,14 +29,16 @@ def accelerate(
         mlp: Name of the MLP inside a block.
         fused: Attention classes and their fused replacements, from the family's row.
         options: Storage and computation of the trunk.
+        bypassed: Layers whose weight the net reads without calling them: they are neither int8 nor
+            prepacked.
 
     Raises:
         ValueError: ``int8`` without torchao.
     """
     if options.attention == 'fused':
         fuse_attention(trunk, fused)
-    store_blocks(blocks, options.torch_dtype)
+    store_blocks(blocks, options.torch_dtype, bypassed)
     if options.mlp == 'chunked':
         run_chunked(block.get_submodule(mlp) for block in blocks)
     if options.prepacked:
-        prepack_weights(trunk)
+        prepack_weights(trunk, bypassed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -32,13 +32,15 @@ class HalfBlock(FastForward):
             return super().forward(*args, **kwargs)
 
 
-def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
+def store_blocks(
+    blocks: Iterable[Any], dtype: torch.dtype, bypassed: Collection[nn.Module] = ()
+) -> None:
     """Store the frozen matrices and biases of blocks in a dtype, and compute in it.
 
     Parameters that train, norms, scales and position biases stay as they are. With ``float32``
     nothing changes. With ``int8`` the weights of linear layers become codes; convolutions, fused
-    projections of ``nn.MultiheadAttention`` and biases become bfloat16, which is also the dtype of
-    the computation.
+    projections of ``nn.MultiheadAttention``, layers in ``bypassed`` (whose weight is read without a
+    call) and biases become bfloat16, which is also the dtype of the computation.
 
     Raises:
         ValueError: ``int8`` without torchao.
@@ -46,7 +48,8 @@ def store_blocks(blocks: Iterable[Any], dtype: torch.dtype) -> None:
     half = COMPUTED_IN.get(dtype, dtype)
     for block in blocks if dtype != SINGLE else ():
         for module in block.modules():
-            if dtype == torch.int8 and is_float_linear(module) and not module.weight.requires_grad:
+            called = is_float_linear(module) and module not in bypassed
+            if dtype == torch.int8 and called and not module.weight.requires_grad:
                 store_int8(module)
             if isinstance(module, MATRICES):
                 _cast_frozen(module, half)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -79,6 +79,23 @@ class TrunkOptions:
         values = asdict(self)
         auto = [name for name, value in values.items() if value == AUTO]
         return TrunkOptions(**{**values, **{n: chosen.get(n, CHOICES[n][0]) for n in auto}})
+
+    def without_chunks(self, requested: Mapping[str, Any] | None, net: str) -> TrunkOptions:
+        """Return these options for a net whose MLPs mix tokens.
+
+        Args:
+            requested: The config that these options are of.
+            net: Name of the net.
+
+        Raises:
+            ValueError: ``requested`` asks for chunks by name.
+        """
+        if (requested or {}).get('mlp') == 'chunked':
+            raise ValueError(
+                f"trunk.mlp='chunked' is invalid for {net}, whose MLP mixes tokens: expected "
+                "'stock' or 'auto'."
+            )
+        return replace(self, mlp='stock')
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -8,6 +8,7 @@ each step.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -77,8 +78,8 @@ class _PrepackedProduct(torch.autograd.Function):
         return grad @ weight, None, None, None
 
 
-def prepack_weights(trunk: nn.Module) -> None:
-    """Let the frozen linear layers of a trunk multiply with prepacked weights.
+def prepack_weights(trunk: nn.Module, bypassed: Collection[nn.Module] = ()) -> None:
+    """Let frozen linear layers of a trunk, but for ``bypassed``, multiply with prepacked weights.
 
     If PyTorch has no oneDNN, a warning is logged and the layers stay as they are.
     """
@@ -88,7 +89,8 @@ def prepack_weights(trunk: nn.Module) -> None:
             logger='current', level=logging.WARNING,
         )  # fmt: skip
         return
-    layers: list[Any] = [module for module in trunk.modules() if is_float_linear(module)]
+    linear = (module for module in trunk.modules() if is_float_linear(module))
+    layers: list[Any] = [module for module in linear if module not in bypassed]
     for layer in layers:
         if not any(parameter.requires_grad for parameter in layer.parameters()):
             layer._cache = TensorCache()

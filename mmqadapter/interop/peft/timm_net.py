@@ -9,6 +9,7 @@ import torch
 
 from mmqadapter.backbones import TimmBackbone
 from mmqadapter.backbones.families import find_family
+from mmqadapter.backbones.projections import find_projections as of_block
 from mmqadapter.backbones.select import find_blocks
 
 LEVEL = 'model.'  # TimmBackbone holds timm's net one level deeper
@@ -34,7 +35,8 @@ def find_projections(net: Mapping[str, Any]) -> dict[str, Projection]:
             ``dict(model_name='vit_base_patch16_224')``; weights are not loaded.
 
     Raises:
-        ValueError: timm has no such net, or it belongs to no supported family.
+        ValueError: timm has no such net, it belongs to no supported family, or its projections to
+            q, k and v are separate.
     """
     arguments = {name: v for name, v in net.items() if name not in ('checkpoint', 'pretrained')}
     with torch.device('meta'):
@@ -42,7 +44,13 @@ def find_projections(net: Mapping[str, Any]) -> dict[str, Projection]:
     family = find_family(trunk)
     projections = {}
     for name, block in find_blocks(trunk, family).items():
-        layer: Any = block.get_submodule(family.qkv)
-        timm_name = f'{name}.{family.qkv}'.removeprefix(LEVEL)
-        projections[timm_name] = Projection(name, layer.in_features)
+        inner = of_block(block, family)
+        if len(inner) > 1:
+            names = ', '.join(projection.name for projection in inner)
+            raise ValueError(
+                f'model_name={net.get("model_name")!r} is invalid: its projections {names} are '
+                'separate; expected a fused one.'
+            )
+        timm_name = f'{name}.{inner[0].name}'.removeprefix(LEVEL)
+        projections[timm_name] = Projection(name, inner[0].weight.shape[1])
     return projections

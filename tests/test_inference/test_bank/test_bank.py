@@ -31,8 +31,8 @@ class TestSwitching:
     def test_every_tuning_method(self, build: Build, make: Callable, kind: str) -> None:
         self.check(build, make, WRAPPERS[kind])
 
-    def test_every_backbone(self, tiny_backbone: Factory, build: Build, make: Callable) -> None:
-        self.check(build, make, WRAPPERS['LoRA, 2 bits'], tiny_backbone())
+    def test_every_backbone(self, lora_backbone: Factory, build: Build, make: Callable) -> None:
+        self.check(build, make, WRAPPERS['LoRA, 2 bits'], lora_backbone())
 
     def check(self, build: Build, make: Callable, *args: Any) -> None:
         paths = make(*args)

@@ -20,6 +20,7 @@ from mmqadapter.interop.peft import (
     read_peft,
     write_peft,
 )
+from mmqadapter.interop.peft.timm_net import find_projections
 from mmqadapter.taskfile.format import read_content, write_content
 
 
@@ -159,3 +160,9 @@ def test_other_tasks_are_refused(changes: dict[str, Any], text: str, tmp_path: P
     with pytest.raises(ValueError, match=f'cannot be written as a PEFT folder: .*{text}'):
         export_peft(task, tmp_path / 'new', net_of('timm_vit'))
     assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('name', ['eva02_base_patch14_448', 'pvt_v2_b0'])
+def test_separate_projections_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"model_name='{name}' is invalid: .* are separate"):
+        find_projections(dict(model_name=name))
