@@ -167,6 +167,7 @@ TINY: dict[str, dict[str, Any]] = {
     ),
     'mmdet_pvt': dict(
         type='mmdet.PyramidVisionTransformer',
+        convert_weights=False,
         pretrain_img_size=64,
         embed_dims=8,
         num_stages=2,
@@ -182,6 +183,7 @@ TINY: dict[str, dict[str, Any]] = {
     ),
     'mmdet_pvt_v2': dict(
         type='mmdet.PyramidVisionTransformerV2',
+        convert_weights=False,
         embed_dims=8,
         num_layers=(2, 2, 2, 2),
         num_heads=(1, 2, 2, 2),

@@ -51,8 +51,8 @@ def plan_blocks(
     needed, ranks = output_numbers(trunk, family), sorted(last_of)
     if missing := sorted(set(needed) - last_of.keys()):
         raise ValueError(
-            f'out_indices={missing} is invalid for a highway on {family.name}: expected '
-            f'{ranks[0]} to {ranks[-1]}.'
+            f'out_indices={missing} is invalid: expected {ranks[0]} to {ranks[-1]} for '
+            f'{family.name}.'
         )
     outputs = {last_of[number] for number in needed}
     ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()

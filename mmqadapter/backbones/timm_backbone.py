@@ -70,6 +70,9 @@ class TimmBackbone(BaseModule):
         self.pretrained_loaded = bool(pretrained) or file is not None
         self.model = build_timm(model_name, self.pretrained_loaded and file is None, **model_kwargs)
         if file is not None:
+            # First without its head, whose weights a file may lack; with all of its outputs.
+            outputs = list(range(len(self.model.feature_info)))
+            self.model.prune_intermediate_layers(outputs, prune_head=True)
             load_weight_file(self.model, file)
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mmqadapter.backbones.timm_names import check_name, is_supported, unsupported
 
 ANY_SIZE = 'dynamic_img_size'
-HEADS = ('head', 'head_dist')
+HEADS = ('head', 'head_dist', 'fc_norm', 'attn_pool', 'blocks_token_only')
 MISFIT = 'Use the weight file of this model_name, or change model_name or its arguments.'
 
 
@@ -106,7 +106,9 @@ def _load_state(model: Any, path: Path) -> None:
 def _to_timm(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
     state = convert(state, model) if convert else state
-    return {key: value for key, value in state.items() if key.split('.')[0] not in HEADS}
+    # CaiT drops the class token together with its head.
+    unused = (*HEADS, *(['cls_token'] if getattr(model, 'cls_token', 0) is None else []))
+    return {key: value for key, value in state.items() if key.split('.')[0] not in unused}
 
 
 def _load_npz(model: nn.Module, path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from tiny_backbones import TINY, tiny_config
 
 from mmqadapter.backbones.timm_backbone import TimmBackbone
+from mmqadapter.registry import MODELS
 
 VIT = dict(model_name='vit_tiny_patch16_224', embed_dim=24, depth=3, num_heads=3)
 SWIN = dict(model_name='swin_tiny_patch4_window7_224', embed_dim=8, depths=(1, 1), num_heads=(1, 1))
@@ -143,3 +145,12 @@ def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='nothing.pth'):
         build(VIT, checkpoint=str(tmp_path / 'nothing.pth'))
+
+
+@pytest.mark.parametrize('name', [name for name in TINY if 'model_name' in TINY[name]])
+def test_files_of_timm_with_a_head_fit_every_family(name: str, tmp_path: Path) -> None:
+    arguments = {k: v for k, v in TINY[name].items() if k not in ('type', 'out_indices')}
+    state = timm.create_model(**arguments, num_classes=5).state_dict()
+    save_file(state, tmp_path / 'w.safetensors')
+    net = MODELS.build(tiny_config(name, checkpoint=str(tmp_path / 'w.safetensors')))
+    assert all(torch.equal(value, state[key]) for key, value in net.model.state_dict().items())

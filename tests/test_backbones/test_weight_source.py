@@ -32,9 +32,11 @@ def weights(tmp_path: Path) -> Callable[[dict], tuple[str, dict]]:
     """``weights(cfg)``: file of a tiny net's random weights, and the weights."""
 
     def save(cfg: dict) -> tuple[str, dict]:
+        if 'convnext' in str(cfg):  # a file has all stages
+            cfg = {**cfg, 'out_indices': (0, 1, 2, 3)}
         net = bare(cfg)
         state = net.model.state_dict() if isinstance(net, TimmBackbone) else net.state_dict()
-        if 'mmdet' in cfg['type']:  # which expects the weights of a classifier
+        if cfg['type'] == 'mmdet.SwinTransformer':  # which expects the weights of a classifier
             state = {f'backbone.{key}': value for key, value in state.items()}
         torch.save(state, tmp_path / 'weights.pth')
         return str(tmp_path / 'weights.pth'), net.state_dict()

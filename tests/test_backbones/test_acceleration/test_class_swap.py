@@ -15,7 +15,7 @@ from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbon
 from mmqadapter.backbones.acceleration.class_swap import FastForward, specialize
 
 IMAGES = torch.rand(2, 3, 64, 64)
-FAST = dict(attention='fused', mlp='chunked', prepacked=True)
+FAST = dict(attention='fused', mlp='auto', prepacked=True)
 OPTIONS = pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int8'])
 
 
