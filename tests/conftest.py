@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -14,7 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 from old_torch import pytest_runtest_call
-from tiny_backbones import NO_CP, NO_LORA, NO_OUT_INDICES, TINY, tiny_config
+from tiny_backbones import LAYOUTS, NO_CP, NO_LORA, NO_OUT_INDICES, TINY, tiny_config
 
 __all__ = ['pytest_runtest_call']
 
@@ -62,15 +63,24 @@ def real_data() -> Path:
 @pytest.fixture(params=list(TINY))
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
+    return partial(_changed, request.param)
 
-    def config(**changes: Any) -> dict[str, Any]:
-        if 'out_indices' in changes and request.param in NO_OUT_INDICES:
-            pytest.skip('it returns all of its stages')
-        if 'with_cp' in changes and request.param in NO_CP:
-            pytest.skip('it has no activation checkpointing')
-        return tiny_config(request.param, **changes)
 
-    return config
+@pytest.fixture(params=LAYOUTS)
+def layout_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """As ``tiny_backbone``, of one family for each way to lay out the stream.
+
+    For what depends on the layout of a net, but not on the names in the row of its family.
+    """
+    return partial(_changed, request.param)
+
+
+def _changed(name: str, **changes: Any) -> dict[str, Any]:
+    if 'out_indices' in changes and name in NO_OUT_INDICES:
+        pytest.skip('it returns all of its stages')
+    if 'with_cp' in changes and name in NO_CP:
+        pytest.skip('it has no activation checkpointing')
+    return tiny_config(name, **changes)
 
 
 @pytest.fixture(params=[name for name in TINY if name not in NO_LORA])

@@ -306,6 +306,11 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 # Nets without activation checkpointing.
+# One family for each way to lay out the stream: windows, tokens, separate projections that the net
+# reads, maps, tokens (B, H, W, C) with a neck, norms between stages, norms behind the branches.
+LAYOUTS = (
+    'mmdet_swin', 'timm_vit', 'dinov3', 'timm_convnext', 'timm_sam', 'mmseg_mit', 'timm_swin_v2',
+)  # fmt: skip
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
     'timm_twins',

@@ -175,8 +175,8 @@ def test_blocks_that_are_not_there(tiny_timm_vit: Factory, blocks: str) -> None:
 
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
-def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
-    inner = tiny_backbone()
+def test_builds_in_another_scope(layout_backbone: Factory, scope: str) -> None:
+    inner = layout_backbone()
     require_site(inner, 'lora')
     if inner['type'].split('.')[0] == scope:
         inner['type'] = inner['type'].split('.')[1]

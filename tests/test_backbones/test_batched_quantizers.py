@@ -109,15 +109,15 @@ def test_a_copy_after_a_step(rotating_backbone: Factory, options: dict) -> None:
 
 @pytest.mark.parametrize('options', [dict(type='AdaptedBackbone'), dict(HIGHWAY, inpath_blocks=2)])
 def test_activation_checkpointing_of_mmengine(
-    tiny_backbone: Factory, options: dict[str, Any]
+    layout_backbone: Factory, options: dict[str, Any]
 ) -> None:
     """Its runner turns it on by names of modules, after building.
 
     Of the last block alone: its checkpoints give nothing to a block whose input has no gradient.
     """
-    if any(name in str(tiny_backbone()) for name in ('dinov3', 'beitv2', 'relpos')):
+    if any(name in str(layout_backbone()) for name in ('dinov3', 'beitv2', 'relpos')):
         pytest.skip('it passes on positional arguments alone, and these blocks take others')
-    nets = [build(tiny_backbone(), options) for _ in range(2)]
+    nets = [build(layout_backbone(), options) for _ in range(2)]
     blocks = [n for n, _ in nets[1].named_modules() if re.fullmatch(nets[1].family.blocks, n[6:])]
     turn_on_activation_checkpointing(nets[1], blocks[-1:])
     torch.testing.assert_close(backward(nets[1]), backward(nets[0]), rtol=1e-4, atol=1e-6)

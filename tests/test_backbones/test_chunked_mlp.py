@@ -26,11 +26,11 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def chunkable(tiny_backbone: Factory) -> Factory:
-    """``tiny_backbone`` of the families whose MLPs treat each token alone."""
-    if any(name in str(tiny_backbone()) for name in MIXING):
+def chunkable(layout_backbone: Factory) -> Factory:
+    """``layout_backbone`` of the families whose MLPs treat each token alone."""
+    if any(name in str(layout_backbone()) for name in MIXING):
         pytest.skip('its MLP mixes tokens')
-    return tiny_backbone
+    return layout_backbone
 
 
 @pytest.mark.parametrize('name', [n for n in TINY if any(m in str(TINY[n]) for m in MIXING)])

@@ -24,10 +24,10 @@ Factory = Callable[..., dict]
 @ADAPTERS
 @torch.no_grad()
 def test_starts_as_the_bare_net_bit_for_bit(
-    tiny_backbone: Factory, taps: str, inpath_blocks: int, adapter: dict
+    layout_backbone: Factory, taps: str, inpath_blocks: int, adapter: dict
 ) -> None:
-    net = bare(tiny_backbone())
-    wrapped = wrap(tiny_backbone(), adapter, taps=taps, inpath_blocks=inpath_blocks).train()
+    net = bare(layout_backbone())
+    wrapped = wrap(layout_backbone(), adapter, taps=taps, inpath_blocks=inpath_blocks).train()
     with torch.enable_grad():
         assert equal(wrapped(images()), net(images()))
     randomize(wrapped.adapters)
@@ -102,8 +102,8 @@ def test_goes_on_after_a_forward_that_failed(tiny_backbone: Factory) -> None:
 
 
 @pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
-def test_builds_in_another_scope(tiny_backbone: Factory, scope: str) -> None:
-    cfg = dict(type='mmqadapter.HighwayBackbone', backbone=tiny_backbone(), quantizer=ONE_BIT)
+def test_builds_in_another_scope(layout_backbone: Factory, scope: str) -> None:
+    cfg = dict(type='mmqadapter.HighwayBackbone', backbone=layout_backbone(), quantizer=ONE_BIT)
     with DefaultScope.overwrite_default_scope(scope):
         wrapped = MODELS.build(dict(cfg, adapter=DUAL))
     assert isinstance(wrapped, HighwayBackbone)

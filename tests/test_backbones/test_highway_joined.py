@@ -56,15 +56,15 @@ def test_only_the_highway_gets_gradients_and_all_of_it(
     assert seen and not any(seen)
 
 
-def test_bytes_for_backward_by_format(tiny_backbone: Factory) -> None:
+def test_bytes_for_backward_by_format(layout_backbone: Factory) -> None:
     kept = {
-        saved: saved_bytes(wrap(tiny_backbone(), CONV, saved_taps=saved, **JOINED))
+        saved: saved_bytes(wrap(layout_backbone(), CONV, saved_taps=saved, **JOINED))
         for saved in ('float', 'half', 'int8')
     }
     assert kept['float'] > kept['half'] > kept['int8']
-    assert kept['float'] < saved_bytes(AdaptedBackbone(tiny_backbone(), CONV)) / 3
+    assert kept['float'] < saved_bytes(AdaptedBackbone(layout_backbone(), CONV)) / 3
     # An input of its own for each cell: no more than the taps of the published cell.
-    published = saved_bytes(wrap(tiny_backbone(), DUAL, taps='stream'))
+    published = saved_bytes(wrap(layout_backbone(), DUAL, taps='stream'))
     assert kept['float'] <= published
 
 
@@ -93,14 +93,14 @@ def test_checkpointing_gives_equal_gradients(
 
 
 @torch.no_grad()
-def test_a_copy_is_independent_and_takes_any_size(tiny_backbone: Factory) -> None:
-    wrapped = trained(tiny_backbone(), CONV, inpath_blocks=1, **JOINED).eval()
+def test_a_copy_is_independent_and_takes_any_size(layout_backbone: Factory) -> None:
+    wrapped = trained(layout_backbone(), CONV, inpath_blocks=1, **JOINED).eval()
     copy = deepcopy(wrapped)
     for size in [(64, 64), (48, 80), (70, 93)]:
-        x = images_for(tiny_backbone(), *size)
+        x = images_for(layout_backbone(), *size)
         assert equal(copy(x), wrapped(x))
     before = copy(images())
-    wrapped(images_for(tiny_backbone(), 48, 80))  # of another grid
+    wrapped(images_for(layout_backbone(), 48, 80))  # of another grid
     randomize(wrapped.adapters)
     assert equal(copy(images()), before)
 

@@ -53,9 +53,9 @@ def test_checkpoint_of_the_plain_model_loads(
 
 
 @torch.no_grad()
-def test_own_checkpoints_load_with_and_without_the_trunk(tiny_backbone: Factory) -> None:
-    first = trained(tiny_backbone()).eval()
-    second, third = (HighwayBackbone(tiny_backbone(), DUAL).eval() for _ in range(2))
+def test_own_checkpoints_load_with_and_without_the_trunk(layout_backbone: Factory) -> None:
+    first = trained(layout_backbone()).eval()
+    second, third = (HighwayBackbone(layout_backbone(), DUAL).eval() for _ in range(2))
     second.load_state_dict(first.state_dict(), strict=True)
     third.trunk.load_state_dict(first.trunk.state_dict())
     state = {k: v for k, v in first.state_dict().items() if not k.startswith('trunk.')}

@@ -20,11 +20,11 @@ STEM = dict(cell='JoinedCell', taps='stream', stem=dict(type='ConvStem', width=4
 
 
 @pytest.fixture
-def tiny_backbone(tiny_backbone: Factory) -> Factory:
-    """``tiny_backbone`` of the families whose first convolution is the whole patch embedding."""
-    if 'MSCAN' in str(tiny_backbone()):
+def layout_backbone(layout_backbone: Factory) -> Factory:
+    """``layout_backbone`` of the families whose first convolution is the whole patch embedding."""
+    if 'MSCAN' in str(layout_backbone()):
         pytest.skip('refused: see test_a_first_convolution_that_is_not_the_whole_embedding')
-    return tiny_backbone
+    return layout_backbone
 
 
 def test_a_first_convolution_that_is_not_the_whole_embedding() -> None:
@@ -32,8 +32,8 @@ def test_a_first_convolution_that_is_not_the_whole_embedding() -> None:
         wrap(tiny_config('mmseg_mscan'), CONV, **STEM)
 
 
-def test_starts_as_the_bare_net_bit_for_bit(tiny_backbone: Factory) -> None:
-    cfg = tiny_backbone()
+def test_starts_as_the_bare_net_bit_for_bit(layout_backbone: Factory) -> None:
+    cfg = layout_backbone()
     wrapped = wrap(cfg, CONV, **STEM)
     for size in [(64, 64), (70, 93)]:
         x = images_for(cfg, *size)
@@ -51,24 +51,24 @@ def test_all_of_it_gets_gradients(rotating_backbone: Factory, quantizer: dict | 
     assert all(gradient.abs().max() > 0 for gradient in gradients.values())
 
 
-def test_no_more_than_the_image_is_kept_for_it(tiny_backbone: Factory) -> None:
-    without = saved_bytes(wrap(tiny_backbone(), CONV, cell='JoinedCell', taps='stream'))
-    kept = saved_bytes(wrap(tiny_backbone(), CONV, **STEM)) - without
+def test_no_more_than_the_image_is_kept_for_it(layout_backbone: Factory) -> None:
+    without = saved_bytes(wrap(layout_backbone(), CONV, cell='JoinedCell', taps='stream'))
+    kept = saved_bytes(wrap(layout_backbone(), CONV, **STEM)) - without
     height, width = (-(-side // 14) * 14 for side in (64, 64))  # padded for patches of 14
     assert 0 <= kept <= images(height, width).nbytes
 
 
 @torch.no_grad()
-def test_task_file_there_and_back(tiny_backbone: Factory, tmp_path: Path) -> None:
-    first = trained(tiny_backbone(), CONV, quantizer=ONE_BIT, **STEM).eval()
+def test_task_file_there_and_back(layout_backbone: Factory, tmp_path: Path) -> None:
+    first = trained(layout_backbone(), CONV, quantizer=ONE_BIT, **STEM).eval()
     save_task(first, path := tmp_path / 'a.task.safetensors')
-    second = wrap(tiny_backbone(), CONV, quantizer=ONE_BIT, **STEM).eval()
+    second = wrap(layout_backbone(), CONV, quantizer=ONE_BIT, **STEM).eval()
     load_task(second, path)
     assert equal(second(images()), first(images()))
     copy = deepcopy(second)
     randomize(second.adapters)
     assert equal(copy(images()), first(images()))
-    other = wrap(tiny_backbone(), CONV, quantizer=ONE_BIT, **{**STEM, 'stem': 'NoStem'})
+    other = wrap(layout_backbone(), CONV, quantizer=ONE_BIT, **{**STEM, 'stem': 'NoStem'})
     with pytest.raises(ValueError, match="'stem': {'type': 'ConvStem', 'width': 4}"):
         load_task(other, path)
 

@@ -24,26 +24,26 @@ def layers(net: nn.Module) -> set[str]:
 
 @torch.no_grad()
 @pytest.mark.parametrize('others', [{}, dict(attention='fused', mlp='auto')], ids=len)
-def test_equals_the_stock_net(tiny_backbone: Factory, others: dict) -> None:
-    net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True, **others))
-    stock = bare(tiny_backbone())
+def test_equals_the_stock_net(layout_backbone: Factory, others: dict) -> None:
+    net = FrozenBackbone(layout_backbone(), trunk=dict(prepacked=True, **others))
+    stock = bare(layout_backbone())
     net.load_state_dict(stock.state_dict())
     for size in ((64, 64), (48, 80)):
-        x = images_for(tiny_backbone(), *size)
+        x = images_for(layout_backbone(), *size)
         for one, other in zip(net(x), stock(x), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_all_layers_that_are_called(tiny_backbone: Factory) -> None:
-    net = FrozenBackbone(tiny_backbone(), trunk=dict(prepacked=True))
-    plain = FrozenBackbone(tiny_backbone())
+def test_all_layers_that_are_called(layout_backbone: Factory) -> None:
+    net = FrozenBackbone(layout_backbone(), trunk=dict(prepacked=True))
+    plain = FrozenBackbone(layout_backbone())
     linear = {name for name, m in plain.named_modules() if isinstance(m, nn.Linear)}
     split = any(name.endswith('.q_bias') for name, _ in plain.named_parameters())
     read = 'attn.out_proj', 'attn.qkv' if split else 'attn.out_proj'
     called = {name for name in linear if not name.endswith(read)}
     assert layers(net) == called
     # Some nets have convolutions alone, and attention that does not call its linear layers.
-    assert called or any(n in str(tiny_backbone()) for n in ('MixVision', 'mmdet.Pyr', 'MSCAN'))
+    assert called or any(n in str(layout_backbone()) for n in ('MixVision', 'mmdet.Pyr', 'MSCAN'))
     assert net.state_dict().keys() == plain.state_dict().keys()
 
 
@@ -56,20 +56,20 @@ def test_what_trains_and_codes_are_left_out(tiny_mmdet_swin: Factory) -> None:
 
 
 @pytest.mark.parametrize('adapter', ['adaptformer', 'sequential', 'lora-qkv'])
-def test_gradients_in_path(tiny_backbone: Factory, adapter: str) -> None:
-    found = backward(trained(tiny_backbone(), adapter, trunk=dict(prepacked=True)))
-    expected = backward(trained(tiny_backbone(), adapter))
+def test_gradients_in_path(layout_backbone: Factory, adapter: str) -> None:
+    found = backward(trained(layout_backbone(), adapter, trunk=dict(prepacked=True)))
+    expected = backward(trained(layout_backbone(), adapter))
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('options', [{}, dict(dtype='bfloat16')], ids=str)
-def test_gradients_of_a_highway(tiny_backbone: Factory, options: dict[str, Any]) -> None:
+def test_gradients_of_a_highway(layout_backbone: Factory, options: dict[str, Any]) -> None:
     gradients = []
     for packed in (False, True):
         torch.manual_seed(0)
-        net = HighwayBackbone(tiny_backbone(), **HIGHWAY, trunk=dict(options, prepacked=packed))
-        net.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
+        net = HighwayBackbone(layout_backbone(), **HIGHWAY, trunk=dict(options, prepacked=packed))
+        net.load_state_dict(bare(layout_backbone()).state_dict(), strict=False)
         randomize(net.adapters)
         gradients.append(backward(net))
     for name, gradient in gradients[0].items():

@@ -23,25 +23,27 @@ def trained_names(backbone: dict, train: Any) -> list[str]:
     return [name for name, p in net.trunk.named_parameters() if p.requires_grad]
 
 
-def test_partial_trains_whole_blocks_at_the_end(tiny_backbone: Factory) -> None:
-    net = FrozenBackbone(tiny_backbone(), train='partial-2')
+def test_partial_trains_whole_blocks_at_the_end(layout_backbone: Factory) -> None:
+    net = FrozenBackbone(layout_backbone(), train='partial-2')
     blocks = list(find_blocks(net.trunk, net.family).items())[-2:]
     wanted = {f'{name}.{key}' for name, block in blocks for key, _ in block.named_parameters()}
     assert {n for n, p in net.trunk.named_parameters() if p.requires_grad} == wanted
 
 
-def test_bitfit_trains_biases(tiny_backbone: Factory) -> None:
-    names = trained_names(tiny_backbone(), 'bitfit')
+def test_bitfit_trains_biases(layout_backbone: Factory) -> None:
+    names = trained_names(layout_backbone(), 'bitfit')
     assert all('bias' in name.split('.')[-1] for name in names)
-    biases = [n for n, _ in FrozenBackbone(tiny_backbone()).trunk.named_parameters() if 'bias' in n]
+    biases = [
+        n for n, _ in FrozenBackbone(layout_backbone()).trunk.named_parameters() if 'bias' in n
+    ]
     fused = ('qkv.bias', 'in_proj_bias', '.q_bias', '.q.bias', '.fc1.bias', '.layers.0.bias')
     wanted = [name for name in biases if name.endswith(fused) and not BEHIND.match(name)]
     assert set(wanted) <= set(names) <= set(biases)
     assert names
 
 
-def test_norm_trains_norms(tiny_backbone: Factory) -> None:
-    net = FrozenBackbone(tiny_backbone(), train='norm')
+def test_norm_trains_norms(layout_backbone: Factory) -> None:
+    net = FrozenBackbone(layout_backbone(), train='norm')
     kinds = (nn.LayerNorm, nn.BatchNorm2d)
     modules = net.trunk.named_modules()
     norms = [m for n, m in modules if isinstance(m, kinds) and not BEHIND.match(n)]
@@ -67,11 +69,11 @@ def test_nothing_behind_the_last_map_trains(rotating_backbone: Factory, train: s
     assert idle == []
 
 
-def test_choices_add_up(tiny_backbone: Factory) -> None:
-    names = [trained_names(tiny_backbone(), choice) for choice in ('norm', 'bitfit')]
-    both = trained_names(tiny_backbone(), ['norm', 'bitfit'])
+def test_choices_add_up(layout_backbone: Factory) -> None:
+    names = [trained_names(layout_backbone(), choice) for choice in ('norm', 'bitfit')]
+    both = trained_names(layout_backbone(), ['norm', 'bitfit'])
     assert set(both) == {*names[0], *names[1]}
-    assert trained_names(tiny_backbone(), ()) == []
+    assert trained_names(layout_backbone(), ()) == []
 
 
 @pytest.mark.parametrize('train', ['partial-0', 'partial-4', 'partial-99', 'Norm', ['norm', 'x9']])

@@ -43,9 +43,9 @@ def test_second_init_weights_is_harmless(rotating_backbone: Factory, adapter: st
 
 @pytest.mark.parametrize('parent', [segmentor, detector])
 def test_init_weights_of_the_model_is_harmless(
-    tiny_backbone: Factory, parent: Callable[[dict], nn.Module]
+    layout_backbone: Factory, parent: Callable[[dict], nn.Module]
 ) -> None:
-    model = parent(tuned(tiny_backbone()))
+    model = parent(tuned(layout_backbone()))
     state = deepcopy(model.backbone.state_dict())
     model.init_weights()
     model.init_weights()
@@ -91,10 +91,10 @@ def test_optimiser_gets_what_trains(
 
 @pytest.mark.parametrize('constructor', ['Default', 'mmqadapter.Trainable'])
 def test_optimiser_gets_what_trains_without_settings_too(
-    tiny_backbone: Factory, constructor: str
+    layout_backbone: Factory, constructor: str
 ) -> None:
     """mmengine's own constructor would hand over the frozen weights here."""
-    model = segmentor(tuned(tiny_backbone()))
+    model = segmentor(tuned(layout_backbone()))
     trains = {id(p) for p in model.parameters() if p.requires_grad}
     groups = optimiser_groups(model, constructor)
     assert {id(p) for group in groups for p in group['params']} == trains
@@ -107,8 +107,8 @@ def optimiser_groups(model: nn.Module, constructor: str, **kwargs: dict) -> list
     ).optimizer.param_groups
 
 
-def test_step_moves_adapters_and_nothing_else(tiny_backbone: Factory) -> None:
-    model = segmentor(tuned(tiny_backbone()))
+def test_step_moves_adapters_and_nothing_else(layout_backbone: Factory) -> None:
+    model = segmentor(tuned(layout_backbone()))
     randomize(model.backbone.adapters)
     before = deepcopy(model.backbone.state_dict())
     optimiser = build_optim_wrapper(

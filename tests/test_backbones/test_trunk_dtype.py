@@ -66,8 +66,8 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
 
 
 @EVERY_WRAPPER
-def test_what_is_stored_in_half_precision(tiny_backbone: Factory, wrapper: str) -> None:
-    net = half(tiny_backbone(), wrapper)
+def test_what_is_stored_in_half_precision(layout_backbone: Factory, wrapper: str) -> None:
+    net = half(layout_backbone(), wrapper)
     cast = {n: p for n, p in net.named_parameters() if p.dtype == torch.bfloat16}
     kept = {n: p for n, p in net.named_parameters() if n not in cast}
     assert all(p.dtype == torch.float32 for p in kept.values())
@@ -80,21 +80,21 @@ def test_what_is_stored_in_half_precision(tiny_backbone: Factory, wrapper: str) 
 @EVERY_DTYPE
 @ATTENTION
 @torch.no_grad()
-def test_change_of_the_maps(tiny_backbone: Factory, trunk_dtype: str, attention: str) -> None:
+def test_change_of_the_maps(layout_backbone: Factory, trunk_dtype: str, attention: str) -> None:
     """Real rounding: there is some, within the bound, and the maps are float32."""
-    net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype, attention=attention))
+    net = half(layout_backbone(), trunk=dict(dtype=trunk_dtype, attention=attention))
     for size in [(64, 64), (70, 93)]:
-        x = images_for(tiny_backbone(), *size)
+        x = images_for(layout_backbone(), *size)
         maps = net(x)
         assert all(one.dtype == torch.float32 for one in maps)
-        assert 1e-5 < error(maps, bare(tiny_backbone())(x)) < ERROR[trunk_dtype]
+        assert 1e-5 < error(maps, bare(layout_backbone())(x)) < ERROR[trunk_dtype]
 
 
-def test_linear_layers_in_8_bits(tiny_backbone: Factory) -> None:
+def test_linear_layers_in_8_bits(layout_backbone: Factory) -> None:
     """The fused projection and the MLP of each block; what trains is no code."""
-    net, rest = (half(tiny_backbone(), trunk=dict(dtype=d)) for d in ('int8', 'bfloat16'))
+    net, rest = (half(layout_backbone(), trunk=dict(dtype=d)) for d in ('int8', 'bfloat16'))
     codes = {n for n, b in net.named_buffers() if b.dtype == torch.int8}
-    if any(name in str(tiny_backbone()) for name in ('MixVision', 'mmdet.Pyramid', 'MSCAN')):
+    if any(name in str(layout_backbone()) for name in ('MixVision', 'mmdet.Pyramid', 'MSCAN')):
         assert not codes  # convolutions, and attention that does not call its linear layers
     else:
         assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
@@ -119,13 +119,13 @@ def test_codes_under_ddp(tiny_timm_vit: Factory, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_is_no_worse_than_autocast(tiny_backbone: Factory) -> None:
+def test_is_no_worse_than_autocast(layout_backbone: Factory) -> None:
     """The weights are those that autocast would round to; the stream is more exact."""
-    stock = bare(tiny_backbone())
+    stock = bare(layout_backbone())
     exact = stock(images())
     with torch.autocast('cpu', torch.bfloat16):
         rival = [one.float() for one in stock(images())]
-    assert error(half(tiny_backbone())(images()), exact) <= 1.1 * error(tuple(rival), exact)
+    assert error(half(layout_backbone())(images()), exact) <= 1.1 * error(tuple(rival), exact)
 
 
 @torch.no_grad()
@@ -145,9 +145,9 @@ def test_maps_of_a_real_net(real_data: Path) -> None:
 
 @EVERY_WRAPPER
 @ATTENTION
-def test_starts_as_the_half_trunk(tiny_backbone: Factory, wrapper: str, attention: str) -> None:
-    net = half(tiny_backbone(), wrapper, trunk=dict(dtype='bfloat16', attention=attention))
-    frozen = half(tiny_backbone(), trunk=dict(dtype='bfloat16', attention=attention))
+def test_starts_as_the_half_trunk(layout_backbone: Factory, wrapper: str, attention: str) -> None:
+    net = half(layout_backbone(), wrapper, trunk=dict(dtype='bfloat16', attention=attention))
+    frozen = half(layout_backbone(), trunk=dict(dtype='bfloat16', attention=attention))
     for one, other in zip(net(images()), frozen(images()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
@@ -155,13 +155,13 @@ def test_starts_as_the_half_trunk(tiny_backbone: Factory, wrapper: str, attentio
 @EVERY_DTYPE
 @pytest.mark.parametrize('wrapper', ['adapted', 'lora', 'highway', 'both'])
 def test_gradients_are_those_of_float32_but_for_rounding(
-    tiny_backbone: Factory, trunk_dtype: str, wrapper: str
+    layout_backbone: Factory, trunk_dtype: str, wrapper: str
 ) -> None:
     """Of a float32 trunk of the same weights, since a few bits less change a tiny net a lot."""
     attention = 'stock' if trunk_dtype == 'float16' else 'fused'
     nets = [
-        half(tiny_backbone(), wrapper, trunk=dict(dtype='float32')),
-        half(tiny_backbone(), wrapper, trunk=dict(dtype=trunk_dtype, attention=attention)),
+        half(layout_backbone(), wrapper, trunk=dict(dtype='float32')),
+        half(layout_backbone(), wrapper, trunk=dict(dtype=trunk_dtype, attention=attention)),
     ]
     randomize(nets[1].adapters)
     nets[0].load_state_dict(nets[1].state_dict())
@@ -172,8 +172,8 @@ def test_gradients_are_those_of_float32_but_for_rounding(
         assert (gradient - exact[name]).norm() <= 0.1 * exact[name].norm() + 1e-4, name
 
 
-def test_highway_computes_in_float32_beside_a_half_trunk(tiny_backbone: Factory) -> None:
-    net = half(tiny_backbone(), 'highway')
+def test_highway_computes_in_float32_beside_a_half_trunk(layout_backbone: Factory) -> None:
+    net = half(layout_backbone(), 'highway')
     seen = Dtypes()
     for module in net.adapters.modules():
         if isinstance(module, nn.Linear):
@@ -183,8 +183,8 @@ def test_highway_computes_in_float32_beside_a_half_trunk(tiny_backbone: Factory)
 
 
 @EVERY_WRAPPER
-def test_under_amp_of_another_dtype(tiny_backbone: Factory, wrapper: str) -> None:
-    net = half(tiny_backbone(), wrapper, trunk=dict(dtype='float16'))
+def test_under_amp_of_another_dtype(layout_backbone: Factory, wrapper: str) -> None:
+    net = half(layout_backbone(), wrapper, trunk=dict(dtype='float16'))
     randomize(net.adapters)
     plain = net(images())
     with torch.autocast('cpu', torch.bfloat16):
@@ -211,11 +211,11 @@ class Dtypes:
 @pytest.mark.parametrize('train', ['norm', 'bitfit', 'partial-1'])
 @pytest.mark.parametrize('trunk_dtype', ['bfloat16', 'int8'])
 def test_what_trains_in_the_trunk_stays_float32(
-    tiny_backbone: Factory, train: str, trunk_dtype: str
+    layout_backbone: Factory, train: str, trunk_dtype: str
 ) -> None:
-    low = FrozenBackbone(tiny_backbone(), train, trunk=dict(dtype=trunk_dtype))
-    low.load_state_dict(bare(tiny_backbone()).state_dict())
-    nets = [FrozenBackbone(tiny_backbone(), train), low]
+    low = FrozenBackbone(layout_backbone(), train, trunk=dict(dtype=trunk_dtype))
+    low.load_state_dict(bare(layout_backbone()).state_dict())
+    nets = [FrozenBackbone(layout_backbone(), train), low]
     nets[0].load_state_dict(low.state_dict())
     exact, found = (gradients(net) for net in nets)
     assert exact.keys() == found.keys()
@@ -225,9 +225,9 @@ def test_what_trains_in_the_trunk_stays_float32(
 
 
 @pytest.mark.filterwarnings('ignore:.*use_reentrant', 'ignore:None of the inputs')
-def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory) -> None:
+def test_checkpointing_gives_equal_gradients(layout_backbone: Factory) -> None:
     """What is computed again is computed in half precision again."""
-    nets = [half(tiny_backbone(with_cp=on), 'adapted') for on in (False, True)]
+    nets = [half(layout_backbone(with_cp=on), 'adapted') for on in (False, True)]
     for net in nets:
         randomize(net.adapters)
     expected, found = (gradients(net) for net in nets)
@@ -236,29 +236,31 @@ def test_checkpointing_gives_equal_gradients(tiny_backbone: Factory) -> None:
 
 @EVERY_DTYPE
 @torch.no_grad()
-def test_copies_are_independent(tiny_backbone: Factory, trunk_dtype: str) -> None:
-    net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype)).eval()
+def test_copies_are_independent(layout_backbone: Factory, trunk_dtype: str) -> None:
+    net = half(layout_backbone(), trunk=dict(dtype=trunk_dtype)).eval()
     before = net(images())
     average, copy = ExponentialMovingAverage(net), deepcopy(net)
     average.update_parameters(net)
-    net.load_state_dict(FrozenBackbone(tiny_backbone()).state_dict())
+    net.load_state_dict(FrozenBackbone(layout_backbone()).state_dict())
     for other in (average, copy):
         assert all(torch.equal(a, b) for a, b in zip(other(images()), before, strict=True))
 
 
 @EVERY_DTYPE
-def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory, trunk_dtype: str) -> None:
+def test_fingerprint_is_that_of_the_weights_given(
+    layout_backbone: Factory, trunk_dtype: str
+) -> None:
     """Of those it was built with, then of those that a checkpoint of the plain net brings."""
-    require_dtype(tiny_backbone(), trunk_dtype)
+    require_dtype(layout_backbone(), trunk_dtype)
     nets = []
     for dtype in ('float32', trunk_dtype):
         torch.manual_seed(0)
-        nets.append(FrozenBackbone(tiny_backbone(), trunk=dict(dtype=dtype)))
+        nets.append(FrozenBackbone(layout_backbone(), trunk=dict(dtype=dtype)))
     exact, net = nets
     built = exact.fingerprint
     assert net.fingerprint == built
     for one in nets:
-        one.load_state_dict(bare(tiny_backbone()).state_dict())
+        one.load_state_dict(bare(layout_backbone()).state_dict())
     assert net.fingerprint == exact.fingerprint != built
     net.load_state_dict(net.state_dict())  # rounded, but nothing that it does not hold already
     assert net.fingerprint == exact.fingerprint
@@ -266,12 +268,12 @@ def test_fingerprint_is_that_of_the_weights_given(tiny_backbone: Factory, trunk_
 
 @EVERY_DTYPE
 def test_fingerprint_of_rounded_weights_is_another(
-    tiny_backbone: Factory, trunk_dtype: str
+    layout_backbone: Factory, trunk_dtype: str
 ) -> None:
     """Whoever loads the checkpoint of such a trunk has these weights, whatever it stores."""
-    net = half(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
-    other = FrozenBackbone(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
-    again = FrozenBackbone(tiny_backbone())
+    net = half(layout_backbone(), trunk=dict(dtype=trunk_dtype))
+    other = FrozenBackbone(layout_backbone(), trunk=dict(dtype=trunk_dtype))
+    again = FrozenBackbone(layout_backbone())
     for one in (other, again):
         one.load_state_dict(net.state_dict())
     assert other.fingerprint == again.fingerprint != net.fingerprint
@@ -280,12 +282,12 @@ def test_fingerprint_of_rounded_weights_is_another(
         assert error(again(images()), net(images())) < ERROR['bfloat16']
 
 
-def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> None:
-    refused = ['float16'] if 'swinv2_tiny' in str(tiny_backbone()) else []
+def test_pretrained_by_a_checkpoint_of_the_plain_net(layout_backbone: Factory) -> None:
+    refused = ['float16'] if 'swinv2_tiny' in str(layout_backbone()) else []
     for trunk_dtype in {'float32', *ERROR}.difference(refused):
-        net = FrozenBackbone(tiny_backbone(), trunk=dict(dtype=trunk_dtype))
+        net = FrozenBackbone(layout_backbone(), trunk=dict(dtype=trunk_dtype))
         assert not net.pretrained
-        net.load_state_dict(bare(tiny_backbone()).state_dict())
+        net.load_state_dict(bare(layout_backbone()).state_dict())
         assert net.pretrained
 
 
@@ -294,15 +296,15 @@ def test_pretrained_by_a_checkpoint_of_the_plain_net(tiny_backbone: Factory) -> 
 )
 @torch.no_grad()
 def test_a_task_fits_the_trunk_in_any_dtype(
-    tiny_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
+    layout_backbone: Factory, dtypes: tuple[str, str], tmp_path: Path
 ) -> None:
-    require_dtype(tiny_backbone(), *dtypes)
+    require_dtype(layout_backbone(), *dtypes)
     torch.manual_seed(0)
     models = []
     for trunk_dtype in dtypes:
         cfg = dict(
             type='mmqadapter.HighwayBackbone',
-            backbone=tiny_backbone(),
+            backbone=layout_backbone(),
             adapter=DUAL,
             trunk=dict(
                 dtype=trunk_dtype,
@@ -310,7 +312,7 @@ def test_a_task_fits_the_trunk_in_any_dtype(
             ),
         )
         model = segmentor(cfg)
-        model.backbone.load_state_dict(bare(tiny_backbone()).state_dict(), strict=False)
+        model.backbone.load_state_dict(bare(layout_backbone()).state_dict(), strict=False)
         models.append(model.eval())
     first, second = models
     randomize(first.backbone.adapters)
@@ -327,10 +329,10 @@ def test_unknown_dtype(tiny_timm_vit: Factory) -> None:
 
 
 @torch.no_grad()
-def test_codes_of_layers_that_train_here_become_float(tiny_backbone: Factory) -> None:
+def test_codes_of_layers_that_train_here_become_float(layout_backbone: Factory) -> None:
     """From a trunk that is frozen as a whole into one whose last block trains."""
-    whole = half(tiny_backbone(), trunk=dict(dtype='int8'))
-    last = FrozenBackbone(tiny_backbone(), 'partial-1', trunk=dict(dtype='int8'))
+    whole = half(layout_backbone(), trunk=dict(dtype='int8'))
+    last = FrozenBackbone(layout_backbone(), 'partial-1', trunk=dict(dtype='int8'))
     assert not last.load_state_dict(whole.state_dict()).unexpected_keys
     assert error(last(images()), whole(images())) < ERROR['bfloat16']
 
@@ -354,17 +356,17 @@ def test_attention_gets_its_inputs_in_a_row(
 
 
 @pytest.mark.parametrize('trunk_dtype', [*ERROR, 'float32'])
-def test_a_model_of_mmengine_starts_with_it(tiny_backbone: Factory, trunk_dtype: str) -> None:
+def test_a_model_of_mmengine_starts_with_it(layout_backbone: Factory, trunk_dtype: str) -> None:
     """Its ``init_weights`` takes the mean of every parameter, before a runner trains."""
-    net = half(tiny_backbone(), 'adapted', trunk=dict(dtype=trunk_dtype))
+    net = half(layout_backbone(), 'adapted', trunk=dict(dtype=trunk_dtype))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     Sequential(net).init_weights()
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_codes_count_as_weights(tiny_backbone: Factory) -> None:
+def test_codes_count_as_weights(layout_backbone: Factory) -> None:
     codes, floats = (
-        half(tiny_backbone(), 'adapted', trunk=dict(dtype=d)) for d in ('int8', 'bfloat16')
+        half(layout_backbone(), 'adapted', trunk=dict(dtype=d)) for d in ('int8', 'bfloat16')
     )
     assert part_counts(nn.ModuleDict({'a': codes})) == part_counts(nn.ModuleDict({'a': floats}))
     kept = []

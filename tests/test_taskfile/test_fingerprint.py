@@ -51,16 +51,16 @@ def test_any_other_change_shows(change: Callable[[dict], object]) -> None:
     assert fingerprint(changed) != fingerprint(weights())
 
 
-def test_adapters_are_not_covered(tiny_backbone: Factory) -> None:
+def test_adapters_are_not_covered(layout_backbone: Factory) -> None:
     torch.manual_seed(0)
-    frozen = FrozenBackbone(tiny_backbone())
+    frozen = FrozenBackbone(layout_backbone())
     torch.manual_seed(0)
-    adapted = AdaptedBackbone(tiny_backbone(), ADAPTER)
+    adapted = AdaptedBackbone(layout_backbone(), ADAPTER)
     assert adapted.fingerprint == frozen.fingerprint
 
 
-def test_another_trunk_has_another_fingerprint(tiny_backbone: Factory) -> None:
-    first, second = (FrozenBackbone(tiny_backbone()) for _ in range(2))
+def test_another_trunk_has_another_fingerprint(layout_backbone: Factory) -> None:
+    first, second = (FrozenBackbone(layout_backbone()) for _ in range(2))
     assert first.fingerprint != second.fingerprint
     second.load_state_dict(first.trunk.state_dict())
     assert first.fingerprint == second.fingerprint
