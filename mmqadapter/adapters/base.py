@@ -128,10 +128,12 @@ def quantize_matrices(layers: Iterable[Matrix], quantizer: dict) -> None:
     """Parametrize the ``weight`` of each layer with a quantizer of its own.
 
     Raises:
-        ValueError: Unknown type or arguments.
+        ValueError: Unknown type or arguments, or a weight that cannot be quantized.
     """
     for layer in layers:
-        parametrize.register_parametrization(layer, 'weight', _build_quantizer(quantizer))
+        built = _build_quantizer(quantizer)
+        built.check_weight(layer.weight)
+        parametrize.register_parametrization(layer, 'weight', built)
 
 
 def _build_quantizer(quantizer: dict) -> GaussianQuantizer:

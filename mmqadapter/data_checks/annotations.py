@@ -14,6 +14,7 @@ from mmqadapter.data_checks.files import map_with_progress
 from mmqadapter.data_checks.masks import box_fault, is_box, mask_bounds, mask_fault
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
 from mmqadapter.data_checks.source import Source
+from mmqadapter.engine.coco_lists import reference_fault
 
 NO_MASK = (np.nan,) * 4
 
@@ -45,7 +46,7 @@ def _check(
     Returns:
         What is wrong, and the corners of the box around the mask.
     """
-    kind, fault = _reference_fault(ann, images, categories)
+    kind, fault = reference_fault(ann, images, categories)
     if not fault and not is_box(ann['bbox']):
         kind, fault = 'degenerate box', box_fault(ann, 0, 0)
     if fault:
@@ -59,16 +60,6 @@ def _check(
     if fault:
         return Problem(ERROR, 'unusable mask', _place(ann, images, source.split), fault), NO_MASK
     return None, mask_bounds(mask)
-
-
-def _reference_fault(ann: dict, images: dict[Any, dict], categories: set) -> tuple[str, str]:
-    """Return kind and text of a reference to nothing; empty if there is none."""
-    if ann['image_id'] not in images:
-        return 'annotation without image', f'image_id {ann["image_id"]!r} is not among the images'
-    if ann['category_id'] not in categories:
-        message = f'category_id {ann["category_id"]!r} is not among the categories'
-        return 'unknown category', message
-    return '', ''
 
 
 def _box_problems(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mmengine
 
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
+from mmqadapter.engine import coco_lists
 
 ID, NUMBER = (int, str), (int, float)
 # Keys that mmdet reads without checking that they exist, and their types.
@@ -66,11 +66,8 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
     """Yield a problem for each id that occurs twice among images, annotations or categories."""
-    for name, entries in coco.items():
-        for key, times in Counter(entry['id'] for entry in entries).items():
-            if times > 1:
-                where, message = f'{split}: {name}', f'id {key!r} occurs {times} times'
-                yield Problem(ERROR, 'duplicate id', where, message)
+    for name, message in coco_lists.duplicate_ids(coco):
+        yield Problem(ERROR, 'duplicate id', f'{split}: {name}', message)
 
 
 def duplicate_files(images: list[dict[str, Any]], split: str) -> Iterator[Problem]:
@@ -92,26 +89,9 @@ def category_problems(
 ) -> Iterator[Problem]:
     """Compare the categories of the file with ``metainfo.classes`` of the config."""
     names = [category['name'] for category in categories]
-    for name in classes:
-        if name not in names:
-            message = f'class {name!r} is not a category of the file, which has {names}'
-            yield Problem(ERROR, 'class without category', split, message)
-    for name, times in Counter(names).items():
+    for kind, message in coco_lists.category_faults(names, classes):
+        yield Problem(ERROR, kind, split, message)
+    for name in dict.fromkeys(names):
         if name not in classes:
             message = f'category {name!r} is not in metainfo.classes; its instances are not used'
             yield Problem(WARNING, 'category without class', split, message)
-        elif times > 1:
-            message = f'{times} categories are called {name!r}'
-            yield Problem(ERROR, 'duplicate category', split, message)
-    yield from _order_problem(names, classes, split)
-
-
-def _order_problem(names: list[str], classes: Sequence[str], split: str) -> Iterator[Problem]:
-    """Report classes in another order than the file; mmdet numbers labels as the file does."""
-    used = [name for name in names if name in classes]
-    if sorted(used) == sorted(classes) and used != list(classes):
-        message = f'the order of the file is {used}, that of the config {list(classes)}: mmdet '
-        message += (
-            'would give predictions the wrong names; write the classes in the order of the file'
-        )
-        yield Problem(ERROR, 'class order', split, message)

@@ -16,6 +16,7 @@ from mmqadapter.data_checks.problem import ERROR, WARNING, Problem, Scan
 from mmqadapter.data_checks.semantic import scan_semantic
 from mmqadapter.data_checks.source import SPLITS, Source, find_sources
 from mmqadapter.engine.data_classes import joint_faults
+from mmqadapter.engine.evaluator_files import check_evaluator_files
 
 
 def check_dataset(cfg: Config) -> list[Problem]:
@@ -35,7 +36,7 @@ def scan_config(cfg: Config) -> list[Scan]:
     """Scan every dataset of a config; raise the errors of :func:`check_dataset`."""
     forget_folders()
     first, *rest = (_scan(source) for source in find_sources(cfg))
-    problems = [*first.problems, *_joint_problems(cfg)]
+    problems = [*first.problems, *_joint_problems(cfg), *_evaluator_problems(cfg)]
     if first.classes:
         problems += output_problems(cfg.get('model'), first.classes)
         ignored = sum(scan.ignored for scan in (first, *rest))
@@ -50,6 +51,15 @@ def _joint_problems(cfg: Config) -> Iterator[Problem]:
         scope = loader.get('_scope_', cfg.get('default_scope'))
         for fault in joint_faults(loader.get('dataset') or {}, scope):
             yield Problem(ERROR, 'class lists differ', split, fault)
+
+
+def _evaluator_problems(cfg: Config) -> Iterator[Problem]:
+    """Report an evaluator that reads other annotations than its dataset."""
+    for split in ('val', 'test'):
+        try:
+            check_evaluator_files(cfg, split)
+        except ValueError as error:
+            yield Problem(ERROR, 'evaluator file', split, str(error).removesuffix('.'))
 
 
 def collect_problems(scans: Sequence[Scan]) -> list[Problem]:

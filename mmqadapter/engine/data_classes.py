@@ -32,6 +32,21 @@ def check_classes(cfg: Config, splits: Sequence[str] = SPLITS) -> None:
     for split in splits:
         for fault in class_faults(cfg, split):
             raise ValueError(f'{fault[:-1]} (the {split} dataset).')
+    if len(splits) > 1:
+        _check_same_classes(cfg, splits)
+
+
+def _check_same_classes(cfg: Config, splits: Sequence[str]) -> None:
+    """Check that no split has the classes of another in another order, which swaps labels."""
+    lists = [(split, names) for split in splits for names in config_classes(cfg, split)]
+    for split, names in lists[1:]:
+        first_split, first = lists[0]
+        if names != first and sorted(names) == sorted(first):
+            raise ValueError(
+                f'metainfo.classes of the {split} dataset are those of the {first_split} dataset '
+                f'in another order: {list(names)} and {list(first)}; labels are numbered in this '
+                'order, so write them alike.'
+            )
 
 
 def class_faults(cfg: Config, split: str) -> Iterator[str]:

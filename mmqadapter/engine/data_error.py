@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from json import JSONDecodeError
 from typing import Any
 
+from mmqadapter.engine.coco_lists import checked_lists
 from mmqadapter.utils.text import one_line
 
 REMEDY = 'run `mmqadapter check-data CONFIG` to list all faults of the data'
@@ -36,7 +37,8 @@ def loading_faults() -> Iterator[None]:
     Other errors, such as those in the config of a dataset, pass unchanged.
     """
     try:
-        yield
+        with checked_lists():
+            yield
     except DataError:
         raise
     except Exception as error:
@@ -87,6 +89,8 @@ def _loading_fault(dataset: Any, error: Exception) -> tuple[str, str]:
         return str(file), f'the dataset holds no image (data_prefix {prefix})'
     if isinstance(error, JSONDecodeError):
         return str(file), f'is not valid JSON ({error})'
+    if type(error) is ValueError:
+        return str(file), one_line(error, 300)
     return str(file), f'cannot be used: {type(error).__name__}: {one_line(error, 150)}'
 
 

@@ -21,6 +21,7 @@ from mmqadapter.engine.config_keys import check_overrides
 from mmqadapter.engine.data_classes import check_classes
 from mmqadapter.engine.data_configs import leaf_configs, require_root
 from mmqadapter.engine.distributed import prepare_cpu
+from mmqadapter.engine.evaluator_files import check_evaluator_files
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
 from mmqadapter.engine.lr_scaling import check_lr_scaling, scale_base_rate
 from mmqadapter.engine.run_length import cut_schedule
@@ -254,10 +255,13 @@ def require_data(cfg: Config, *splits: str) -> None:
 
     Raises:
         FileNotFoundError: A data root does not exist.
-        ValueError: The classes of a dataset are not a list of names.
+        ValueError: The classes of a dataset are not a list of names, or differ in their order
+            between splits, or an evaluator reads other annotations than its dataset.
     """
     check_classes(cfg, splits)
     for split in splits:
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
         for leaf, _ in leaf_configs(dataset) if dataset else ():
             require_root(leaf, split)
+        if split != 'train':
+            check_evaluator_files(cfg, split)

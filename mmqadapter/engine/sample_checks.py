@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mmqadapter.engine.data_error import data_error
+
+MOST_LABEL = 255  # label maps are loaded as 8 bits
 
 
 class SampleCheck:
     """Check of the samples of a dataset of mmseg or mmdet.
 
     Call it right after the annotations were loaded, while they have the size of their files. It
-    checks that a label map has one channel, the size of its image and only labels of classes, and
+    checks that a label map has one channel, 8 bits, the size of its image and only labels of
+    classes, that nothing has resized an image for training before, and
     that the entry of an image in a COCO file has the size of the image.
 
     Args:
@@ -22,6 +27,9 @@ class SampleCheck:
     """
 
     def __init__(self, dataset: Any) -> None:
+        # In a test the image may be resized first: scores are those of the stored size.
+        self.trains = not getattr(dataset, 'test_mode', False)
+        self.known_files: set[str] = set()
         self.coco_file = str(dataset.ann_file) if hasattr(dataset, 'COCOAPI') else None
         self.classes, self.first, self.ignore_index = 0, 0, 255
         # Only mmseg's label maps hold class numbers; those of mmdet may hold other ones (stuff).
@@ -40,14 +48,44 @@ class SampleCheck:
         if shape is None:
             return
         if labels is not None:
-            fault = _shape_fault(labels, tuple(shape[:2])) or self._label_fault(labels)
+            file = str(sample.get('seg_map_path'))
+            fault = (
+                _shape_fault(labels, tuple(shape[:2]))
+                or self._order_fault(labels, sample.get('img'))
+                or self._wrapped_fault(file)
+                or self._label_fault(labels)
+            )
             if fault:
-                raise data_error(str(sample.get('seg_map_path')), fault)
+                raise data_error(file, fault)
         elif self.coco_file and sample.get('instances'):
             entry = (sample.get('height'), sample.get('width'))
             if None not in entry and entry != tuple(shape[:2]):
                 fault = f'the image is {_size(shape)} pixels, its entry in {self.coco_file} says '
                 raise data_error(str(sample.get('img_path')), fault + _size(entry))
+
+    def _order_fault(self, labels: np.ndarray, image: Any) -> str | None:
+        if not self.trains or not isinstance(image, np.ndarray) or image.shape[:2] == labels.shape:
+            return None
+        return (
+            f'the label map is {_size(labels.shape)} pixels where the image has already become '
+            f'{_size(image.shape)}; in the pipeline put LoadAnnotations right behind '
+            'LoadImageFromFile'
+        )
+
+    def _wrapped_fault(self, file: str) -> str | None:
+        """Return whether a label map stores labels that do not fit 8 bits, as it is loaded."""
+        if file in self.known_files or not os.path.isfile(file):
+            return None
+        self.known_files.add(file)
+        with Image.open(file) as stored:
+            if stored.mode[0] not in 'IF':
+                return None
+            largest = float(np.asarray(stored).max())
+        if largest <= MOST_LABEL:
+            return None
+        return (
+            f'has the label {largest:g}, which wraps when it is loaded as 8 bits: expected 0 to 255'
+        )
 
     def _label_fault(self, labels: np.ndarray) -> str | None:
         if not self.classes:

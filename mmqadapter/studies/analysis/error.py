@@ -58,7 +58,7 @@ def quantized(weights: Values, setting: Setting) -> dict[str, Tensor]:
         ValueError: A weight is constant or not finite, or has a single value per output and the
             granularity is ``'channel'``.
     """
-    quantizer = setting.quantizer()
+    quantizer = setting.quantizer().eval()  # which refuses what training makes NaN
     return {name: quantizer(weight) for name, weight in weights.items()}
 
 

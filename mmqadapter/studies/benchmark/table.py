@@ -18,7 +18,6 @@ def columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], Any]]:
         'adapters, bytes': lambda row: row['adapter_bytes'],
         'task, bytes': lambda row: row['task_bytes'],
         'memory, MB': lambda row: megabytes(memory_bytes(row)),
-        'peak of tensors, MB': lambda row: megabytes(row.get('peak_live_bytes')),
         'memory saved': lambda row: row['memory_saving'],
         's per step': lambda row: row['step_seconds'],
         'forward': lambda row: row['forward_seconds'],
@@ -28,6 +27,8 @@ def columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], Any]]:
         'memory cost left': lambda row: row['backbone_cost_left_memory'],
         'time cost left': lambda row: row['backbone_cost_left_time'],
     }
+    if any(row.get('peak_live_bytes') for row in rows):
+        values['peak of tensors, MB'] = lambda row: megabytes(row['peak_live_bytes'])
     if any(row['max_batch'] is not None for row in rows):
         values['max batch'] = lambda row: row['max_batch']
     if any(row['note'] is not None for row in rows):
