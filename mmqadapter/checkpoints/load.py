@@ -15,14 +15,14 @@ from torch import nn
 from mmqadapter.checkpoints.content import check_fits, check_tuning
 from mmqadapter.checkpoints.safe_load import read_pickle
 from mmqadapter.taskfile import load_task
-from mmqadapter.taskfile.format import SUFFIX
+from mmqadapter.taskfile.format import SUFFIX, is_task_file
 from mmqadapter.taskfile.head_bits import KEY, train_quantized
 
 EMA = 'ema_state_dict'
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False) -> dict[str, list]:
-    """Load a task file (``*.safetensors``) or a checkpoint (any other suffix) into ``model``.
+    """Load a task file (by suffix or content) or a checkpoint into ``model``.
 
     Args:
         model: A detector or segmentor. For a task file it needs a wrapped backbone, with the trunk
@@ -37,7 +37,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False)
         FileNotFoundError: No such file.
         ValueError: The file is damaged, not safe to read, or does not fit the model.
     """
-    if Path(path).suffix == SUFFIX:
+    if Path(path).suffix == SUFFIX or is_task_file(path):
         return dataset_meta(load_task(model, path)['dataset'])
     checkpoint = read_checkpoint(path, trust)
     load_state(model, checkpoint, path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
@@ -13,6 +16,8 @@ from mmqadapter.engine.adapter_settings import adapter_settings, trunk_settings
 from mmqadapter.engine.plain_view import PlainView, plain_view
 from mmqadapter.engine.zero_rates import check_rates
 from mmqadapter.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+SIMILAR = 0.85  # of 1, by difflib
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -49,11 +54,31 @@ def grouping_by_part(
         # Not empty, or mmengine passes all parameters to the optimizer, frozen ones as well.
         constructor.paramwise_cfg = trunk_settings(settings or {'custom_keys': {}}, view.trunks)
         constructor.add_params = _AddByPart(constructor, view, settings.get('custom_keys', {}))
+        _warn_of_typos(settings.get('custom_keys', {}), model)
         try:
             yield view.model
         finally:
             constructor.paramwise_cfg = settings
             vars(constructor).pop('add_params', None)
+
+
+def _warn_of_typos(keys: Iterable[str], model: nn.Module) -> None:
+    """Warn of keys that fit no parameter and nearly are a part of a parameter's name.
+
+    Keys that fit nothing are common in inherited configs, so others pass.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    parts = sorted({part for name in names for part in name.split('.')})
+    for key in keys:
+        if any(key in name for name in names):
+            continue
+        near = {p: get_close_matches(p, parts, 1, SIMILAR) for p in key.split('.')}
+        if all(near.values()) and any(part not in found for part, found in near.items()):
+            likely = '.'.join(found[0] for found in near.values())
+            print_log(
+                f'paramwise_cfg.custom_keys[{key!r}] fits no parameter; is it {likely!r}?',
+                logger='current', level=logging.WARNING,
+            )  # fmt: skip
 
 
 class _AddByPart:

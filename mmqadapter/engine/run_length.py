@@ -58,8 +58,9 @@ def cut_schedule(cfg: Config) -> str | None:
         if limit and last > limit:
             return (
                 f'train_cfg.{key}={limit} ends the training before param_scheduler, which ends at '
-                f'{last}: the rate does not come down. {OPTIONS[unit]} {limit} (instead of '
-                'train_cfg) shortens schedule and intervals with the training.'
+                f'{last}: the rate does not come down. Set the ends in param_scheduler; to shorten '
+                f'a training, {OPTIONS[unit]} takes schedule and intervals along, --cfg-options '
+                'does not.'
             )
     return None
 

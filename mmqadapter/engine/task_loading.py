@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import mmengine.runner.checkpoint as checkpoint_module
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mmqadapter.checkpoints.load import dataset_meta
 from mmqadapter.taskfile import load_task
-from mmqadapter.taskfile.format import KEY, read_task
+from mmqadapter.taskfile.format import SUFFIX, is_task_file, read_task
 from mmqadapter.utils.model_wrapping import unwrap_model
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
@@ -46,17 +45,6 @@ def accept_task_files() -> None:
         module._load_checkpoint = _reading_tasks(module._load_checkpoint)
     module = checkpoint_module
     module.load_state_dict = _loading_tasks(module.load_state_dict)
-
-
-def is_task_file(path: Any) -> bool:
-    """Return whether a local file is a task file, by its content."""
-    if not isinstance(path, (str, Path)) or not Path(path).is_file():
-        return False
-    try:
-        with safe_open(path, 'pt') as file:
-            return KEY in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
 
 
 def task_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -131,7 +119,8 @@ def _reading_tasks(read: Callable) -> Callable:
 
     @functools.wraps(read)
     def reading(filename: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_task_file(filename):
+        # mmengine cannot read this suffix: whatever the file holds, reading a task says it best.
+        if is_task_file(filename) or str(filename).endswith(SUFFIX):
             return task_checkpoint(filename)
         return read(filename, *args, **kwargs)
 

@@ -55,6 +55,17 @@ def require_suffix(path: str | os.PathLike) -> None:
         )
 
 
+def is_task_file(path: Any) -> bool:
+    """Return whether a local file is a task file, by its content."""
+    if not isinstance(path, (str, Path)) or not Path(path).is_file():
+        return False
+    try:
+        with safe_open(path, 'pt') as file:
+            return KEY in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 def write_content(path: str | os.PathLike, content: TaskContent) -> None:
     """Write a task file atomically; the same content gives the same bytes.
 

@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 import mmqadapter  # noqa: F401  (registers the constructor)
+from mmqadapter.engine import optim
 
 
 class Net(nn.Module):
@@ -46,3 +47,19 @@ def test_equal_settings_share_a_group() -> None:
         (0.1, 0.5, 2),
         (0.1, 0.0, 2),
     }
+
+
+@pytest.mark.parametrize(
+    ('key', 'said'),
+    [
+        ('adpters', "custom_keys['adpters'] fits no parameter; is it 'adapters'?"),
+        ('haed.0', "custom_keys['haed.0'] fits no parameter; is it 'head.0'?"),
+        ('adapters', ''),
+        ('absolute_pos_embed', ''),  # of an inherited config, for another net
+    ],
+)
+def test_a_mistyped_key_is_named(key: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(optim, 'print_log', lambda text, **kwargs: logged.append(text))
+    groups(paramwise_cfg={'custom_keys': {key: {'lr_mult': 2.0}}})
+    assert logged == [f'paramwise_cfg.{said}'] * bool(said)

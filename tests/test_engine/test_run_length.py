@@ -86,7 +86,7 @@ def test_a_schedule_that_is_cut_off_is_named() -> None:
     cfg.train_cfg.max_iters = 20
     warning = cut_schedule(cfg)
     assert warning is not None and 'ends at 2000: the rate does not come down' in warning
-    assert warning.startswith('train_cfg.max_iters=20 ends') and '--max-iters 20 ' in warning
+    assert warning.startswith('train_cfg.max_iters=20 ends') and '--max-iters takes' in warning
     assert cut_schedule(Config(dict(train_cfg=cfg.train_cfg))) is None
 
 

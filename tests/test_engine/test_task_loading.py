@@ -14,8 +14,9 @@ from tiny_runs import CLASSES, Run, fresh_globals, instances, semantic
 from torch import nn
 
 from mmqadapter.engine.runner import load_config
-from mmqadapter.engine.task_loading import is_task_file, task_checkpoint
+from mmqadapter.engine.task_loading import task_checkpoint
 from mmqadapter.inference import load_model, predict
+from mmqadapter.taskfile.format import is_task_file
 
 __all__ = ['fresh_globals', 'instances', 'semantic']
 
@@ -117,3 +118,18 @@ def test_other_files_stay_as_they_were(semantic: Run, tmp_path: Path) -> None:
     fresh = nn.Linear(2, 2)
     load_checkpoint(fresh, str(file))
     assert torch.equal(fresh.weight, net.weight)
+
+
+@pytest.mark.parametrize('size', [0, 100, 1000])
+def test_a_truncated_task_file_is_called_so(semantic: Run, tmp_path: Path, size: int) -> None:
+    file = tmp_path / 'cut.task.safetensors'
+    file.write_bytes(Path(semantic.task).read_bytes()[:size])
+    with pytest.raises(ValueError, match='cut.task.safetensors. is truncated or damaged'):
+        load_checkpoint(nn.Linear(2, 2), str(file))
+
+
+def test_a_task_file_of_another_name_is_known_by_its_content(semantic: Run, tmp_path: Path) -> None:
+    file = tmp_path / 'renamed.pth'
+    file.write_bytes(Path(semantic.task).read_bytes())
+    (found,) = predict(semantic.config, file, semantic.images / '0.jpg')
+    assert np.array_equal(found.labels, expected_labels(semantic))
