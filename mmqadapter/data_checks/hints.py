@@ -10,6 +10,8 @@ from functools import lru_cache
 def missing_hint(path: str) -> str:
     """Return what is there instead of a missing file, to append to a message; empty for nothing."""
     folder, name = osp.split(path)
+    if '://' in path.partition('/')[2]:
+        return '; a file_name must be a path below data_prefix, not a URL'
     if '\\' in name:
         return '; write / for \\ in file names'
     similar = _names(folder).get(name.lower())

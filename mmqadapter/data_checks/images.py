@@ -72,7 +72,7 @@ def read_file(path: str, missing: str, source: Source) -> tuple[bytes | None, li
         source: The dataset that it belongs to.
     """
     backend_args = source.dataset.backend_args
-    if not fileio.isfile(path, backend_args=backend_args):
+    if not _is_file(path, backend_args):
         message = f'the file does not exist{missing_hint(path)}'
         return None, [Problem(ERROR, missing, source.place(path), message)]
     try:
@@ -80,6 +80,13 @@ def read_file(path: str, missing: str, source: Source) -> tuple[bytes | None, li
     except READ_ERRORS as error:
         message = f'cannot be read: {error}'
         return None, [Problem(ERROR, 'unreadable file', source.place(path), message)]
+
+
+def _is_file(path: str, backend_args: dict | None) -> bool:
+    try:
+        return fileio.isfile(path, backend_args=backend_args)
+    except KeyError:  # a URL as file_name, behind the folder: mmengine takes both for a scheme
+        return False
 
 
 def _reason(error: LoadError, stored: Stored | None) -> str:

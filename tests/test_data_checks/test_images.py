@@ -12,6 +12,7 @@ import pytest
 from mmcv.transforms import TRANSFORMS, BaseTransform
 from PIL import Image
 
+from mmqadapter.data_checks.hints import missing_hint
 from mmqadapter.data_checks.images import check_image
 from mmqadapter.data_checks.loader import SampleLoader
 from mmqadapter.data_checks.source import Source
@@ -194,3 +195,12 @@ def test_previews_of_a_tiff_are_no_pages(tmp_path: Path) -> None:
             writer.write(image, photometric='rgb')
     content = path.read_bytes()
     assert read_stored(content, read_header(content)) is None
+
+
+@pytest.mark.parametrize(
+    ('path', 'said'),
+    [('data/train/https://example.com/a.jpg', 'not a URL'), ('s3://bucket/train/a.jpg', '')],
+)
+def test_a_url_as_file_name_is_told_from_a_remote_folder(path: str, said: str) -> None:
+    hint = missing_hint(path)
+    assert (said in hint) if said else not hint

@@ -53,7 +53,7 @@ def test_equal_settings_share_a_group() -> None:
     ('key', 'said'),
     [
         ('adpters', "custom_keys['adpters'] fits no parameter; is it 'adapters'?"),
-        ('haed.0', "custom_keys['haed.0'] fits no parameter; is it 'head.0'?"),
+        ('adapter.0', "custom_keys['adapter.0'] fits no parameter; is it 'adapters.0'?"),
         ('adapters', ''),
         ('absolute_pos_embed', ''),  # of an inherited config, for another net
     ],
