@@ -84,8 +84,8 @@ def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
         if str(node.get(key)).startswith('bert-'):
             node[key] = language_model
     init_cfg = node.get('init_cfg')
-    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-        node['init_cfg'] = ConfigDict(type='Pretrained', checkpoint=WEIGHTS)
+    if isinstance(init_cfg, dict) and init_cfg.get('checkpoint'):  # PVT gives it no type
+        node['init_cfg'] = ConfigDict({**init_cfg, 'checkpoint': WEIGHTS})
         if not keep_weights:
             node['init_cfg'] = None
     if keep_weights and node.get('pretrained'):
@@ -95,12 +95,13 @@ def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
 
 
 def _cut_backbone(net: dict) -> None:
-    """Keep two blocks a stage of a Swin, and one block per output of a ViT."""
-    if 'depths' in net:
-        net['depths'] = tuple(min(depth, 2) for depth in net['depths'])
+    """Keep two blocks a stage of a Swin and its like, and one block per output of a ViT."""
+    for key in ('depths', 'num_layers'):
+        if isinstance(net.get(key), (list, tuple)):
+            net[key] = type(net[key])(min(depth, 2) for depth in net[key])
     if 'img_size' in net:
         net['img_size'] = (SIZE, SIZE)
-    if 'num_layers' in net:
+    if isinstance(net.get('num_layers'), int):
         outputs = net.get('out_indices', -1)
         several = isinstance(outputs, (list, tuple))
         net['num_layers'] = max(len(outputs), 2) if several else 2
