@@ -69,7 +69,10 @@ def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
     for name, entries in coco.items():
         for key, times in Counter(entry['id'] for entry in entries).items():
             if times > 1:
-                where, message = f'{split}: {name}', f'id {key!r} occurs {times} times'
+                where, message = (
+                    f'{split}: {name}',
+                    f'id {key!r} occurs {times} times; number them anew',
+                )
                 yield Problem(ERROR, 'duplicate id', where, message)
 
 
@@ -87,6 +90,17 @@ def duplicate_files(images: list[dict[str, Any]], split: str) -> Iterator[Proble
             yield Problem(ERROR, 'duplicate file', f'{split}: {name}', message)
 
 
+def size_fault(stored: tuple[int, int], declared: tuple[int, int]) -> str:
+    """Return how the width and height that an entry declares differ from those of the image."""
+    if stored == declared:
+        return ''
+    message = f'the file is {stored[0]} x {stored[1]} pixels, its entry says '
+    message += f'{declared[0]} x {declared[1]}'
+    if stored == declared[::-1]:
+        message += '; width and height are swapped, or the entry ignores the EXIF orientation'
+    return message
+
+
 def category_problems(
     categories: list[dict[str, Any]], classes: Sequence[str], split: str
 ) -> Iterator[Problem]:
@@ -101,7 +115,7 @@ def category_problems(
             message = f'category {name!r} is not in metainfo.classes; its instances are not used'
             yield Problem(WARNING, 'category without class', split, message)
         elif times > 1:
-            message = f'{times} categories are called {name!r}'
+            message = f'{times} categories are called {name!r}; rename or join them'
             yield Problem(ERROR, 'duplicate category', split, message)
     yield from _order_problem(names, classes, split)
 

@@ -34,7 +34,8 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
+            # The loaders of training do not turn WebP.
+            turned = image.format != 'WEBP' and image.getexif().get(0x0112, 1) >= 5
             return image.size[::-1] if turned else image.size
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f'{str(path)!r} cannot be read as an image ({error}).') from error

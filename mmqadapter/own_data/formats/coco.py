@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from mmqadapter.own_data.formats.files import json_with
+from mmqadapter.data_checks.coco_index import drop_incomplete
+from mmqadapter.own_data.formats.files import check_label, json_with
 from mmqadapter.own_data.images import SPLIT_WORDS, files_below, images_below
 from mmqadapter.own_data.samples import CocoFile, Instance, InstanceData, Sample
 
@@ -36,7 +37,7 @@ def read(root: Path) -> InstanceData:
                 f'{str(path)!r} and {str(files[split].annotations)!r} are COCO files of the same '
                 f'split ({split}): move one out of the folder.'
             )
-        names = tuple(category['name'] for category in content['categories'])
+        names = _category_names(path, content['categories'])
         if classes and names != classes:
             raise ValueError(f'{str(path)!r} has categories {names}, another file has {classes}.')
         classes = names
@@ -44,6 +45,13 @@ def read(root: Path) -> InstanceData:
         files[split] = CocoFile(path, folder)
         splits[split] = _samples(content, folder)
     return InstanceData(NAME, root, classes, splits, files)
+
+
+def _category_names(path: Path, categories: list) -> tuple[str, ...]:
+    lists = {'images': [], 'annotations': [], 'categories': categories}
+    for problem in drop_incomplete(lists, str(path)):
+        raise ValueError(f'{problem.where}: {problem.message}.')
+    return tuple(check_label(category['name'], path) for category in categories)
 
 
 def _split(path: Path, root: Path) -> str:

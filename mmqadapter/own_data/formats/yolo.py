@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
+from mmqadapter.own_data.formats.files import check_label
 from mmqadapter.own_data.geometry import box_of
 from mmqadapter.own_data.images import files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
@@ -52,7 +53,7 @@ def _classes(root: Path) -> tuple[list[str], list[str]]:
         if isinstance(names, dict):
             names = [names[number] for number in sorted(names)]
         if names:
-            return [str(name) for name in names], []
+            return [check_label(str(name), path) for name in names], []
     for path in files_below(root, '.txt', '.names'):
         if path.name in NAME_FILES:
             return [
@@ -70,7 +71,7 @@ def _sample(image: Path, classes: list[str]) -> Sample:
     found = (
         _instance(line, f'{file}:{number}', size, classes) for number, line in lines if line.strip()
     )
-    return Sample(image, size, tuple(found))
+    return Sample(image, size, tuple(found), file)
 
 
 def _instance(line: str, place: str, size: tuple[int, int], classes: list[str]) -> Instance:
