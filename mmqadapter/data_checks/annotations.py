@@ -75,9 +75,8 @@ def _check(
 def _reference_fault(ann: dict, images: dict[Any, dict], categories: set) -> tuple[str, str]:
     """Return kind and text of a reference to nothing; empty if there is none."""
     if ann['image_id'] not in images:
-        message = (
-            f'image_id {ann["image_id"]!r} is not among the images; add the image or remove it'
-        )
+        message = f'image_id {ann["image_id"]!r} is not among the images; '
+        message += 'add the image or remove the annotation'
         return 'annotation without image', message
     if ann['category_id'] not in categories:
         message = f'category_id {ann["category_id"]!r} is not among the categories'

@@ -69,11 +69,8 @@ def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:
     for name, entries in coco.items():
         for key, times in Counter(entry['id'] for entry in entries).items():
             if times > 1:
-                where, message = (
-                    f'{split}: {name}',
-                    f'id {key!r} occurs {times} times; number them anew',
-                )
-                yield Problem(ERROR, 'duplicate id', where, message)
+                message = f'id {key!r} occurs {times} times; number them anew'
+                yield Problem(ERROR, 'duplicate id', f'{split}: {name}', message)
 
 
 def duplicate_files(images: list[dict[str, Any]], split: str) -> Iterator[Problem]:

@@ -93,8 +93,8 @@ def new_config(
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: The data are of no known format or invalid (then
-            :class:`~mmqadapter.own_data.originals.FaultyAnnotationsError` with a line per fault), a choice is invalid, the config
+        FaultyAnnotationsError: Annotations that would be converted have errors.
+        ValueError: The data are of no known format or invalid, a choice is invalid, the config
             exists, or it needs an mm package that is not installed.
     """
     choices = choices or Choices()

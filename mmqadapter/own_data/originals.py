@@ -30,6 +30,15 @@ MENDED = {
 }
 
 
+REMEDIES = {
+    'degenerate box': 'correct or remove it',
+    'unusable mask': 'correct or remove it',
+    'size mismatch': 'correct the size, or put back the image that was annotated',
+    'unknown category': 'add the category or remove the annotation',
+    'box and mask disagree': 'correct the box',
+}
+
+
 class FaultyAnnotationsError(ValueError):
     """Faults of annotation files.
 
@@ -61,7 +70,8 @@ def check_originals(data: InstanceData) -> list[str]:
 def _error_lines(errors: list[Problem]) -> Iterator[str]:
     for kind, count in Counter(error.kind for error in errors).items():
         examples = [error for error in errors if error.kind == kind][:EXAMPLES]
-        yield from (f'{kind}: {error.where}: {error.message}' for error in examples)
+        remedy = f'; {REMEDIES[kind]}' if kind in REMEDIES else ''
+        yield from (f'{kind}: {error.where}: {error.message}{remedy}' for error in examples)
         if count > EXAMPLES:
             yield f'{kind}: {count - EXAMPLES} more'
 
