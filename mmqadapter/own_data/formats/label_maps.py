@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmqadapter.own_data.images import files_below, image_size, images_below, split_of
+from mmqadapter.own_data.images import SUFFIXES, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import LabelMapData, MaskPair
 
 NAME = 'label maps'
@@ -50,7 +50,23 @@ def read(root: Path) -> LabelMapData:
         pair = MaskPair(image, label_map, image_size(image))
         splits.setdefault(split_of(image, root), []).append(pair)
     codes = _all_codes(label_map for _, label_map in pairs)
-    return _data(root, splits, codes, _names(root))
+    data = _data(root, splits, codes, _names(root))
+    left_out = jpeg_maps(root)
+    if left_out:
+        data.notes.append(
+            f'{len(left_out)} label maps in JPEG are left out, such as {str(left_out[0])!r}: JPEG '
+            'changes class numbers; store them as PNG'
+        )
+    return data
+
+
+def jpeg_maps(root: Path) -> list[Path]:
+    """Return the JPEG files below ``root`` where label maps are expected, by folder or name."""
+    return [
+        path
+        for path in files_below(root, '.jpg', '.jpeg')
+        if _in_mask_folder(path, root) or _has_image(path)
+    ]
 
 
 def codes_of(path: Path) -> np.ndarray:
@@ -101,6 +117,12 @@ def _pairs_by_ending(root: Path) -> list[tuple[Path, Path]]:
             found = [image.with_name(image.stem + ending + suffix) for suffix in sorted(LOSSLESS)]
             pairs.extend((image, path) for path in found if path.is_file())
     return pairs
+
+
+def _has_image(path: Path) -> bool:
+    """Return whether ``NAME.*`` lies beside ``NAME_mask.jpg``."""
+    stem = _plain_stem(path)
+    return stem != path.stem and any(path.with_name(stem + end).is_file() for end in SUFFIXES)
 
 
 def _in_mask_folder(path: Path, root: Path) -> bool:
