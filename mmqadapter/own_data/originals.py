@@ -126,7 +126,7 @@ def _sample_problems(data: InstanceData) -> Iterator[Problem]:
     samples = [sample for split in data.splits.values() for sample in split]
     places = [_place(sample, data.root) for sample in samples]
     for sample, place in zip(samples, places, strict=True):
-        fault = size_fault(sample.size, sample.declared or sample.size)
+        fault = _size_fault(sample.image, sample.declared) if sample.declared else ''
         if fault:
             yield Problem(ERROR, 'size mismatch', f'{data.format}: {place}', fault)
     files = [

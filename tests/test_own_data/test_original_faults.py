@@ -208,7 +208,8 @@ def test_valid_files_get_no_note(tmp_path: Path) -> None:
          "annotations.xml' holds an object of another form (ValueError: could not broadcast"),
         ('supervisely', 'ds0/ann/a.png.json', '"width": 64', '"width": 48',
          'size mismatch: Supervisely: ds0/img/a.png in ds0/ann/a.png.json: the file is 64 x 48'),
-        ('supervisely', 'ds0/ann/a.png.json', '"leaf"', '"lead"', "unknown category: Supervisely: "),
+        ('supervisely', 'ds0/ann/a.png.json', '"leaf"', '"lead"',
+         "unknown category: Supervisely: annotation 1 of ds0/img/a.png in ds0/ann/a.png.json"),
         ('supervisely', 'ds0/ann/b.png.json', '"data": "', '"data": "AAAA',
          "b.png.json' holds an object of another form (error: Error -3"),
         ('supervisely', 'meta.json', '"leaf"', '""', "meta.json' has the class name ''"),
@@ -239,6 +240,15 @@ def test_a_box_beyond_the_image_is_noted_in_every_format(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize('side', ['', '0', '64.0'])
+def test_voc_sizes_that_some_tools_write(tmp_path: Path, side: str) -> None:
+    root = tmp_path / 'data'
+    writers.voc(root)
+    size = f'<size><width>{side}</width><height>48</height></size>'
+    (root / VOC_A).write_text((root / VOC_A).read_text().replace('<size />', size))
+    assert run(root) == []
+
+
 def test_yolo_corners_are_refused(tmp_path: Path) -> None:
     root = tmp_path / 'data'
     writers.yolo(root, outlines=False)
@@ -256,10 +266,10 @@ def test_yolo_labels_without_an_image_are_refused(tmp_path: Path) -> None:
     assert run(root) == []
     (root.parent / 'task.py').unlink()
     (root / 'labels' / 'b.txt').rename(root / 'labels' / 'c.txt')
-    assert re_end(root / 'labels' / 'c.txt') in refused(root)
+    assert _no_image(root / 'labels' / 'c.txt') in refused(root)
 
 
-def re_end(path: Path) -> str:
+def _no_image(path: Path) -> str:
     return f'{str(path)!r} has no image (1 such label files)'
 
 
@@ -275,8 +285,14 @@ def test_label_maps_in_jpeg_are_named(tmp_path: Path, suffix: str) -> None:
     _as_jpeg(root / 'annotations' / f'b{suffix}')
     writers.draw(root / 'images' / 'c.png', 'a')
     Image.open(root / 'annotations' / f'a{suffix}').save(root / 'annotations' / f'c{suffix}')
-    assert '1 label maps in JPEG are left out, such as' in run(root)[-1]
-    for name in 'ac':
+    Image.open(root / 'annotations' / f'a{suffix}').save(root / 'annotations' / f'd{suffix}')
+    jpeg = root / 'annotations' / f'b{suffix}'.replace('png', 'jpg')
+    assert run(root)[-2:] == [
+        f'1 label maps have no image, such as {str(root / "annotations" / f"d{suffix}")!r}',
+        f'1 label maps in JPEG are left out, such as {str(jpeg)!r}: JPEG changes class numbers; '
+        'store them as PNG',
+    ]
+    for name in 'acd':
         _as_jpeg(root / 'annotations' / f'{name}{suffix}')
     (root.parent / 'task.py').unlink()
     message = refused(root)

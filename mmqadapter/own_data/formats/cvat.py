@@ -15,7 +15,6 @@ from mmqadapter.own_data.images import (
     SPLIT_WORDS,
     by_stem,
     files_below,
-    image_size,
     images_below,
     split_of,
 )
@@ -58,7 +57,7 @@ def _sample(path: Path, element: ElementTree.Element, image: Path, skipped: set[
     objects = _instances(element, size, skipped)
     for instance in objects:
         check_label(instance.label, path)
-    return Sample(image, image_size(image), tuple(objects), path, size)
+    return Sample(image, size, tuple(objects), path, size)
 
 
 def _label_names(root: Path) -> list[str]:

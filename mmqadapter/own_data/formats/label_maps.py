@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +51,23 @@ def read(root: Path) -> LabelMapData:
         splits.setdefault(split_of(image, root), []).append(pair)
     codes = _all_codes(label_map for _, label_map in pairs)
     data = _data(root, splits, codes, _names(root))
-    left_out = jpeg_maps(root)
-    if left_out:
-        data.notes.append(
-            f'{len(left_out)} label maps in JPEG are left out, such as {str(left_out[0])!r}: JPEG '
+    data.notes.extend(_left_out(root, [image for image, _ in pairs]))
+    return data
+
+
+def _left_out(root: Path, images: list[Path]) -> Iterator[str]:
+    """Yield notes on label maps that belong to no image or are JPEG."""
+    stems = {image.stem for image in images}
+    maps = [path for path in files_below(root, *LOSSLESS) if _in_mask_folder(path, root)]
+    lost = [path for path in maps if _plain_stem(path) not in stems]
+    if lost:
+        yield f'{len(lost)} label maps have no image, such as {str(lost[0])!r}'
+    pictures = jpeg_maps(root)
+    if pictures:
+        yield (
+            f'{len(pictures)} label maps in JPEG are left out, such as {str(pictures[0])!r}: JPEG '
             'changes class numbers; store them as PNG'
         )
-    return data
 
 
 def jpeg_maps(root: Path) -> list[Path]:

@@ -65,7 +65,9 @@ def _sample(path: Path, annotation: ElementTree.Element, image: Path) -> Sample:
 
 def _declared(annotation: ElementTree.Element) -> tuple[int, int] | None:
     """Return width and height as the file says; some tools leave them out or write 0."""
-    width, height = (int(annotation.findtext(f'size/{side}') or 0) for side in ('width', 'height'))
+    width, height = (
+        int(float(annotation.findtext(f'size/{side}') or 0)) for side in ('width', 'height')
+    )
     return (width, height) if width and height else None
 
 

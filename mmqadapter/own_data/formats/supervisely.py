@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from mmqadapter.own_data.formats.files import check_label, faults_of, skipped_note
 from mmqadapter.own_data.geometry import box_of, rectangle
-from mmqadapter.own_data.images import image_size, split_of
+from mmqadapter.own_data.images import split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
 
 NAME = 'Supervisely'
@@ -49,7 +49,7 @@ def _sample(path: Path, image: Path, skipped: set[str]) -> Sample:
     content = json.loads(path.read_text('utf-8'))
     size = content['size']['width'], content['size']['height']
     objects = _instances(content['objects'], size, skipped)
-    return Sample(image, image_size(image), tuple(objects), path, size)
+    return Sample(image, size, tuple(objects), path, size)
 
 
 def _instances(objects: list[dict], size: tuple[int, int], skipped: set[str]) -> list[Instance]:
