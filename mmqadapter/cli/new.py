@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from mmqadapter.cli.check_data import main as check_data
@@ -10,6 +11,7 @@ from mmqadapter.cli.common import command_parser, user_errors
 from mmqadapter.own_data.formats import FORMATS
 from mmqadapter.own_data.models import MODELS
 from mmqadapter.own_data.new_config import Choices, NewConfig, new_config
+from mmqadapter.own_data.originals import FaultyAnnotationsError
 from mmqadapter.utils.terminal import print_line
 
 
@@ -56,7 +58,12 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         args.model, args.method, args.bits, args.classes and tuple(args.classes), args.format,
         args.checkpoint, args.batch, args.iterations, args.seed,
     )  # fmt: skip
-    written = new_config(args.data, args.out, choices, args.force)
+    try:
+        written = new_config(args.data, args.out, choices, args.force)
+    except FaultyAnnotationsError as error:
+        for line in error.lines:
+            print_line(line, sys.stderr)
+        return 1
     _print(written)
     status = 0 if args.no_check else check_data([str(written.path)])
     if status == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,18 +13,29 @@ from mmqadapter.data_checks.boxes import Boxes, box_problems, form_fault
 from mmqadapter.data_checks.files import map_with_progress
 from mmqadapter.data_checks.masks import box_fault, is_box, mask_bounds, mask_fault
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
-from mmqadapter.data_checks.source import Source
 from mmqadapter.engine.coco_lists import reference_fault
 
 NO_MASK = (np.nan,) * 4
+FindForm = Callable[[Boxes], str]
 
 
-def annotation_problems(source: Source, coco: dict[str, list[dict]]) -> Iterator[Problem]:
-    """Yield what is wrong with the annotations of a file whose entries are complete."""
+def annotation_problems(
+    coco: dict[str, list[dict]], split: str, needs_masks: bool, find_form: FindForm = form_fault
+) -> Iterator[Problem]:
+    """Yield what is wrong with the annotations of a file whose entries are complete.
+
+    Args:
+        coco: The three lists of the file.
+        split: Name of the file in a report.
+        needs_masks: Whether each instance needs a mask.
+        find_form: Return which other form all boxes have; empty for that of COCO.
+    """
     images = {image['id']: image for image in coco['images']}
     categories = {category['id'] for category in coco['categories']}
-    check = partial(_check, source=source, images=images, categories=categories)
-    usable, masks, title = [], [], f'Checking {source.split} instances'
+    check = partial(
+        _check, split=split, needs_masks=needs_masks, images=images, categories=categories
+    )
+    usable, masks, title = [], [], f'Checking {split} instances'
     results = map_with_progress(check, coco['annotations'], title)
     for ann, (problem, mask) in zip(coco['annotations'], results, strict=True):
         if problem:
@@ -32,14 +43,14 @@ def annotation_problems(source: Source, coco: dict[str, list[dict]]) -> Iterator
         else:
             usable.append(ann)
             masks.append(mask)
-    places = [_place(ann, images, source.split) for ann in usable]
-    yield from _box_problems(usable, images, masks, places, source.split)
+    places = [_place(ann, images, split) for ann in usable]
+    yield from _box_problems(usable, images, masks, places, split, find_form)
     yield from _duplicates(usable, places)
-    yield from _crowds(coco['annotations'], source.split)
+    yield from _crowds(coco['annotations'], split)
 
 
 def _check(
-    ann: dict, source: Source, images: dict[Any, dict], categories: set
+    ann: dict, split: str, needs_masks: bool, images: dict[Any, dict], categories: set
 ) -> tuple[Problem | None, tuple[float, ...]]:
     """Check references and mask of an annotation, and that its box is four numbers.
 
@@ -50,15 +61,15 @@ def _check(
     if not fault and not is_box(ann['bbox']):
         kind, fault = 'degenerate box', box_fault(ann, 0, 0)
     if fault:
-        return Problem(ERROR, kind, _place(ann, images, source.split), fault), NO_MASK
+        return Problem(ERROR, kind, _place(ann, images, split), fault), NO_MASK
     mask, image = ann.get('segmentation'), images[ann['image_id']]
-    if not mask and not source.needs_masks:
+    if not mask and not needs_masks:
         return None, NO_MASK
     fault = 'no segmentation, but the pipeline loads masks (with_mask=True)'
     if mask:
         fault = mask_fault(mask, image['width'], image['height'])
     if fault:
-        return Problem(ERROR, 'unusable mask', _place(ann, images, source.split), fault), NO_MASK
+        return Problem(ERROR, 'unusable mask', _place(ann, images, split), fault), NO_MASK
     return None, mask_bounds(mask)
 
 
@@ -68,13 +79,14 @@ def _box_problems(
     masks: list[tuple[float, ...]],
     places: list[str],
     split: str,
+    find_form: FindForm,
 ) -> Iterator[Problem]:
     """Report the form of all boxes if it is wrong, else what is wrong with single ones."""
     sizes = [(images[x['image_id']]['width'], images[x['image_id']]['height']) for x in annotations]
     columns = [[x['bbox'] for x in annotations], masks, sizes, [x['area'] for x in annotations]]
     boxes, bounds, limits, areas = (np.array(column, dtype=float) for column in columns)
     data = Boxes(places, boxes.reshape(-1, 4), bounds.reshape(-1, 4), limits.reshape(-1, 2), areas)
-    fault = form_fault(data)
+    fault = find_form(data)
     if fault:
         yield Problem(ERROR, 'box form', split, fault)
         return

@@ -84,6 +84,17 @@ def duplicate_files(images: list[dict[str, Any]], split: str) -> Iterator[Proble
             yield Problem(ERROR, 'duplicate file', f'{split}: {name}', message)
 
 
+def size_fault(stored: tuple[int, int], declared: tuple[int, int]) -> str:
+    """Return how the width and height that an entry declares differ from those of the image."""
+    if stored == declared:
+        return ''
+    message = f'the file is {stored[0]} x {stored[1]} pixels, its entry says '
+    message += f'{declared[0]} x {declared[1]}'
+    if stored == declared[::-1]:
+        message += '; width and height are swapped, or the entry ignores the EXIF orientation'
+    return message
+
+
 def category_problems(
     categories: list[dict[str, Any]], classes: Sequence[str], split: str
 ) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from mmqadapter.data_checks.coco_index import (
     duplicate_files,
     duplicate_ids,
     load_coco,
+    size_fault,
 )
 from mmqadapter.data_checks.files import list_images, map_with_progress
 from mmqadapter.data_checks.images import CheckedImage, check_image
@@ -43,7 +44,7 @@ def scan_instances(source: Source) -> Scan:
         problems += checked.problems
         digests[checked.digest] = osp.normpath(sample['img_path'])
     problems += _left_out(source, coco, classes)
-    problems += annotation_problems(source, coco)
+    problems += annotation_problems(coco, split, source.needs_masks)
     listed = frozenset(osp.normpath(sample['img_path']) for sample in samples)
     return Scan(
         split,
@@ -87,13 +88,10 @@ def _check_image(pair: tuple[dict, dict], source: Source) -> CheckedImage:
     """Check an image, and that it has the size of its entry."""
     entry, sample = pair
     checked, size = check_image(sample, source), (entry['width'], entry['height'])
-    if checked.size and checked.size != size:
-        message = f'the file is {checked.size[0]} x {checked.size[1]} pixels, its entry says '
-        message += f'{size[0]} x {size[1]}'
-        if checked.size == size[::-1]:
-            message += '; width and height are swapped, or the entry ignores the EXIF orientation'
+    fault = size_fault(checked.size, size) if checked.size else ''
+    if fault:
         where = source.place(sample['img_path'])
-        checked.problems.append(Problem(ERROR, 'size mismatch', where, message))
+        checked.problems.append(Problem(ERROR, 'size mismatch', where, fault))
     return checked
 
 

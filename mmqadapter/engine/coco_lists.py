@@ -16,7 +16,7 @@ def duplicate_ids(coco: Lists) -> Iterator[tuple[str, str]]:
     for name, entries in coco.items():
         for key, times in Counter(entry['id'] for entry in entries).items():
             if times > 1:
-                yield name, f'id {key!r} occurs {times} times'
+                yield name, f'id {key!r} occurs {times} times; number them anew'
 
 
 def reference_fault(
@@ -24,7 +24,10 @@ def reference_fault(
 ) -> tuple[str, str]:
     """Return kind and text of a reference to nothing; empty if there is none."""
     if annotation['image_id'] not in images:
-        message = f'image_id {annotation["image_id"]!r} is not among the images'
+        message = (
+            f'image_id {annotation["image_id"]!r} is not among the images; add the image or remove '
+            'the annotation'
+        )
         return 'annotation without image', message
     if annotation['category_id'] not in categories:
         message = f'category_id {annotation["category_id"]!r} is not among the categories'
@@ -45,7 +48,10 @@ def category_faults(names: Sequence[str], classes: Sequence[str]) -> Iterator[tu
             yield 'class without category', message
     for name, times in Counter(names).items():
         if name in classes and times > 1:
-            yield 'duplicate category', f'{times} categories are called {name!r}'
+            yield (
+                'duplicate category',
+                f'{times} categories are called {name!r}; rename or join them',
+            )
     used = [name for name in names if name in classes]
     if sorted(used) == sorted(classes) and used != list(classes):
         message = (

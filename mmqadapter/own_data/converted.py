@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmqadapter.own_data.formats.label_maps import codes_of
 from mmqadapter.own_data.geometry import polygon_area
-from mmqadapter.own_data.samples import Instance, MaskPair, Sample
+from mmqadapter.own_data.samples import Box, Instance, MaskPair, Sample
 from mmqadapter.utils.atomic import atomic_write
 
 IGNORED = 255
@@ -27,7 +27,8 @@ def write_coco(path: Path, samples: Sequence[Sample], classes: Sequence[str], ro
     for image_id, sample in enumerate(samples, 1):
         images.append(_image(image_id, sample, root))
         for instance in sample.instances:
-            annotation = _annotation(instance, sample.size)
+            box = _clipped(instance.box, sample.size)
+            annotation = annotation_of(instance, sample.size, box)
             ids = {'id': len(annotations) + 1, 'image_id': image_id}
             annotations.append({**ids, 'category_id': numbers[instance.label], **annotation})
     categories = [{'id': number, 'name': name} for name, number in numbers.items()]
@@ -56,9 +57,16 @@ def _image(image_id: int, sample: Sample, root: Path) -> dict:
     return {'id': image_id, 'file_name': name, 'width': width, 'height': height}
 
 
-def _annotation(instance: Instance, size: tuple[int, int]) -> dict:
-    box = [round(float(value), 2) for value in _clipped(instance.box, size)]
-    annotation: dict = {'bbox': box, 'iscrowd': int(instance.crowd), 'area': box[2] * box[3]}
+def annotation_of(instance: Instance, size: tuple[int, int], box: Box) -> dict:
+    """Return an instance as an annotation of COCO, without ids.
+
+    Args:
+        instance: The instance.
+        size: Width and height of its image in pixels.
+        box: Its box, as to be written.
+    """
+    bbox = [round(float(value), 2) for value in box]
+    annotation: dict = {'bbox': bbox, 'iscrowd': int(instance.crowd), 'area': bbox[2] * bbox[3]}
     if instance.rle:
         area = float(coco_mask.area(_compressed(instance.rle, size)))
         annotation.update(segmentation=instance.rle, area=area)
@@ -76,7 +84,7 @@ def _compressed(rle: dict, size: tuple[int, int]) -> dict:
     return rle
 
 
-def _clipped(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _clipped(box: Box, size: tuple[int, int]) -> Box:
     """Cut a box at the borders of the image."""
     x, y, width, height = box
     left, top = max(0.0, x), max(0.0, y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp'}
 SPLIT_WORDS = {
@@ -34,9 +34,10 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5
+            # The loaders of training do not turn WebP.
+            turned = image.format != 'WEBP' and image.getexif().get(0x0112, 1) >= 5
             return image.size[::-1] if turned else image.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f'{str(path)!r} cannot be read as an image ({error}).') from error
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mmqadapter.own_data.formats import read_folder
 from mmqadapter.own_data.methods import method_of, rates
 from mmqadapter.own_data.models import MODELS, Model, describe_model
+from mmqadapter.own_data.originals import check_originals
 from mmqadapter.own_data.parts import Parts, instance_parts, label_map_parts
 from mmqadapter.own_data.proposal import PASSES, Proposal, propose
 from mmqadapter.own_data.samples import FoundData, LabelMapData
@@ -92,6 +93,7 @@ def new_config(
 
     Raises:
         FileNotFoundError: There is no such folder.
+        FaultyAnnotationsError: Annotations that would be converted have errors.
         ValueError: The data are of no known format or invalid, a choice is invalid, the config
             exists, or it needs an mm package that is not installed.
     """
@@ -103,7 +105,7 @@ def new_config(
         raise ValueError(f'{str(path)!r} exists: choose another name, or replace it with --force.')
     method_of(choices.method, choices.bits)
     model = describe_model(choices.model)
-    data = _with_classes(read_folder(root, choices.format), choices.classes)
+    data = _with_classes(_checked(read_folder(root, choices.format)), choices.classes)
     converted = root.with_name(f'{root.name}_mmqadapter')
     parts = _parts(data, converted, choices.seed)
     proposal = _proposal(data, parts, model, choices)
@@ -129,6 +131,13 @@ def _check_packages(text: str) -> None:
                 f'the config needs {name}, which is not installed; run '
                 f'`pip install onedl-{name}`, or `pip install {name}` beside the upstream packages.'
             )
+
+
+def _checked(data: FoundData) -> FoundData:
+    """Check what a conversion would hide; add notes on what it mends."""
+    if isinstance(data, LabelMapData) or data.is_readable:
+        return data
+    return replace(data, notes=[*data.notes, *check_originals(data)])
 
 
 def _with_classes(data: FoundData, classes: tuple[str, ...] | None) -> FoundData:

@@ -55,7 +55,7 @@ def instance_parts(data: InstanceData, folder: Path, seed: int) -> Parts:
         seed: Seed of the split, if the data have none.
     """
     train, val, sentence = train_and_val(data.splits, seed)
-    if {'train', 'val'} <= set(data.coco):
+    if data.is_readable:
         train_part, val_part = _coco_part(data, 'train'), _coco_part(data, 'val')
     else:
         train_part = _converted_part(data, train, folder / 'instances_train.json')

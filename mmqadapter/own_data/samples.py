@@ -35,11 +35,21 @@ class Instance:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its objects; ``size`` is its width and height in pixels."""
+    """One image with its objects.
+
+    Attributes:
+        image: The image.
+        size: Its width and height in pixels.
+        instances: Its objects.
+        file: The annotation file, if that is not the one COCO file of all images.
+        declared: Width and height as the annotation file says; None if it does not.
+    """
 
     image: Path
     size: tuple[int, int]
     instances: tuple[Instance, ...] = ()
+    file: Path | None = None
+    declared: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,11 @@ class InstanceData:
     splits: dict[str, list[Sample]]
     coco: dict[str, CocoFile] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_readable(self) -> bool:
+        """True if training can read the files as they are."""
+        return {'train', 'val'} <= set(self.coco)
 
     @property
     def has_masks(self) -> bool:

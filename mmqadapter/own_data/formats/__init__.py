@@ -80,6 +80,12 @@ def read_folder(root: Path, name: str | None = None) -> FoundData:
 
 
 def _nothing_found(root: Path, name: str | None) -> str:
+    pictures = label_maps.jpeg_maps(root) if name in (None, 'label-maps') else []
+    if pictures:
+        return (
+            f'{str(root)!r} has label maps in JPEG, such as {str(pictures[0])!r}: expected PNG, '
+            'since JPEG changes class numbers; export the masks as PNG.'
+        )
     expected = FORMATS[name].name if name else ', '.join(reader.name for reader in FORMATS.values())
     return (
         f'{str(root)!r} has no images with annotations that are known: expected {expected}. '

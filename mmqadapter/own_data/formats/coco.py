@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from mmqadapter.own_data.formats.files import json_with
+from mmqadapter.data_checks.coco_index import drop_incomplete
+from mmqadapter.own_data.formats.files import check_label, json_with
 from mmqadapter.own_data.images import SPLIT_WORDS, files_below, images_below
 from mmqadapter.own_data.samples import CocoFile, Instance, InstanceData, Sample
 
@@ -36,14 +37,21 @@ def read(root: Path) -> InstanceData:
                 f'{str(path)!r} and {str(files[split].annotations)!r} are COCO files of the same '
                 f'split ({split}): move one out of the folder.'
             )
-        names = tuple(category['name'] for category in content['categories'])
+        names = _category_names(path, content['categories'])
         if classes and names != classes:
             raise ValueError(f'{str(path)!r} has categories {names}, another file has {classes}.')
         classes = names
         folder = _image_folder(path, content, root)
         files[split] = CocoFile(path, folder)
-        splits[split] = _samples(content, folder)
+        splits[split] = _samples(path, content, folder)
     return InstanceData(NAME, root, classes, splits, files)
+
+
+def _category_names(path: Path, categories: list) -> tuple[str, ...]:
+    lists = {'images': [], 'annotations': [], 'categories': categories}
+    for problem in drop_incomplete(lists, str(path)):
+        raise ValueError(f'{problem.where}: {problem.message}.')
+    return tuple(check_label(category['name'], path) for category in categories)
 
 
 def _split(path: Path, root: Path) -> str:
@@ -76,10 +84,16 @@ def _image_folder(path: Path, content: dict, root: Path) -> Path:
     return min(folders, key=lambda folder: (split not in str(folder.relative_to(root)), folder))
 
 
-def _samples(content: dict, folder: Path) -> list[Sample]:
+def _samples(path: Path, content: dict, folder: Path) -> list[Sample]:
     names = {category['id']: category['name'] for category in content['categories']}
     instances: dict[int, list[Instance]] = defaultdict(list)
     for annotation in content['annotations']:
+        if annotation['category_id'] not in names:
+            raise ValueError(
+                f'{str(path)!r}: annotation {annotation.get("id")} has '
+                f'category_id={annotation["category_id"]}, which is not among the categories '
+                f'{sorted(names)}; add the category or remove the annotation.'
+            )
         instances[annotation['image_id']].append(_instance(annotation, names))
     return [
         Sample(
@@ -93,13 +107,8 @@ def _samples(content: dict, folder: Path) -> list[Sample]:
 
 def _instance(annotation: dict, names: dict[int, str]) -> Instance:
     outline = annotation.get('segmentation') or ()
-    category = annotation['category_id']
-    if category not in names:
-        raise ValueError(
-            f'annotation {annotation.get("id")} has category_id={category}, which is not among the '
-            f'categories {sorted(names)}.'
-        )
+    label = names[annotation['category_id']]
     box, crowd = tuple(annotation['bbox']), bool(annotation.get('iscrowd'))
     if isinstance(outline, dict):
-        return Instance(names[category], box, rle=outline, crowd=crowd)
-    return Instance(names[category], box, tuple(tuple(polygon) for polygon in outline), crowd=crowd)
+        return Instance(label, box, rle=outline, crowd=crowd)
+    return Instance(label, box, tuple(tuple(polygon) for polygon in outline), crowd=crowd)

@@ -8,10 +8,16 @@ from xml.etree import ElementTree
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mmqadapter.own_data.formats.files import skipped_note, xml_root
+from mmqadapter.own_data.formats.files import check_label, faults_of, skipped_note, xml_root
 from mmqadapter.own_data.geometry import box_of, ellipse
 from mmqadapter.own_data.grouping import join_groups
-from mmqadapter.own_data.images import SPLIT_WORDS, by_stem, files_below, images_below, split_of
+from mmqadapter.own_data.images import (
+    SPLIT_WORDS,
+    by_stem,
+    files_below,
+    images_below,
+    split_of,
+)
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample, class_names
 
 NAME = 'CVAT'
@@ -39,13 +45,19 @@ def read(root: Path) -> InstanceData:
         if export is not None:
             for element in export.findall('image'):
                 image = _image(path, element, images)
-                size = int(element.get('width', 0)), int(element.get('height', 0))
-                found = _instances(element, size, skipped)
-                splits.setdefault(_split(element, image, root), []).append(
-                    Sample(image, size, tuple(found))
-                )
+                with faults_of(path):
+                    sample = _sample(path, element, image, skipped)
+                splits.setdefault(_split(element, image, root), []).append(sample)
     classes = _label_names(root) or class_names(splits)
     return InstanceData(NAME, root, tuple(classes), splits, notes=skipped_note(skipped))
+
+
+def _sample(path: Path, element: ElementTree.Element, image: Path, skipped: set[str]) -> Sample:
+    size = int(element.get('width', 0)), int(element.get('height', 0))
+    objects = _instances(element, size, skipped)
+    for instance in objects:
+        check_label(instance.label, path)
+    return Sample(image, size, tuple(objects), path, size)
 
 
 def _label_names(root: Path) -> list[str]:
@@ -89,7 +101,7 @@ def _instance(shape: ElementTree.Element, size: tuple[int, int]) -> Instance | N
     label = shape.get('label', '')
     if shape.tag == 'box':
         left, top, right, bottom = (
-            float(shape.get(key, 0)) for key in ('xtl', 'ytl', 'xbr', 'ybr')
+            float(shape.attrib[key]) for key in ('xtl', 'ytl', 'xbr', 'ybr')
         )
         return Instance(label, (left, top, right - left, bottom - top))
     if shape.tag == 'polygon':
@@ -97,7 +109,7 @@ def _instance(shape: ElementTree.Element, size: tuple[int, int]) -> Instance | N
         polygon = tuple(float(value) for pair in pairs for value in pair)
         return Instance(label, box_of([polygon]), (polygon,))
     if shape.tag == 'ellipse':
-        polygon = ellipse(*(float(shape.get(key, 0)) for key in ('cx', 'cy', 'rx', 'ry')))
+        polygon = ellipse(*(float(shape.attrib[key]) for key in ('cx', 'cy', 'rx', 'ry')))
         return Instance(label, box_of([polygon]), (polygon,))
     return _mask(label, shape, size) if shape.tag == 'mask' else None
 
@@ -105,7 +117,7 @@ def _instance(shape: ElementTree.Element, size: tuple[int, int]) -> Instance | N
 def _mask(label: str, shape: ElementTree.Element, size: tuple[int, int]) -> Instance:
     """Decode CVAT's mask: runs of 0 and 1, row by row, inside its box."""
     left, top, width, height = (
-        int(shape.get(key, 0)) for key in ('left', 'top', 'width', 'height')
+        int(shape.attrib[key]) for key in ('left', 'top', 'width', 'height')
     )
     runs = [int(run) for run in shape.get('rle', '').split(',')]
     values = np.repeat(np.arange(len(runs), dtype=np.uint8) % 2, runs)

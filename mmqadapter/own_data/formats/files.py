@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -29,6 +31,35 @@ def json_with(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) and set(content) >= set(keys) else {}
+
+
+def check_label(label: Any, path: Path) -> str:
+    """Return the class name of an object or category.
+
+    Raises:
+        ValueError: It is not a text, or empty.
+    """
+    if not isinstance(label, str) or not label.strip():
+        raise ValueError(
+            f'{str(path)!r} has the class name {label!r}: expected a text; name the class.'
+        )
+    return label
+
+
+@contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Name the annotation file in errors of reading its content.
+
+    Raises:
+        ValueError: The content is not of the form of its format.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, zlib.error, OSError) as e:
+        if str(path) in str(e):
+            raise
+        message = f'{str(path)!r} holds an object of another form ({type(e).__name__}: {e}).'
+        raise ValueError(message) from e
 
 
 def skipped_note(kinds: set[str]) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mmqadapter.own_data.images import files_below, image_size, images_below, split_of
+from mmqadapter.own_data.images import SUFFIXES, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import LabelMapData, MaskPair
 
 NAME = 'label maps'
@@ -50,7 +50,33 @@ def read(root: Path) -> LabelMapData:
         pair = MaskPair(image, label_map, image_size(image))
         splits.setdefault(split_of(image, root), []).append(pair)
     codes = _all_codes(label_map for _, label_map in pairs)
-    return _data(root, splits, codes, _names(root))
+    data = _data(root, splits, codes, _names(root))
+    data.notes.extend(_left_out(root, [image for image, _ in pairs]))
+    return data
+
+
+def _left_out(root: Path, images: list[Path]) -> Iterator[str]:
+    """Yield notes on label maps that belong to no image or are JPEG."""
+    stems = {image.stem for image in images}
+    maps = [path for path in files_below(root, *LOSSLESS) if _in_mask_folder(path, root)]
+    lost = [path for path in maps if _plain_stem(path) not in stems]
+    if lost:
+        yield f'{len(lost)} label maps have no image, such as {str(lost[0])!r}'
+    pictures = jpeg_maps(root)
+    if pictures:
+        yield (
+            f'{len(pictures)} label maps in JPEG are left out, such as {str(pictures[0])!r}: JPEG '
+            'changes class numbers; store them as PNG'
+        )
+
+
+def jpeg_maps(root: Path) -> list[Path]:
+    """Return the JPEG files below ``root`` where label maps are expected, by folder or name."""
+    return [
+        path
+        for path in files_below(root, '.jpg', '.jpeg')
+        if _in_mask_folder(path, root) or _has_image(path)
+    ]
 
 
 def codes_of(path: Path) -> np.ndarray:
@@ -101,6 +127,12 @@ def _pairs_by_ending(root: Path) -> list[tuple[Path, Path]]:
             found = [image.with_name(image.stem + ending + suffix) for suffix in sorted(LOSSLESS)]
             pairs.extend((image, path) for path in found if path.is_file())
     return pairs
+
+
+def _has_image(path: Path) -> bool:
+    """Return whether ``NAME.*`` lies beside ``NAME_mask.jpg``."""
+    stem = _plain_stem(path)
+    return stem != path.stem and any(path.with_name(stem + end).is_file() for end in SUFFIXES)
 
 
 def _in_mask_folder(path: Path, root: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from mmqadapter.own_data.formats.files import json_with, skipped_note
+from mmqadapter.own_data.formats.files import check_label, faults_of, json_with, skipped_note
 from mmqadapter.own_data.geometry import box_of, ellipse, rectangle
 from mmqadapter.own_data.grouping import join_groups
 from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
@@ -35,10 +35,9 @@ def read(root: Path) -> InstanceData:
         content = json_with(path, KEYS)
         if content:
             image = _image(path, content, images)
-            found = tuple(_instances(content['shapes'], skipped))
-            splits.setdefault(split_of(image, root), []).append(
-                Sample(image, image_size(image), found)
-            )
+            with faults_of(path):
+                sample = _sample(path, content, image, skipped)
+            splits.setdefault(split_of(image, root), []).append(sample)
     return InstanceData(NAME, root, class_names(splits), splits, notes=skipped_note(skipped))
 
 
@@ -53,14 +52,22 @@ def _image(path: Path, content: dict, images: dict[str, list[Path]]) -> Path:
     return candidates[0]
 
 
-def _instances(shapes: list[dict], skipped: set[str]) -> list[Instance]:
+def _sample(path: Path, content: dict, image: Path, skipped: set[str]) -> Sample:
+    objects = _instances(path, content['shapes'], skipped)
+    width, height = content.get('imageWidth'), content.get('imageHeight')
+    declared = (width, height) if width and height else None
+    return Sample(image, image_size(image), tuple(objects), path, declared)
+
+
+def _instances(path: Path, shapes: list[dict], skipped: set[str]) -> list[Instance]:
     parts = []
     for shape in shapes:
         polygon = _polygon(shape)
         if len(polygon) < 6:
             skipped.add(str(shape.get('shape_type')))
         else:
-            instance = Instance(shape['label'], box_of([polygon]), (polygon,))
+            label = check_label(shape['label'], path)
+            instance = Instance(label, box_of([polygon]), (polygon,))
             parts.append((shape.get('group_id'), instance))
     return join_groups(parts)
 

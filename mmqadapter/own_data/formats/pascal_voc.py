@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mmqadapter.own_data.formats.files import xml_root
+from mmqadapter.own_data.formats.files import check_label, faults_of, xml_root
 from mmqadapter.own_data.geometry import box_of
 from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Box, Instance, InstanceData, Polygon, Sample, class_names
@@ -58,12 +58,21 @@ def _image(path: Path, annotation: ElementTree.Element, images: dict[str, list[P
 
 
 def _sample(path: Path, annotation: ElementTree.Element, image: Path) -> Sample:
-    objects = annotation.findall('object')
-    return Sample(image, image_size(image), tuple(_instance(path, element) for element in objects))
+    with faults_of(path):
+        objects = tuple(_instance(path, element) for element in annotation.findall('object'))
+        return Sample(image, image_size(image), objects, path, _declared(annotation))
+
+
+def _declared(annotation: ElementTree.Element) -> tuple[int, int] | None:
+    """Return width and height as the file says; some tools leave them out or write 0."""
+    width, height = (
+        int(float(annotation.findtext(f'size/{side}') or 0)) for side in ('width', 'height')
+    )
+    return (width, height) if width and height else None
 
 
 def _instance(path: Path, element: ElementTree.Element) -> Instance:
-    label = (element.findtext('name') or '').strip()
+    label = check_label((element.findtext('name') or '').strip(), path)
     box = _box(path, element)
     polygon = _polygon(element)
     if polygon:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmqadapter.own_data.formats.files import skipped_note
+from mmqadapter.own_data.formats.files import check_label, faults_of, skipped_note
 from mmqadapter.own_data.geometry import box_of, rectangle
 from mmqadapter.own_data.images import split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
@@ -32,18 +32,24 @@ def read(root: Path) -> InstanceData:
         ValueError: An annotated image is missing.
     """
     meta = json.loads((root / 'meta.json').read_text('utf-8'))
-    classes = tuple(entry['title'] for entry in meta['classes'])
+    classes = tuple(check_label(entry['title'], root / 'meta.json') for entry in meta['classes'])
     splits: dict[str, list[Sample]] = {}
     skipped: set[str] = set()
     for path in sorted(root.glob('*/ann/*.json')):
         image = path.parent.parent / 'img' / path.stem
         if not image.is_file():
             raise ValueError(f'{str(path)!r} has no image: expected {str(image)!r}.')
-        content = json.loads(path.read_text('utf-8'))
-        size = content['size']['width'], content['size']['height']
-        found = _instances(content['objects'], size, skipped)
-        splits.setdefault(split_of(image, root), []).append(Sample(image, size, tuple(found)))
+        with faults_of(path):
+            sample = _sample(path, image, skipped)
+        splits.setdefault(split_of(image, root), []).append(sample)
     return InstanceData(NAME, root, classes, splits, notes=skipped_note(skipped))
+
+
+def _sample(path: Path, image: Path, skipped: set[str]) -> Sample:
+    content = json.loads(path.read_text('utf-8'))
+    size = content['size']['width'], content['size']['height']
+    objects = _instances(content['objects'], size, skipped)
+    return Sample(image, size, tuple(objects), path, size)
 
 
 def _instances(objects: list[dict], size: tuple[int, int], skipped: set[str]) -> list[Instance]:

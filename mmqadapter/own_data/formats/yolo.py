@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import yaml  # type: ignore[import-untyped]
 
+from mmqadapter.data_checks.boxes import EVIDENCE
+from mmqadapter.own_data.formats.files import check_label
 from mmqadapter.own_data.geometry import box_of
 from mmqadapter.own_data.images import files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
 
 NAME = 'YOLO'
 BOX_FIELDS = 5
+TOLERANCE = 0.01  # of shares that were rounded
+LABEL_LINE = re.compile(r'\d+(\s+[-+.\deE]+){4,}')
 NAME_FILES = ('classes.txt', 'obj.names')
 
 
@@ -24,12 +30,16 @@ def read(root: Path) -> InstanceData:
     """Read all images below ``root`` and their label files; no label file means no object.
 
     Raises:
-        ValueError: A line is not of YOLO's form, or an image cannot be read.
+        ValueError: A line is not of YOLO's form, a label file has no image, or an image cannot be
+            read.
     """
     classes, notes = _classes(root)
     splits: dict[str, list[Sample]] = {}
-    for image in images_below(root):
+    images = images_below(root)
+    _refuse_lost(root, {_label_file(image) for image in images})
+    for image in images:
         splits.setdefault(split_of(image, root), []).append(_sample(image, classes))
+    _refuse_corners([sample for samples in splits.values() for sample in samples])
     return InstanceData(NAME, root, tuple(classes), splits, notes=notes)
 
 
@@ -45,6 +55,43 @@ def _label_file(image: Path) -> Path:
     return image.with_suffix('.txt')
 
 
+def _refuse_lost(root: Path, used: set[Path]) -> None:
+    """Refuse files of ``labels`` folders that hold objects, but belong to no image."""
+    lost = [
+        path
+        for path in files_below(root, '.txt')
+        if 'labels' in path.relative_to(root).parts[:-1] and path not in used and _is_labels(path)
+    ]
+    if lost:
+        raise ValueError(
+            f'{str(lost[0])!r} has no image ({len(lost)} such label files): expected an image '
+            f'{lost[0].stem!r} in the folder images beside labels; add it or remove the labels.'
+        )
+
+
+def _is_labels(path: Path) -> bool:
+    first = path.read_text('utf-8', errors='replace').strip().partition('\n')[0]
+    return path.name not in NAME_FILES and bool(LABEL_LINE.fullmatch(first.strip()))
+
+
+def _refuse_corners(samples: list[Sample]) -> None:
+    """Refuse boxes x1, y1, x2, y2: read so, all lie inside; read as YOLO's, some reach out."""
+    boxes = np.array([
+        np.divide(instance.box, sample.size * 2)
+        for sample in samples
+        for instance in sample.instances
+        if not instance.polygons
+    ]).reshape(-1, 4)  # fmt: skip
+    low, sides = boxes[:, :2], boxes[:, 2:]
+    outside = ((low < -TOLERANCE) | (low + sides > 1 + TOLERANCE)).any(axis=1)
+    if len(boxes) >= EVIDENCE and outside.any() and (low + sides / 2 < sides).all():
+        raise ValueError(
+            f'the boxes look like x1, y1, x2, y2 (else {int(outside.sum())} of {len(boxes)} reach '
+            'out of their images): YOLO stores center x, center y, width, height; write '
+            '(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1.'
+        )
+
+
 def _classes(root: Path) -> tuple[list[str], list[str]]:
     for path in files_below(root, '.yaml', '.yml'):
         content = yaml.safe_load(path.read_text('utf-8'))
@@ -52,7 +99,7 @@ def _classes(root: Path) -> tuple[list[str], list[str]]:
         if isinstance(names, dict):
             names = [names[number] for number in sorted(names)]
         if names:
-            return [str(name) for name in names], []
+            return [check_label(str(name), path) for name in names], []
     for path in files_below(root, '.txt', '.names'):
         if path.name in NAME_FILES:
             return [
@@ -70,7 +117,7 @@ def _sample(image: Path, classes: list[str]) -> Sample:
     found = (
         _instance(line, f'{file}:{number}', size, classes) for number, line in lines if line.strip()
     )
-    return Sample(image, size, tuple(found))
+    return Sample(image, size, tuple(found), file)
 
 
 def _instance(line: str, place: str, size: tuple[int, int], classes: list[str]) -> Instance:
@@ -83,10 +130,10 @@ def _instance(line: str, place: str, size: tuple[int, int], classes: list[str]) 
             f'{place}: {line[:60]!r} is invalid: expected a class number from 0 to '
             f'{len(classes) - 1} and numbers.'
         ) from error
-    if not all(-0.01 <= share <= 1.01 for share in shares):
+    if not all(-TOLERANCE <= share <= 1 + TOLERANCE for share in shares):
         raise ValueError(
             f'{place}: {line[:60]!r} is invalid: YOLO stores shares of width and height, from 0 to '
-            '1; these are larger.'
+            '1; these are not.'
         )
     scaled = tuple(share * size[axis % 2] for axis, share in enumerate(shares))
     if len(shares) == BOX_FIELDS - 1:
