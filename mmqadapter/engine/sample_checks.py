@@ -12,6 +12,7 @@ from PIL import Image
 from mmqadapter.engine.data_error import data_error
 
 MOST_LABEL = 255  # label maps are loaded as 8 bits
+MANY_MAPS = 32  # without any class, from which on this is no chance
 
 
 class SampleCheck:
@@ -30,6 +31,7 @@ class SampleCheck:
         # In a test the image may be resized first: scores are those of the stored size.
         self.trains = not getattr(dataset, 'test_mode', False)
         self.known_files: set[str] = set()
+        self.ignored_maps: int | None = 0  # so far; None once a label map had a class
         self.coco_file = str(dataset.ann_file) if hasattr(dataset, 'COCOAPI') else None
         self.classes, self.first, self.ignore_index = 0, 0, 255
         # Only mmseg's label maps hold class numbers; those of mmdet may hold other ones (stuff).
@@ -55,13 +57,29 @@ class SampleCheck:
                 or self._wrapped_fault(file)
                 or self._label_fault(labels)
             )
-            if fault:
+            if fault or (fault := self._ignored_fault(labels)):
                 raise data_error(file, fault)
         elif self.coco_file and sample.get('instances'):
             entry = (sample.get('height'), sample.get('width'))
             if None not in entry and entry != tuple(shape[:2]):
                 fault = f'the image is {_size(shape)} pixels, its entry in {self.coco_file} says '
                 raise data_error(str(sample.get('img_path')), fault + _size(entry))
+
+    def _ignored_fault(self, labels: np.ndarray) -> str | None:
+        """Return a fault if all label maps so far have no pixel of a class, and are many."""
+        if not self.trains or not self.classes or self.ignored_maps is None:
+            return None
+        if bool((labels != self.ignore_index).any()):
+            self.ignored_maps = None
+            return None
+        self.ignored_maps += 1
+        if self.ignored_maps < MANY_MAPS:
+            return None
+        return (
+            f'has no pixel of a class, like the {self.ignored_maps - 1} label maps before it: all '
+            f'are ignored ({self.ignore_index} after loading), so nothing would be learned; are '
+            'the labels numbered as reduce_zero_label says?'
+        )
 
     def _order_fault(self, labels: np.ndarray, image: Any) -> str | None:
         if not self.trains or not isinstance(image, np.ndarray) or image.shape[:2] == labels.shape:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -254,3 +255,19 @@ train_dataloader = dict(dataset=dict(pipeline=[
     line = last_line(run, train_dataloader__num_workers=0)
     assert 'the label map is 64 x 64 pixels where the image has already become 32 x 32' in line
     assert 'put LoadAnnotations right behind LoadImageFromFile' in line
+
+
+def label_checks(maps: list[np.ndarray], **dataset: Any) -> None:
+    settings = dict(label_map=None, metainfo=dict(classes=('a', 'b')), reduce_zero_label=False)
+    check = SampleCheck(SimpleNamespace(**settings, ignore_index=255, **dataset))
+    for labels in maps:
+        check(dict(gt_seg_map=labels, ori_shape=labels.shape, seg_map_path='x.png'))
+
+
+def test_label_maps_that_are_all_ignored_stop_a_training() -> None:
+    ignored, sound = np.full((4, 4), 255, np.uint8), np.zeros((4, 4), np.uint8)
+    label_checks([ignored] * 31)
+    label_checks([sound, *[ignored] * 100])
+    label_checks([ignored] * 100, test_mode=True)
+    with pytest.raises(DataError, match='no pixel of a class, like the 31 label maps before it'):
+        label_checks([ignored] * 32)
