@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -99,8 +100,21 @@ def _check_lists(content: Any) -> None:
     lists = {name: content.get(name) or [] for name in ('images', 'annotations', 'categories')}
     for name, message in duplicate_ids(lists):
         raise ValueError(f'{name}: {message}')
-    images, categories = ({e['id'] for e in lists[n]} for n in ('images', 'categories'))
+    images = {image['id']: image for image in lists['images']}
+    categories = {category['id'] for category in lists['categories']}
     for annotation in lists['annotations']:
         _, message = reference_fault(annotation, images, categories)
+        message = message or _value_fault(annotation, images[annotation['image_id']])
         if message:
             raise ValueError(f'annotation {annotation["id"]!r}: {message}')
+
+
+def _value_fault(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> str:
+    """Return what mmdet would compute with without a word; empty for nothing."""
+    box, mask = annotation.get('bbox'), annotation.get('segmentation')
+    if box is not None and not (len(box) == 4 and all(map(math.isfinite, box))):
+        return f'bbox {box} is not four finite numbers'
+    size = [image.get('height'), image.get('width')]
+    if isinstance(mask, dict) and None not in size and list(mask.get('size', size)) != size:
+        return f'the mask is for an image of {mask["size"]} (height, width), its image has {size}'
+    return ''

@@ -76,6 +76,14 @@ FAULTS: dict[str, tuple[Callable[[dict], Any], str]] = {
         lambda c: c['annotations'][2].update(category_id=0),
         'annotation 2: category_id 0 is not among the categories',
     ),
+    'NaN': (
+        lambda c: c['annotations'][1].update(bbox=[float('nan'), 1, 2, 2]),
+        r'annotation 1: bbox \[nan, 1, 2, 2\] is not four finite numbers',
+    ),
+    'run lengths of another image': (
+        lambda c: c['annotations'][1].update(segmentation=dict(size=[5, 6], counts=[30])),
+        r'annotation 1: the mask is for an image of \[5, 6\] .*, its image has \[9, 9\]',
+    ),
     'order': (
         lambda c: c['categories'].reverse(),
         r"the order of the file is \['dot', 'box'\], that of the config \['box', 'dot'\]",
