@@ -103,5 +103,5 @@ class BlockFamily:
 
     @property
     def norms_on_maps(self) -> bool:
-        """Whether what follows the stream takes maps (B, C, H, W) instead of tokens."""
+        """True if what follows the stream takes maps (B, C, H, W) instead of tokens."""
         return self.map_norms or bool(self.neck)

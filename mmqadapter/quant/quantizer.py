@@ -190,7 +190,10 @@ class GaussianQuantizer(nn.Module):
         Raises:
             ValueError: ``weight`` is constant, or holds NaN or inf.
         """
-        mean, std = self.statistics(weight.float()[None])
+        self._checked_statistics(weight)
+
+    def _checked_statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = (value[0] for value in self.statistics(weight.float()[None]))
         if bool(std.isnan().any()):
             raise ValueError(
                 f'a weight of shape {tuple(weight.shape)} cannot be quantized: it is constant, '
@@ -198,6 +201,7 @@ class GaussianQuantizer(nn.Module):
                 'this happened during training, lower the learning rate or clip gradients. '
                 "granularity='channel' needs two or more weights per output channel."
             )
+        return mean, std
 
     @torch.no_grad()
     def encode(self, weight: Tensor) -> Encoded:
@@ -208,10 +212,9 @@ class GaussianQuantizer(nn.Module):
         """
         if self.folded is not None:
             return self.folded
-        self.check_weight(weight)
+        mean, std = self._checked_statistics(weight)
         _, thresholds = _codebook(self.bits, self.criterion, weight.device)
         weight = weight.float()
-        mean, std = (value[0] for value in self.statistics(weight[None]))
         codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds)
         return Encoded(codes.to(torch.uint8), mean, std)
 

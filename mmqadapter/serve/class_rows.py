@@ -1,4 +1,4 @@
-"""What a prediction found of each class: how much of the image, how many, how sure."""
+"""Rows of a table of the classes in a prediction: share of the image, count and score of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmqadapter.inference.prediction import Prediction
 
 @dataclass(frozen=True)
 class ClassRow:
-    """What an image has of one class.
+    """Share, count and score of one class in an image.
 
     Attributes:
         name: Name of the class.
