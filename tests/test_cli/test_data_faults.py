@@ -186,7 +186,7 @@ INSTANCES: dict[str, tuple[Callable[[Path], Any], str]] = {
                 segmentation=dict(size=[32, 32], counts=[0, 1024])
             ),
         ),
-        'images/2.jpg: its annotation cannot be loaded',
+        'instances.json: annotation ',
     ),
 }
 
