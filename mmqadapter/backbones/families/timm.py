@@ -1,61 +1,11 @@
-"""The families of backbones that are supported: one row each."""
+"""Families of timm."""
 
 from __future__ import annotations
 
-from torch import nn
-
-from mmqadapter.backbones.acceleration import (
-    FusedMultiheadAttention,
-    FusedShiftedWindows,
-    FusedSwinBlock,
-    FusedWindowAttention,
-)
+from mmqadapter.backbones.acceleration import FusedSwinBlock, FusedWindowAttention
 from mmqadapter.backbones.family import BlockFamily
 
-FAMILIES = (
-    BlockFamily(
-        name='mmdet and mmseg Swin',
-        classes=(
-            'mmdet.models.backbones.swin.SwinTransformer',
-            'mmseg.models.backbones.swin.SwinTransformer',
-        ),
-        blocks=r'stages\.(\d+)\.blocks\.\d+',
-        block='SwinBlock',
-        attn_branch='attn',
-        mlp_in='norm2',
-        mlp_branch='ffn.layers',
-        mlp_end='ffn',
-        mlp='ffn.layers',
-        qkv='attn.w_msa.qkv',
-        behind=r'stages\.(\d+)\.downsample\.',
-        resized=('absolute_pos_embed',),
-        output_norm='norm{}',
-        merging=r'stages\.\d+\.downsample',
-        patch_order='channel row column',
-        fused=(
-            ('mmdet.models.backbones.swin.ShiftWindowMSA', FusedShiftedWindows),
-            ('mmdet.models.backbones.swin.WindowMSA', FusedWindowAttention),
-            ('mmseg.models.backbones.swin.ShiftWindowMSA', FusedShiftedWindows),
-            ('mmseg.models.backbones.swin.WindowMSA', FusedWindowAttention),
-        ),
-    ),
-    BlockFamily(
-        name='mmseg ViT',
-        classes=('mmseg.models.backbones.vit.VisionTransformer',),
-        blocks=r'layers\.(\d+)',
-        block='TransformerEncoderLayer',
-        attn_branch='attn.proj_drop',
-        mlp_in='ln2',
-        mlp_branch='ffn.layers',
-        mlp_end='ffn',
-        mlp='ffn.layers',
-        qkv='attn.attn',
-        behind=r'ln1\.',
-        resized=('pos_embed',),
-        grid='patch_embed',
-        end_norm='ln1',
-        fused=(('torch.nn.modules.activation.MultiheadAttention', FusedMultiheadAttention),),
-    ),
+TIMM = (
     BlockFamily(
         name='timm ViT and DINOv2',
         classes=('timm.models.vision_transformer.VisionTransformer',),
@@ -118,76 +68,6 @@ FAMILIES = (
         resized=(r'model\.pos_embed', r'model\.blocks\.\d+\.attn\.rel_pos_[hw]'),
         grid='model.patch_embed',
         neck='model.neck',
-    ),
-    BlockFamily(
-        name='mmseg BEiT and MAE',
-        classes=('mmseg.models.backbones.beit.BEiT',),
-        blocks=r'layers\.(\d+)',
-        block='BEiTTransformerEncoderLayer',
-        attn_branch='drop_path',
-        mlp_in='ln2',
-        mlp_branch='drop_path',
-        mlp_end='drop_path',
-        mlp='ffn.layers',
-        qkv='attn.qkv',
-        split_bias='attn.q_bias',
-        behind=r'ln1\.',
-        resized=('pos_embed', r'.*relative_position_bias_table'),
-        grid='patch_embed',
-        end_norm='ln1',
-    ),
-    BlockFamily(
-        name='mmseg MiT',
-        classes=('mmseg.models.backbones.mit.MixVisionTransformer',),
-        blocks=r'layers\.(\d+)\.1\.\d+',
-        block='TransformerEncoderLayer',
-        attn_branch='attn.dropout_layer',
-        mlp_in='norm2',
-        mlp_branch='ffn.dropout_layer',
-        mlp_end='ffn',
-        mlp='',
-        qkv='attn.attn',
-        stages=r'layers\.(\d+)\.',
-        block_grid='attn',
-        output_norm='layers.{}.2',
-        normed_stream=True,
-        merging=r'layers\.[1-9]\d*\.0',
-        merging_steps=('projection', 'norm'),
-    ),
-    BlockFamily(
-        name='mmdet PVT v2',
-        classes=('mmdet.models.backbones.pvt.PyramidVisionTransformerV2',),
-        blocks=r'layers\.(\d+)\.1\.\d+',
-        block='PVTEncoderLayer',
-        attn_branch='attn.dropout_layer',
-        mlp_in='norm2',
-        mlp_branch='ffn.dropout_layer',
-        mlp_end='ffn',
-        mlp='',
-        qkv='attn.attn',
-        stages=r'layers\.(\d+)\.',
-        block_grid='attn',
-        output_norm='layers.{}.2',
-        normed_stream=True,
-        merging=r'layers\.[1-9]\d*\.0',
-        merging_steps=('projection', 'norm'),
-    ),
-    BlockFamily(
-        name='mmdet PVT',
-        classes=('mmdet.models.backbones.pvt.PyramidVisionTransformer',),
-        blocks=r'layers\.(\d+)\.1\.[1-9]\d*',
-        block='PVTEncoderLayer',
-        attn_branch='attn.dropout_layer',
-        mlp_in='norm2',
-        mlp_branch='ffn.dropout_layer',
-        mlp_end='ffn',
-        mlp='',
-        qkv='attn.attn',
-        stages=r'layers\.(\d+)\.',
-        resized=(r'layers\.\d+\.1\.0\.pos_embed',),
-        block_grid='attn',
-        merging=r'layers\.[1-9]\d*\.0',
-        merging_steps=('projection', 'norm'),
     ),
     BlockFamily(
         name='timm PVT v2',
@@ -320,40 +200,6 @@ FAMILIES = (
         merging_steps=('proj', 'norm'),
     ),
     BlockFamily(
-        name='mmseg Twins',
-        classes=('mmseg.models.backbones.twins.PCPVT',),
-        blocks=r'layers\.(\d+)\.\d+',
-        block='(GSA|LSA)EncoderLayer',
-        attn_branch='drop_path',
-        mlp_in='norm2',
-        mlp_branch='drop_path',
-        mlp_end='drop_path',
-        mlp='ffn.layers',
-        qkv=r'attn\.(attn|qkv)',
-        stages=r'(?:patch_embeds|layers|position_encodings|norm_list)\.(\d+)\.',
-        block_grid='attn',
-        output_norm='norm_list.{}',
-        normed_stream=True,
-        merging=r'patch_embeds\.[1-9]\d*',
-        merging_steps=('adap_padding', 'projection', 'norm'),
-    ),
-    BlockFamily(
-        name='mmseg MSCAN',
-        classes=('mmseg.models.backbones.mscan.MSCAN',),
-        blocks=r'block(\d+)\.\d+',
-        block='MSCABlock',
-        attn_branch='drop_path',
-        mlp_in='norm2',
-        mlp_branch='drop_path',
-        mlp_end='drop_path',
-        mlp='',
-        channels_first=True,
-        output_norm='norm{}',
-        normed_stream=True,
-        merging=r'patch_embed([2-9]|[1-9]\d+)',
-        merging_steps=('proj', 'norm'),
-    ),
-    BlockFamily(
         name='timm Swin',
         classes=('timm.models.swin_transformer.SwinTransformer',),
         blocks=r'model\.layers\.(\d+)\.blocks\.\d+',
@@ -373,21 +219,3 @@ FAMILIES = (
         ),
     ),
 )
-
-
-def find_family(trunk: nn.Module) -> BlockFamily:
-    """Return the row of the table that covers a built backbone.
-
-    Raises:
-        ValueError: No row covers it.
-    """
-    candidates = (trunk, getattr(trunk, 'model', None))
-    names = {f'{c.__module__}.{c.__qualname__}' for m in candidates for c in type(m).__mro__}
-    for family in FAMILIES:
-        if names.intersection(family.classes):
-            return family
-    known = ', '.join(family.name for family in FAMILIES)
-    raise ValueError(
-        f'backbone={type(trunk).__name__} is not supported: expected one of {known}; '
-        'the docs page "Adding a backbone" shows how to add a row for it.'
-    )

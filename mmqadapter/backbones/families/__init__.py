@@ -1,0 +1,29 @@
+"""The families of backbones that are supported: one row each."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mmqadapter.backbones.families.openmmlab import OPENMMLAB
+from mmqadapter.backbones.families.timm import TIMM
+from mmqadapter.backbones.family import BlockFamily
+
+FAMILIES = (*OPENMMLAB, *TIMM)
+
+
+def find_family(trunk: nn.Module) -> BlockFamily:
+    """Return the row of the table that covers a built backbone.
+
+    Raises:
+        ValueError: No row covers it.
+    """
+    candidates = (trunk, getattr(trunk, 'model', None))
+    names = {f'{c.__module__}.{c.__qualname__}' for m in candidates for c in type(m).__mro__}
+    for family in FAMILIES:
+        if names.intersection(family.classes):
+            return family
+    known = ', '.join(family.name for family in FAMILIES)
+    raise ValueError(
+        f'backbone={type(trunk).__name__} is not supported: expected one of {known}; '
+        'the docs page "Adding a backbone" shows how to add a row for it.'
+    )
