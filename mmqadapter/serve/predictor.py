@@ -31,7 +31,7 @@ Step = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task predicts for an image.
+    """The prediction of one task for an image.
 
     Attributes:
         overlay: The image with the prediction, uint8 (h, w, 3), RGB: reduced to the size of a
@@ -87,12 +87,12 @@ class Predictor:
 
     @property
     def shares_trunk(self) -> bool:
-        """Whether the trunk runs once for all tasks of a call."""
+        """True if the trunk runs once for all tasks of a call."""
         return runs_once(self._bank.model)
 
     @property
     def finds_instances(self) -> bool:
-        """Whether a threshold for scores makes a difference: not for mmseg's segmentors."""
+        """True if a threshold for scores makes a difference: not for segmentors of mmseg."""
         return not hasattr(self._bank.model, 'decode_head')
 
     @property

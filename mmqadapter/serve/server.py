@@ -27,7 +27,7 @@ FONTS: dict[str, list[str]] = dict(
 
 @dataclass(frozen=True)
 class Address:
-    """Where a page is served.
+    """The address at which a page is served.
 
     Attributes:
         host: Address to listen on; others than this machine reach it unless it is 127.0.0.1.
@@ -41,7 +41,7 @@ class Address:
 
     @property
     def is_open(self) -> bool:
-        """Whether others than the users of this machine can reach the page."""
+        """True if others than the users of this machine can reach the page."""
         return self.share or self.host not in LOOPBACK
 
 
