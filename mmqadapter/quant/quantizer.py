@@ -18,6 +18,7 @@ EPSILON = 1e-5
 GRANULARITIES = ('tensor', 'channel')
 # A weight counts as constant if its std is at most this many rounding units (eps) of its mean.
 CONSTANT = 8
+FEW_THRESHOLDS = 15  # of 4 bits
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,31 @@ def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, 
         return levels.to(device, torch.float32), thresholds.to(device, torch.float32)
 
 
+def _mean_and_std(stack: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return mean and unbiased std; in a fifth of the CPU time of ``torch.std_mean``."""
+    mean = stack.mean(dims, keepdim=True)
+    squares = (stack - mean).square_().sum(dims, keepdim=True)
+    return mean, (squares / (stack.numel() // mean.numel() - 1)).sqrt_()
+
+
+def _nearest(values: Tensor, thresholds: Tensor) -> Tensor:
+    """Return the code of each value (uint8): how many thresholds are below it.
+
+    Comparing takes a tenth of the CPU time of ``torch.bucketize`` for 1 threshold, half for 15.
+    """
+    if len(thresholds) > FEW_THRESHOLDS:
+        return torch.bucketize(values, thresholds, out_int32=True).to(torch.uint8)
+    codes = (values > thresholds[0]).to(torch.uint8)
+    for threshold in thresholds[1:]:
+        codes += values > threshold
+    return codes
+
+
+def _look_up(levels: Tensor, codes: Tensor) -> Tensor:
+    """Return the level of each code; in a fifth of the CPU time of ``levels[codes]``."""
+    return levels.index_select(0, codes.flatten().int()).view(codes.shape)
+
+
 class _StraightThrough(torch.autograd.Function):
     """Quantization and dequantization with the published gradient, also through mean and std.
 
@@ -56,22 +82,22 @@ class _StraightThrough(torch.autograd.Function):
         levels, thresholds = _codebook(quantizer.bits, quantizer.criterion, weights[0].device)
         stack = torch.stack(weights)
         mean, std = quantizer.statistics(stack)
-        codes = torch.bucketize((stack - mean) / (std + EPSILON), thresholds, out_int32=True)
-        ctx.save_for_backward(mean, std, codes.to(torch.uint8), levels, *weights)
+        codes = _nearest((stack - mean) / (std + EPSILON), thresholds)
+        ctx.save_for_backward(mean, std, codes, levels, *weights)
         ctx.dims = quantizer.stack_dims(stack)
-        return levels[codes] * std + mean
+        return _look_up(levels, codes) * std + mean
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (mean, std, codes, levels, *weights) = grads, ctx.saved_tensors
-        dims, centered = ctx.dims, torch.stack(weights) - mean
+        centered = torch.stack(weights) - mean
         count = centered.numel() // std.numel()
         ratio = std / (std + EPSILON)
-        residual = levels[codes.int()] - ratio * centered / (std + EPSILON)
+        residual = _look_up(levels, codes).addcmul_(-ratio / (std + EPSILON), centered)
         # d std / d weight = centered / ((n - 1) std); d mean / d weight = 1 / n.
-        through_std = (grad * residual).sum(dims, keepdim=True) * centered / ((count - 1) * std)
-        through_mean = (1 - ratio) * grad.mean(dims, keepdim=True)
-        return None, *(ratio * grad + through_std + through_mean).unbind()
+        through_std = (grad * residual).sum(ctx.dims, keepdim=True) / ((count - 1) * std)
+        through_mean = (1 - ratio) * grad.mean(ctx.dims, keepdim=True)
+        return None, *(ratio * grad + through_mean).addcmul_(through_std, centered).unbind()
 
 
 class CachedWeight:
@@ -215,14 +241,13 @@ class GaussianQuantizer(nn.Module):
         mean, std = self._checked_statistics(weight)
         _, thresholds = _codebook(self.bits, self.criterion, weight.device)
         weight = weight.float()
-        codes = torch.bucketize((weight - mean) / (std + EPSILON), thresholds)
-        return Encoded(codes.to(torch.uint8), mean, std)
+        return Encoded(_nearest((weight - mean) / (std + EPSILON), thresholds), mean, std)
 
     @torch.no_grad()
     def decode(self, encoded: Encoded) -> Tensor:
         """Return the weight (float32) of a stored matrix, bit for bit that of :meth:`forward`."""
         levels, _ = _codebook(self.bits, self.criterion, encoded.codes.device)
-        return levels[encoded.codes.int()] * encoded.std + encoded.mean
+        return _look_up(levels, encoded.codes) * encoded.std + encoded.mean
 
     @torch.no_grad()
     def latent(self, encoded: Encoded) -> Tensor:
@@ -232,7 +257,7 @@ class GaussianQuantizer(nn.Module):
         preserved; at more bits a few at cell borders may change.
         """
         levels, _ = _codebook(self.bits, self.criterion, encoded.codes.device)
-        values = levels[encoded.codes.int()]
+        values = _look_up(levels, encoded.codes)
         std, mean = torch.std_mean(values, self._dims(values), keepdim=True)
         return (values - mean) / std * encoded.std + encoded.mean
 
@@ -287,7 +312,9 @@ class GaussianQuantizer(nn.Module):
         Both are rounded to the dtype in which they are stored. The std is NaN where a weight is
         constant, or holds NaN or inf.
         """
-        exact = torch.std_mean(stack, self.stack_dims(stack), keepdim=True)
-        std, mean = (value.to(self.statistics_dtype).float() for value in exact)
+        mean, std = (
+            value.to(self.statistics_dtype).float()
+            for value in _mean_and_std(stack, self.stack_dims(stack))
+        )
         constant = CONSTANT * torch.finfo(self.statistics_dtype).eps * mean.abs()
         return mean, std.where(std.isfinite() & (std > constant), torch.nan)
