@@ -23,7 +23,7 @@ from nets import (
     is_block,
     kind,
 )
-from tiny_backbones import tiny_config
+from tiny_backbones import TINY, tiny_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -133,6 +133,7 @@ STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
     'SVT': lambda net: [
         net.norm_list[0], net.patch_embeds[1].projection, net.patch_embeds[1].norm,
     ],
+    'PoolFormer': lambda net: [net.network[1].proj],
     'MSCAN': lambda net: [net.norm1, net.patch_embed2.proj, net.patch_embed2.norm],
 }  # fmt: skip
 STEPS['PyramidVisionTransformerV2'] = STEPS['MixVisionTransformer']
@@ -225,9 +226,19 @@ def test_is_the_formula(
         ('mmseg_pcpvt', [False, False]),
         ('mmseg_svt', [True, True]),
         ('mmseg_mscan', [True, True]),
+        ('mmpretrain_vit', [False, True]),
+        ('mmpretrain_eva02', [False, True]),
+        ('mmpretrain_beit', [False, True]),
+        ('mmpretrain_sam', [False, False]),
+        ('mmpretrain_swin', [True, True]),
+        ('mmpretrain_swin_v2', [True, True]),
+        ('mmpretrain_convnext', [True, True]),
+        ('mmpretrain_poolformer', [True, True]),
     ],
 )
 def test_outputs_have_the_norms_that_the_trunk_has(family: str, norms: list[bool]) -> None:
+    if family not in TINY:
+        pytest.skip('mmpretrain is not installed')
     highway = wrap(tiny_config(family)).adapters['highway']
     assert [bool(list(norm.parameters())) for norm in highway.norms] == norms
     assert all(p.requires_grad for p in highway.norms.parameters())
