@@ -11,6 +11,7 @@ from mmengine.visualization import Visualizer
 
 READABLE = 800  # shorter side in pixels up to which overlays with boxes and names are enlarged
 MOST = 4  # times that they are enlarged
+MOST_NAMED = 12  # those with the name of a class
 TITLE = 'overlay'  # name that the visualizers ask for; it is not shown
 
 
@@ -47,7 +48,7 @@ class OverlayPainter:
             self._instances.add_datasample(TITLE, pixels, shown, draw_gt=False, pred_score_thr=-1.0)
             pixels = self._instances.get_image()
         if 'pred_score' in sample:
-            factor = _enlargement(pixels)
+            factor = _enlargement(pixels, MOST_NAMED)
             pixels = self._classes.visualize_cls(
                 pixels.repeat(factor, 0).repeat(factor, 1),
                 sample,
@@ -80,8 +81,8 @@ class OverlayPainter:
         return visualizer
 
 
-def _enlargement(pixels: np.ndarray) -> int:
-    return min(max(1, round(READABLE / min(pixels.shape[:2]))), MOST)
+def _enlargement(pixels: np.ndarray, most: int = MOST) -> int:
+    return min(max(1, round(READABLE / min(pixels.shape[:2]))), most)
 
 
 def _enlarged(

@@ -110,8 +110,8 @@ def class_parts(data: ImageClassData, folder: Path, seed: int) -> Parts:
     files = folder / 'train.txt', folder / 'val.txt'
     for file, images in zip(files, (train, val), strict=True):
         write_class_list(file, images, data.classes, data.root)
-    parts = (Part('', names=file.as_posix()) for file in files)
-    return Parts(*parts, [image.size for image in train], len(val), sentence)
+    first, second = (Part('', names=file.as_posix()) for file in files)
+    return Parts(first, second, [image.size for image in train], len(val), sentence)
 
 
 def _coco_part(data: InstanceData, name: str) -> Part:
