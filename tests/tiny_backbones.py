@@ -317,14 +317,6 @@ MMPRETRAIN: dict[str, dict[str, Any]] = {
         layer_scale_init_value=1e-5,
         drop_path_rate=0.1,
     ),
-    'mmpretrain_eva02': dict(
-        type='mmpretrain.ViTEVA02',
-        arch=TINY_VIT,
-        img_size=64,
-        out_indices=(0, 2),
-        out_type='featmap',
-        drop_path_rate=0.1,
-    ),
     'mmpretrain_beit': dict(
         type='mmpretrain.BEiTViT',
         arch=TINY_VIT,
@@ -352,15 +344,6 @@ MMPRETRAIN: dict[str, dict[str, Any]] = {
         out_indices=(0, 1),
         drop_path_rate=0.1,
     ),
-    'mmpretrain_swin_v2': dict(
-        type='mmpretrain.SwinTransformerV2',
-        arch={**TINY_SWIN, 'extra_norm_every_n_blocks': 2},
-        img_size=64,
-        window_size=4,
-        pad_small_map=True,
-        out_indices=(0, 1),
-        drop_path_rate=0.1,
-    ),
     'mmpretrain_convnext': dict(
         type='mmpretrain.ConvNeXt',
         arch=dict(depths=[2, 2], channels=[8, 16]),
@@ -377,6 +360,16 @@ MMPRETRAIN: dict[str, dict[str, Any]] = {
 }
 if find_spec('mmpretrain'):
     TINY.update(MMPRETRAIN)
+# It deletes buffers from what it loads, so that no checkpoint of it loads strictly.
+SWIN_V2 = dict(
+    type='mmpretrain.SwinTransformerV2',
+    arch={**TINY_SWIN, 'extra_norm_every_n_blocks': 2},
+    img_size=64,
+    window_size=4,
+    pad_small_map=True,
+    out_indices=(0, 1),
+    drop_path_rate=0.1,
+)
 
 
 # Nets without activation checkpointing.
@@ -387,7 +380,7 @@ LAYOUTS = (
 )  # fmt: skip
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
-    'timm_twins', 'mmpretrain_vit', 'mmpretrain_eva02', 'mmpretrain_beit', 'mmpretrain_sam',
+    'timm_twins', 'mmpretrain_vit', 'mmpretrain_beit', 'mmpretrain_sam',
     'mmpretrain_poolformer',
 )  # fmt: skip
 

@@ -380,10 +380,6 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
         lambda block, x: _plain_attention(block.attn, block.ln1(x)),
         lambda block, x, grid: block.ffn.gamma2(block.ffn.layers(block.ln2(x))),
     ),
-    'vit_eva02.EVA02EndcoderLayer': (
-        lambda block, x, grid: block.attn(block.norm1(x), grid),
-        lambda block, x, grid: block.mlp(block.norm2(x)),
-    ),
     'vit_sam.TransformerEncoderLayer': (
         _window_attention,
         lambda block, x, grid: block.ffn.layers(block.ln2(x)),

@@ -63,7 +63,8 @@ def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> l
             h = cell_by_hand(next(cells), h, flat, (height, width))
         if number in outputs:
             joined = tokens(block, after, height * width) + h
-            maps.append(output_by_hand(net, highway.norms[len(maps)], joined, grid_map))
+            norm, on_maps = highway.norms[len(maps)], wrapped.family.norms_on_maps
+            maps.append(output_by_hand(net, norm, joined, grid_map, on_maps))
     return maps
 
 
@@ -85,10 +86,16 @@ def taps_by_hand(
     return ([first, second] if taps == 'branch' else [middle, after]), after
 
 
-def output_by_hand(net: Any, norm: nn.Module, joined: Tensor, size: Any) -> Tensor:
+def output_by_hand(
+    net: Any, norm: nn.Module, joined: Tensor, size: Any, on_maps: bool = False
+) -> Tensor:
     """A map of the sum of stream and highway: normed, or behind the neck of SAM."""
     if hasattr(getattr(net, 'model', None), 'neck'):
         return net.model.neck(joined.transpose(1, 2).unflatten(2, size))
+    if hasattr(net, 'channel_reduction'):
+        return net.channel_reduction(joined.transpose(1, 2).unflatten(2, size))
+    if on_maps:
+        return norm(joined.transpose(1, 2).unflatten(2, size))
     return norm(joined).transpose(1, 2).unflatten(2, size)
 
 
@@ -134,6 +141,7 @@ STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
         net.norm_list[0], net.patch_embeds[1].projection, net.patch_embeds[1].norm,
     ],
     'PoolFormer': lambda net: [net.network[1].proj],
+    'MmpretrainConvNeXt': lambda net: list(net.downsample_layers[1]),
     'MSCAN': lambda net: [net.norm1, net.patch_embed2.proj, net.patch_embed2.norm],
 }  # fmt: skip
 STEPS['PyramidVisionTransformerV2'] = STEPS['MixVisionTransformer']
@@ -143,6 +151,8 @@ def merge_by_hand(net: Any, seen: dict[nn.Module, tuple], h: Tensor, grid: Any) 
     """The stock steps between stages on the side stream, with the trunk's own deviations."""
     inner = type(getattr(net, 'model', net)).__name__
     name = f'Timm{inner}' if hasattr(net, 'model') and f'Timm{inner}' in STEPS else inner
+    if f'Mmpretrain{inner}' in STEPS and not hasattr(net, 'model'):
+        name = f'Mmpretrain{inner}'
     if name not in STEPS:
         return patches_by_hand(next(m for m in net.modules() if 'Merging' in kind(m)), seen, h)
     maps = h.transpose(1, 2).unflatten(2, grid)
@@ -227,11 +237,9 @@ def test_is_the_formula(
         ('mmseg_svt', [True, True]),
         ('mmseg_mscan', [True, True]),
         ('mmpretrain_vit', [False, True]),
-        ('mmpretrain_eva02', [False, True]),
         ('mmpretrain_beit', [False, True]),
         ('mmpretrain_sam', [False, False]),
         ('mmpretrain_swin', [True, True]),
-        ('mmpretrain_swin_v2', [True, True]),
         ('mmpretrain_convnext', [True, True]),
         ('mmpretrain_poolformer', [True, True]),
     ],

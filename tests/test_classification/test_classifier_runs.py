@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import timm
+import torch
 from class_images import COLORS, write_classes
 from mmengine.config import Config
+from mmengine.fileio import load
 from PIL import Image
 
 from mmqadapter import inspect_task
@@ -29,21 +33,34 @@ TINY: dict[str, Any] = dict(
 ONE_BIT_HEAD = dict(type='mmqadapter.QuantizeTaskHook', bits={'head.fc': 1})
 
 
+def save_weights(path: Path) -> None:
+    """Save random weights of the tiny net."""
+    names = ('embed_dim', 'depth', 'num_heads')
+    net = timm.create_model(TINY['model_name'], **{name: TINY[name] for name in names})
+    torch.save(net.state_dict(), path)
+
+
 def tiny_config(folder: Path, method: str) -> Path:
     """Config of ``mmqadapter new`` with a tiny net of random weights and a 1-bit head."""
     root = folder / 'data'
     write_classes(root / 'train', 6)
     write_classes(root / 'val', 2, seed=1000)
     out = folder / 'task.py'
-    new_config(root, out, Choices(method=method, iterations=60, batch=6))
+    new_config(root, out, Choices(method=method, iterations=40, batch=6))
     cfg = Config.fromfile(out)
     wrapper = cfg.model.backbone
-    wrapper.backbone = {**TINY, **({} if method == 'highway' else {'out_type': 'cls_token'})}
+    save_weights(folder / 'vit.pth')
+    weights = {'checkpoint': str(folder / 'vit.pth')}
+    wrapper.backbone = {
+        **TINY,
+        **weights,
+        **({} if method == 'highway' else {'out_type': 'cls_token'}),
+    }
     cfg.model.head.in_channels = 32
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
     cfg.optim_wrapper.optimizer.lr = 1e-2
-    cfg.custom_hooks = [*cfg.custom_hooks[1:], ONE_BIT_HEAD]  # its trunk is random on purpose
+    cfg.custom_hooks = [*cfg.custom_hooks, ONE_BIT_HEAD]
     cfg.work_dir = str(folder / 'work')
     cfg.dump(out)
     return out
@@ -68,15 +85,25 @@ def test_the_task_file_has_the_classes_and_a_head_of_one_bit(run: Path) -> None:
     assert content['bytes']['head'] == 3 * 32 // 8 + 3 * 2 * 2 + 3 * 2
 
 
-def test_it_learned_the_colors(run: Path, capsys: pytest.CaptureFixture) -> None:
-    out = run / 'test.json'
-    assert main(['test', str(run / 'task.py'), task(run), '--out', str(out)]) == 0
-    assert json.loads(out.read_text())['accuracy/top1'] == 100
+@pytest.mark.parametrize('options', [[], ['--tta']])
+def test_it_learned_the_colors(run: Path, options: list[str]) -> None:
+    out, folder = run / 'results.pkl', run / 'test'
+    paths = ['--out', str(out), '--work-dir', str(folder), *options]
+    assert not main(['test', str(run / 'task.py'), task(run), *paths])
+    (scores,) = folder.rglob('*.json')
+    assert json.loads(scores.read_text())['accuracy/top1'] == 100
+    assert len(load(out)) == 6
+    shutil.rmtree(folder)
+
+
+def test_pictures_of_a_test_are_refused(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(['test', str(run / 'task.py'), task(run), '--show-dir', str(run / 'shown')]) == 1
+    assert 'use mmqadapter predict' in capsys.readouterr().err
 
 
 def test_prediction_writes_names_scores_and_pictures(run: Path) -> None:
     out = run / 'predicted'
-    arguments = [str(run / 'task.py'), task(run), str(run / 'data' / 'val'), '--out', str(out)]
+    arguments = [str(run / 'task.py'), task(run), f'{run}/data/val/*/*.png', '--out', str(out)]
     assert main(['predict', *arguments]) == 0
     content = json.loads((out / 'classes.json').read_text())
     assert content['classes'] == list(CLASSES)
@@ -106,5 +133,5 @@ def test_it_is_measured(run: Path) -> None:
     assert main(['benchmark', str(run / 'task.py'), *options, *size]) == 0
     rows = json.loads((run / 'bench' / 'report.json').read_text())['rows']
     assert [row['note'] for row in rows] == [None, None, None]
-    full, frozen, adapted = (row['trainable_backbone'] for row in rows)
+    full, frozen, adapted = (row['trainable_backbone_params'] for row in rows)
     assert full > adapted > frozen == 0

@@ -4,25 +4,7 @@ from __future__ import annotations
 
 from mmqadapter.backbones.family import BlockFamily
 
-# A class comes before the one that it inherits from, since the first row that fits counts.
 MMPRETRAIN = (
-    BlockFamily(
-        name='mmpretrain EVA-02',
-        classes=('mmpretrain.models.backbones.vit_eva02.ViTEVA02',),
-        blocks=r'layers\.(\d+)',
-        block='EVA02EndcoderLayer',
-        attn_branch='drop_path',
-        mlp_in='norm2',
-        mlp_branch='drop_path',
-        mlp_end='drop_path',
-        mlp='mlp',
-        qkv='attn.qkv',
-        behind=r'ln[12]\.',
-        resized=('pos_embed',),
-        grid='patch_embed',
-        end_norm='ln1',
-        pooled_norm='ln2',
-    ),
     BlockFamily(
         name='mmpretrain ViT',
         classes=('mmpretrain.models.backbones.vision_transformer.VisionTransformer',),
