@@ -48,8 +48,8 @@ def draw_predictions(
         return
     if cfg.get('default_scope') == 'mmpretrain':
         raise ValueError(
-            '--show-dir is not possible for classifiers, since mmpretrain gives pictures of images of '
-            'one file name one name: use mmqadapter predict.'
+            '--show-dir is not possible for classifiers, since mmpretrain gives pictures of images '
+            'of one file name one name: use mmqadapter predict.'
         )
     if show and sys.platform.startswith('linux') and not _has_screen():
         raise ValueError('--show needs a screen, and none is found: use --show-dir DIR instead.')
