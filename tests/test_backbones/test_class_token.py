@@ -7,7 +7,7 @@ import torch
 from nets import bare, equal, images, trained, wrap
 from tiny_backbones import tiny_config
 
-from mmqadapter.backbones import TimmBackbone
+from mmqadapter.backbones import FrozenBackbone, TimmBackbone
 
 
 @pytest.mark.parametrize('name', ['timm_vit', 'dinov2', 'dinov3', 'timm_beit'])
@@ -40,3 +40,9 @@ def test_no_class_token(name: str, changes: dict, match: str) -> None:
     cfg = {key: value for key, value in tiny_config(name, **changes).items() if key != 'type'}
     with pytest.raises(ValueError, match=match):
         TimmBackbone(**cfg)
+
+
+def test_a_net_of_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmqadapter.backbones.frozen.find_spec', lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'mmqadapter\[cls\]'"):
+        FrozenBackbone(dict(type='mmpretrain.NoSuchNet'))
