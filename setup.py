@@ -89,6 +89,7 @@ setup(
     extras_require={
         'det': [*ENGINE, 'onedl-mmdetection>=3.5.1', SEG],  # a ViT's neck is mmseg's
         'seg': [*ENGINE, SEG],
+        'cls': [*ENGINE, 'onedl-mmpretrain>=1.3.6'],
         'onnx': ['onnx>=1.17', 'onnxscript>=0.3', 'onnxruntime>=1.20'],
         'ray': ['ray>=2.40'],
         'serve': ['gradio>=6.31'],

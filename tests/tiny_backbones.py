@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from timm.models import register_model
@@ -303,6 +304,72 @@ TINY: dict[str, dict[str, Any]] = {
         drop_path_rate=0.1,
     ),
 }
+# Families of mmpretrain, an extra.
+TINY_VIT = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=64)
+TINY_SWIN = dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2])
+MMPRETRAIN: dict[str, dict[str, Any]] = {
+    'mmpretrain_vit': dict(
+        type='mmpretrain.VisionTransformer',
+        arch=TINY_VIT,
+        img_size=64,
+        out_indices=(0, 2),
+        out_type='featmap',
+        layer_scale_init_value=1e-5,
+        drop_path_rate=0.1,
+    ),
+    'mmpretrain_beit': dict(
+        type='mmpretrain.BEiTViT',
+        arch=TINY_VIT,
+        img_size=64,
+        out_indices=(0, 2),
+        out_type='featmap',
+        final_norm=True,
+        drop_path_rate=0.1,
+    ),
+    'mmpretrain_sam': dict(
+        type='mmpretrain.ViTSAM',
+        arch={**TINY_VIT, 'global_attn_indexes': [1]},
+        img_size=64,
+        window_size=3,
+        out_channels=16,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'mmpretrain_swin': dict(
+        type='mmpretrain.SwinTransformer',
+        arch=TINY_SWIN,
+        img_size=64,
+        window_size=4,
+        pad_small_map=True,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'mmpretrain_convnext': dict(
+        type='mmpretrain.ConvNeXt',
+        arch=dict(depths=[2, 2], channels=[8, 16]),
+        gap_before_final_norm=False,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'mmpretrain_poolformer': dict(
+        type='mmpretrain.PoolFormer',
+        arch=dict(layers=[2, 2], embed_dims=[8, 16]),
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+}
+if find_spec('mmpretrain'):
+    TINY.update(MMPRETRAIN)
+# It deletes buffers from what it loads, so that no checkpoint of it loads strictly.
+SWIN_V2 = dict(
+    type='mmpretrain.SwinTransformerV2',
+    arch={**TINY_SWIN, 'extra_norm_every_n_blocks': 2},
+    img_size=64,
+    window_size=4,
+    pad_small_map=True,
+    out_indices=(0, 1),
+    drop_path_rate=0.1,
+)
 
 
 # Nets without activation checkpointing.
@@ -313,12 +380,16 @@ LAYOUTS = (
 )  # fmt: skip
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
-    'timm_twins',
+    'timm_twins', 'mmpretrain_vit', 'mmpretrain_beit', 'mmpretrain_sam',
+    'mmpretrain_poolformer',
 )  # fmt: skip
 
 
 # Nets with blocks that have no projections to q, k and v.
-NO_LORA = ('timm_convnext', 'timm_metaformer', 'mmseg_mscan')
+NO_LORA = (
+    'timm_convnext', 'timm_metaformer', 'mmseg_mscan', 'mmpretrain_convnext',
+    'mmpretrain_poolformer',
+)  # fmt: skip
 # A net that returns all of its stages.
 NO_OUT_INDICES = ('mmseg_mscan',)
 

@@ -85,7 +85,9 @@ def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
             node[key] = language_model
     init_cfg = node.get('init_cfg')
     if isinstance(init_cfg, dict) and init_cfg.get('checkpoint'):  # PVT gives it no type
-        node['init_cfg'] = ConfigDict({**init_cfg, 'checkpoint': WEIGHTS})
+        # Our file has the names of the net alone.
+        plain = {key: value for key, value in init_cfg.items() if key != 'prefix'}
+        node['init_cfg'] = ConfigDict({**plain, 'checkpoint': WEIGHTS})
         if not keep_weights:
             node['init_cfg'] = None
     if keep_weights and node.get('pretrained'):

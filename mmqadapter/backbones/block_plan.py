@@ -85,6 +85,11 @@ def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
     return [_output_norm(trunk, family, number, number == end) for number in numbers]
 
 
+def neck_of(trunk: nn.Module, family: BlockFamily) -> str:
+    """Return the full name of a trunk's neck; '' if it has none."""
+    return family.neck if family.neck in dict(trunk.named_modules()) else ''
+
+
 def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[list[nn.Module]]:
     """Yield what a trunk computes between stages: norms and a linear step, in execution order."""
     modules = dict(trunk.named_modules())

@@ -17,15 +17,14 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from mmqadapter.backbones.block_plan import PlannedBlock
+from mmqadapter.backbones.block_plan import PlannedBlock, neck_of
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
 from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.taps import TrunkRun
-from mmqadapter.backbones.trunk_outputs import output_maps
-from mmqadapter.highway import NoStem, SideStream, Stem, normed_map
-from mmqadapter.utils.token_grid import grid_tokens
+from mmqadapter.backbones.trunk_outputs import leading_tokens, output_maps
+from mmqadapter.highway import Highway, NoStem, SideStream, Stem
 
 PAGE = 'see the docs page "Adding a backbone"'
 
@@ -38,13 +37,13 @@ class BuiltHighway:
         run: Where its taps feed to.
         plan: Its blocks, in execution order.
         norms: Full name of each output's norm; '' where it has none.
-        stem: Start of its side stream.
+        highway: Its trained modules.
     """
 
     run: TrunkRun
     plan: Sequence[PlannedBlock]
     norms: Sequence[str]
-    stem: nn.Module
+    highway: Highway
 
 
 def check_build(
@@ -81,9 +80,9 @@ def check_build(
     check.grids(outputs)
     if highway:
         check.taps(highway.plan)
-        check.stem(highway.stem, shape)
+        check.stem(highway.highway.stem, shape)
         check.mergings(highway.plan)
-        check.maps(highway.norms, outputs)
+        check.maps(highway, outputs)
 
 
 class _Check:
@@ -168,7 +167,9 @@ class _Check:
             height, width = item.grid
             leading = item.tokens.shape[1] - height * width
             before.add(leading)
-            confirmed = leading == 0 or (leading > 0 and (height, width) in shapes)
+            confirmed = leading in (0, leading_tokens(self._trunk)) or (
+                leading > 0 and (height, width) in shapes
+            )
             whole = item.tokens.shape[:2] == (stream[0], length)
             if len(before) > 1 or not (confirmed and whole):
                 raise ValueError(
@@ -211,16 +212,16 @@ class _Check:
                     'Only mergings of 2 x 2 tokens are supported; use strides of 2 between stages.'
                 )
 
-    def maps(self, norms: Sequence[str], outputs: Sequence[Any]) -> None:
-        """Check that the maps of a highway that adds nothing are those of the trunk."""
+    def maps(self, built: BuiltHighway, outputs: Sequence[Any]) -> None:
+        """Check that the outputs of a highway that adds nothing are those of the trunk."""
         taken = [s for s in self._taps.seen if s.event is SideStream.output]
-        maps = output_maps(outputs, len(norms))
-        for number, (norm, item, map_) in enumerate(zip(norms, taken, maps, strict=True)):
-            name = self._family.neck or norm
+        maps = output_maps(outputs, len(built.norms))
+        for number, (norm, item, map_) in enumerate(zip(built.norms, taken, maps, strict=True)):
+            name = neck_of(self._trunk, self._family) or norm
             module = self._trunk.get_submodule(name) if name else nn.Identity()
-            tokens, on_maps = grid_tokens(item.tokens, item.grid), self._family.norms_on_maps
+            readout, on_maps = built.highway.readout, self._family.norms_on_maps
             with torch.no_grad():
-                own = normed_map(module, tokens, item.grid, on_maps)
+                own = readout(module, item.tokens, item.grid, on_maps)
             if own.shape != map_.shape or not (
                 own.is_meta or torch.allclose(own, map_, 1e-3, 1e-3)
             ):

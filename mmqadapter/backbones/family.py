@@ -55,6 +55,8 @@ class BlockFamily:
         output_norm: Norm of each output; ``{}`` stands for the number that ``out_indices`` counts.
         end_norm: Norm behind the net's last block only. A net may lack either of these norms.
         neck: Module that makes each output map of the stream as a map (B, C, H, W), frozen.
+        pooled_norm: Norm of the mean over the tokens of an output, for ``out_type='avg_featmap'``.
+            A net may lack this norm or the neck.
         normed_stream: The next stage reads what ``output_norm`` returns.
         merging: Regex of the modules between stages; '' for a net of one stage.
         merging_steps: Children of such a module, in execution order: norms and one linear step,
@@ -89,6 +91,7 @@ class BlockFamily:
     output_norm: str = ''
     end_norm: str = ''
     neck: str = ''
+    pooled_norm: str = ''
     normed_stream: bool = False
     merging: str = ''
     merging_steps: tuple[str, ...] = ('norm', 'reduction')

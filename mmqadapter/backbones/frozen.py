@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -212,7 +213,8 @@ def _build(backbone: dict | None, pretrained: Any, init_cfg: Any) -> nn.Module:
     try:
         return ROOT_MODELS.build(ConfigDict(config))
     except (KeyError, TypeError) as error:
-        raise ValueError(f'backbone={config} cannot be built: {_reason(error)}') from error
+        reason = _missing_package(config) or _reason(error)
+        raise ValueError(f'backbone={config} cannot be built: {reason}') from error
 
 
 def _fitting(
@@ -225,6 +227,14 @@ def _fitting(
             "numbers that are 0 in it: use 'bfloat16'."
         )
     return options if family.mlp else options.without_chunks(requested, family.name)
+
+
+def _missing_package(config: Mapping[str, Any]) -> str:
+    """Return what to install for a net of mmpretrain; empty if that is not the cause."""
+    named = str(config.get('type')).startswith('mmpretrain.')
+    if not named or find_spec('mmpretrain'):
+        return ''
+    return "mmpretrain is not installed; run `pip install 'mmqadapter[cls]'`."
 
 
 def _reason(error: Exception) -> str:

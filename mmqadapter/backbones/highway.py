@@ -20,9 +20,11 @@ from mmqadapter.backbones.highway_parts import (
     build_mergings,
     build_stem,
     output_modules,
+    require_mixing,
 )
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
+from mmqadapter.backbones.trunk_outputs import find_readout
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
 
@@ -85,6 +87,7 @@ class HighwayBackbone(FrozenBackbone):
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
         super().__init__(backbone, (), trunk_drop_path, trunk, **common)
+        readout = find_readout(self.trunk, self.family)
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
@@ -97,13 +100,15 @@ class HighwayBackbone(FrozenBackbone):
                 output_modules(self.trunk, self.family, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
                 self.family.norms_on_maps,
+                readout,
             )
+            require_mixing(self.highway, readout)
             self._run = TrunkRun()
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
-        built = BuiltHighway(self._run, plan, self._norms, self.highway.stem)
+        built = BuiltHighway(self._run, plan, self._norms, self.highway)
         check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',
@@ -139,7 +144,9 @@ class HighwayBackbone(FrozenBackbone):
     def forward(self, x: Tensor) -> Sequence[Any]:
         """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W).
 
-        What the trunk returns besides, such as class tokens, is passed on as the trunk gives it.
+        A trunk with ``out_type='cls_token'`` or ``'avg_featmap'`` gives vectors (B, C_i) instead.
+        What it returns besides, such as class tokens beside maps, is passed on as the trunk gives
+        it.
         """
         quantize_adapters(self.adapters, self.trunk)
         (maps,) = self._run(self.trunk, x, [self.highway])

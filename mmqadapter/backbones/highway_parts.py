@@ -9,14 +9,18 @@ from itertools import groupby
 from torch import nn
 
 from mmqadapter.adapters import TokenAdapter, build_adapter, is_float
-from mmqadapter.backbones.block_plan import PlannedBlock, mergings
+from mmqadapter.backbones.block_plan import PlannedBlock, mergings, neck_of
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.highway import (
     FusedResidual,
+    Highway,
     InheritedNeck,
     LowRankMerging,
+    NoStem,
+    Readout,
     build_cell,
     inherit_merging,
+    read_class_token,
     rounds_down,
 )
 from mmqadapter.registry import build_own
@@ -56,6 +60,23 @@ def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Toke
     return built
 
 
+def require_mixing(highway: Highway, readout: Readout) -> None:
+    """Check that a highway whose side stream is the class token alone asks for no neighbors of it.
+
+    Raises:
+        ValueError: Its adapters or its stem compute over the grid.
+    """
+    if readout is not read_class_token:
+        return
+    spatial = any(getattr(module, 'spatial', False) for module in highway.modules())
+    if spatial or not isinstance(highway.stem, NoStem):
+        raise ValueError(
+            "out_type='cls_token' is invalid beside a highway whose adapters or stem read "
+            "neighboring tokens: a class token has none; use 'featmap' with the neck "
+            "GlobalAveragePooling, or DualLowRankAdapter and 'NoStem'."
+        )
+
+
 def build_mergings(
     trunk: nn.Module,
     family: BlockFamily,
@@ -87,9 +108,10 @@ def output_modules(
     trunk: nn.Module, family: BlockFamily, names: Iterable[str]
 ) -> Iterator[nn.Module]:
     """Return what makes each map: a trained copy of the trunk's norm, an identity, or its neck."""
+    neck = neck_of(trunk, family)
     for name in names:
-        if family.neck:
-            yield InheritedNeck(trunk.get_submodule(family.neck))
+        if neck:
+            yield InheritedNeck(trunk.get_submodule(neck))
             continue
         norm = trunk.get_submodule(name) if name else nn.Identity()
         yield deepcopy(norm).requires_grad_(True)

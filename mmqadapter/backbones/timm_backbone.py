@@ -12,6 +12,8 @@ from mmqadapter.backbones.timm_net import build_timm, load_weight_file
 from mmqadapter.backbones.weight_source import weight_file
 from mmqadapter.registry import MODELS
 
+OUT_TYPES = ('featmap', 'cls_token')
+
 
 @MODELS.register_module()
 class TimmBackbone(BaseModule):
@@ -43,6 +45,8 @@ class TimmBackbone(BaseModule):
             parent models write it here, has the meaning of ``checkpoint``.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=<file>)``: as ``checkpoint``.
         with_cp: Recompute block activations in the backward pass (non-re-entrant).
+        out_type: ``'featmap'``, or ``'cls_token'`` for the class token (B, C) in place of each map,
+            as a linear classifier reads it.
         **model_kwargs: Arguments of the timm class, such as ``drop_path_rate``.
 
     Attributes:
@@ -63,6 +67,7 @@ class TimmBackbone(BaseModule):
         pretrained: bool | str = False,
         init_cfg: dict | None = None,
         with_cp: bool = False,
+        out_type: str = 'featmap',
         **model_kwargs: Any,
     ) -> None:
         super().__init__()
@@ -78,17 +83,34 @@ class TimmBackbone(BaseModule):
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
         _set_checkpointing(self.model, with_cp)
         self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
+        self.out_type = out_type
+        _check_out_type(out_type, model_name, self.model)
 
     def init_weights(self) -> None:
         """Keep the weights, which timm has initialized or loaded in ``__init__``."""
         self.is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (B, 3, H, W) to one map (B, C, h, w) per entry of ``out_indices``."""
-        maps = self.model.forward_intermediates(
-            x, indices=list(self.out_indices), norm=True, intermediates_only=True
+        """Map images (B, 3, H, W) to one map (B, C, h, w) per entry of ``out_indices``.
+
+        With ``out_type='cls_token'`` these are class tokens (B, C).
+        """
+        options: dict[str, Any] = dict(norm=True, intermediates_only=True)
+        options.update(indices=list(self.out_indices))
+        if self.out_type == 'cls_token':
+            pairs = self.model.forward_intermediates(x, return_prefix_tokens=True, **options)
+            return tuple(tokens[:, 0] for _, tokens in pairs)
+        return tuple(cast('list[Tensor]', self.model.forward_intermediates(x, **options)))
+
+
+def _check_out_type(out_type: str, model_name: str, model: Any) -> None:
+    if out_type not in OUT_TYPES:
+        raise ValueError(f'out_type={out_type!r} is invalid: expected one of {OUT_TYPES}.')
+    if out_type == 'cls_token' and getattr(model, 'cls_token', None) is None:
+        raise ValueError(
+            f"out_type='cls_token' is invalid for {model_name!r}, which has no class token: use "
+            "'featmap' with the neck GlobalAveragePooling."
         )
-        return tuple(cast('list[Tensor]', maps))
 
 
 def _set_checkpointing(model: Any, with_cp: bool) -> None:

@@ -11,6 +11,35 @@ from typing import Any
 
 from torch import Tensor
 
+from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.highway import MeanReadout, Readout, read_class_token, read_map, read_pooled
+
+
+def find_readout(trunk: Any, family: BlockFamily) -> Readout:
+    """Return how a trunk reads its outputs from the stream: as its ``out_type`` says.
+
+    Raises:
+        ValueError: It returns all tokens.
+    """
+    if getattr(trunk, 'gap_before_final_norm', False):
+        return read_pooled
+    kind = getattr(trunk, 'out_type', 'featmap')
+    if kind == 'cls_token':
+        return read_class_token
+    if kind == 'avg_featmap':
+        return MeanReadout(getattr(trunk, family.pooled_norm, None))
+    if kind == 'raw' and not family.neck:
+        raise ValueError(
+            f"out_type='raw' of {family.name} is invalid beside a highway: expected 'featmap', "
+            "'cls_token' or 'avg_featmap'."
+        )
+    return read_map
+
+
+def leading_tokens(trunk: Any) -> int:
+    """Return the number of class and register tokens that a trunk says it has."""
+    return getattr(trunk, 'num_extra_tokens', getattr(trunk, 'num_prefix_tokens', 0))
+
 
 def output_maps(outputs: Sequence[Any], count: int) -> list[Tensor]:
     """Return the maps (B, C_i, H_i, W_i) of the last ``count`` outputs."""

@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         'Measure memory, time and size of tuning methods on a model with random weights; write '
         'report.json, report.md, report.html and plots.',
     )
-    parser.add_argument('config', help='an mmdetection or mmsegmentation config')
+    parser.add_argument('config', help='an mmdetection, mmsegmentation or mmpretrain config')
     parser.add_argument('--out', type=Path, required=True, help='folder for the report')
     parser.add_argument(
         '--methods', default=METHODS, metavar='LIST',

@@ -14,7 +14,7 @@ from mmqadapter.cli.tables import petl_table
 from mmqadapter.interop.merge import merge_checkpoint
 from mmqadapter.interop.onnx import OPSET, export_onnx
 from mmqadapter.interop.peft import export_peft, import_peft
-from mmqadapter.interop.petl_vit import export_petl, import_petl, read_petl
+from mmqadapter.interop.petl_vit import export_petl, import_petl, import_petl_into, read_petl
 from mmqadapter.utils.terminal import SafeConsole, print_line
 
 
@@ -99,16 +99,27 @@ def _add_import_petl(commands: Any) -> None:
         help='local weights of the ViT-B/16, ImageNet-21k (.npz, .safetensors, .pth); by default '
         "timm's, from its cache or the network",
     )
+    parser.add_argument(
+        '--config', help='config of mmpretrain that is to use the task; it names the weights itself'
+    )
+    add_config_options(parser)
 
 
 def read_petl_release(args: argparse.Namespace) -> None:
     """Check a released file, show its content and, with ``--out``, write a task file."""
-    if args.checkpoint and not args.out:
-        raise ValueError('--checkpoint needs --out: name the task file to write.')
+    for name in ('checkpoint', 'config'):
+        if getattr(args, name) and not args.out:
+            raise ValueError(f'--{name} needs --out: name the task file to write.')
+    if args.checkpoint and args.config:
+        raise ValueError('--checkpoint is invalid with --config: set it in the backbone there.')
     SafeConsole().print(petl_table(args.binary, read_petl(args.binary, args.settings)))
     if args.out:
         trunk = {'checkpoint': args.checkpoint} if args.checkpoint else None
-        import_petl(args.binary, args.settings, args.out, trunk)
+        if args.config:
+            files = args.binary, args.settings, args.config, args.out
+            import_petl_into(*files, args.cfg_options)
+        else:
+            import_petl(args.binary, args.settings, args.out, trunk)
         print_line(f'{args.out}: {inspect_task(args.out)["bytes"]["file"]:,} bytes.')
 
 

@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
     parser.add_argument('config', help='the config that the weights were trained with')
     parser.add_argument('weights', help='a *.task.safetensors, or a checkpoint (*.pth)')
     parser.add_argument(
-        '--out', help='write the results: label maps into a folder, or a .pkl file of a detector'
+        '--out', help='write the results: label maps into a folder, or a .pkl file of others'
     )
     parser.add_argument('--show-dir', help='folder for pictures of predictions beside the truth')
     parser.add_argument('--show', action='store_true', help='show these pictures in a window')

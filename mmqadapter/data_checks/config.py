@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mmengine.config import Config
 
+from mmqadapter.data_checks.classification import scan_classification
 from mmqadapter.data_checks.hints import forget_folders
 from mmqadapter.data_checks.instances import scan_instances
 from mmqadapter.data_checks.outputs import ignore_problems, output_problems
@@ -20,14 +21,14 @@ from mmqadapter.engine.evaluator_files import check_evaluator_files
 
 
 def check_dataset(cfg: Config) -> list[Problem]:
-    """Check the train and val data of an mmseg or mmdet config, wrappers included.
+    """Check the train and val data of an mmseg, mmdet or mmpretrain config, wrappers included.
 
     Returns:
         All problems, errors first; an empty list means that none was found.
 
     Raises:
         FileNotFoundError: A data root does not exist.
-        ValueError: The config has no dataset, or one of neither kind.
+        ValueError: The config has no dataset, or one of another kind.
     """
     return collect_problems(scan_config(cfg))
 
@@ -76,9 +77,12 @@ def _scan(source: Source) -> Scan:
         return scan_instances(source)
     if hasattr(source.dataset, 'label_map'):
         return scan_semantic(source)
+    if hasattr(source.dataset, 'get_gt_labels'):
+        return scan_classification(source)
     raise ValueError(
         f'The {source.split} dataset is a {type(source.dataset).__name__}: expected a subclass of '
-        'mmseg.BaseSegDataset (PNG label maps) or mmdet.CocoDataset (COCO JSON).'
+        'mmseg.BaseSegDataset (PNG label maps), mmdet.CocoDataset (COCO JSON) or a dataset of '
+        'mmpretrain (images with one class each).'
     )
 
 
@@ -113,7 +117,8 @@ def _empty_classes(scans: Sequence[Scan]) -> Iterator[Problem]:
             message = 'occurs in val only; move images between the splits'
             yield Problem(ERROR, 'class only in val', name, message)
         else:
-            message = f'no {train[0].unit[:-1]} in any image; '
+            where = '' if train[0].unit == 'images' else ' in any image'
+            message = f'no {train[0].unit[:-1]}{where}; '
             message += train[0].hint or 'check the annotation or remove the class'
             yield Problem(ERROR, 'empty class', name, message)
 

@@ -71,7 +71,7 @@ def read_file(path: str, missing: str, source: Source) -> tuple[bytes | None, li
         missing: Kind of the problem if the file does not exist.
         source: The dataset that it belongs to.
     """
-    backend_args = source.dataset.backend_args
+    backend_args = getattr(source.dataset, 'backend_args', None)  # mmpretrain's have none
     if not _is_file(path, backend_args):
         message = f'the file does not exist{missing_hint(path)}'
         return None, [Problem(ERROR, missing, source.place(path), message)]

@@ -35,8 +35,8 @@ class Scan:
     Attributes:
         split: ``'train'`` or ``'val'``, with a number if a loader has several datasets.
         classes: Class names in the order of the labels.
-        counts: Number of pixels (semantic) or instances of each class, by class name.
-        unit: ``'pixels'`` or ``'instances'``.
+        counts: Number of pixels (semantic), instances or images of each class, by class name.
+        unit: ``'pixels'``, ``'instances'`` or ``'images'``.
         images: Number of images listed.
         problems: Problems within this dataset.
         listed: Image files that the dataset uses.
@@ -49,7 +49,7 @@ class Scan:
     """
 
     split: str
-    unit: Literal['pixels', 'instances']
+    unit: Literal['pixels', 'instances', 'images']
     classes: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     images: int = 0

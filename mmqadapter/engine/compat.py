@@ -55,7 +55,7 @@ def find_configs_by_module() -> None:
 
     Remove when mmengine finds a package's configs by the name of its module.
     """
-    MODULE2PACKAGE['mmseg'] = 'mmseg'
+    MODULE2PACKAGE.update(mmseg='mmseg', mmpretrain='mmpretrain')
 
 
 def find_shipped_configs() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import DumpResults
 
 from mmqadapter.engine.data_configs import leaf_configs
 
@@ -23,7 +24,9 @@ TTA_MODELS: dict[str, dict[str, Any]] = {
         tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100),
     ),
     'mmseg': dict(type='SegTTAModel'),
+    'mmpretrain': dict(type='AverageClsScoreTTA'),
 }
+PICKLED = ('mmdet', 'mmpretrain')  # scopes whose results are written as a pickle
 
 
 def draw_predictions(
@@ -38,11 +41,16 @@ def draw_predictions(
         wait_time: Seconds that a window stays.
 
     Raises:
-        ValueError: A window is asked for without a screen, or the config is of neither mmdet nor
-            mmseg and has no hook that draws.
+        ValueError: A window is asked for without a screen, the config is of mmpretrain, or it is of
+            neither mmdet nor mmseg and has no hook that draws.
     """
     if not (show or show_dir):
         return
+    if cfg.get('default_scope') == 'mmpretrain':
+        raise ValueError(
+            '--show-dir is not possible for classifiers, since mmpretrain gives pictures of images '
+            'of one file name one name: use mmqadapter predict.'
+        )
     if show and sys.platform.startswith('linux') and not _has_screen():
         raise ValueError('--show needs a screen, and none is found: use --show-dir DIR instead.')
     hook = _drawing_hook(cfg)
@@ -56,17 +64,17 @@ def draw_predictions(
 
 
 def write_results(cfg: Config, out: str) -> None:
-    """Let a test write its results: label maps into a folder, or a pickle of a detector.
+    """Let a test write its results: label maps into a folder, or a pickle of other models.
 
     Args:
         cfg: Config to change.
-        out: Folder (mmseg), or a ``.pkl`` file (mmdet).
+        out: Folder (mmseg), or a ``.pkl`` file (mmdet, mmpretrain).
 
     Raises:
-        ValueError: ``out`` does not end in ``.pkl`` for a detector, or the evaluator of a segmentor
-            cannot write label maps.
+        ValueError: ``out`` does not end in ``.pkl`` for a detector or classifier, or the evaluator
+            of a segmentor cannot write label maps.
     """
-    if cfg.get('default_scope') == 'mmdet':
+    if cfg.get('default_scope') in PICKLED:
         if Path(out).suffix not in PICKLES:
             raise ValueError(f'--out {out!r} is invalid: expected a file name that ends in .pkl.')
         return
@@ -77,9 +85,12 @@ def write_results(cfg: Config, out: str) -> None:
 
 
 def dump_metric(cfg: Config, out: str | None) -> list[Any]:
-    """Return the metrics to add for ``--out``: mmdet's, which writes a pickle, or none."""
-    if out is None or cfg.get('default_scope') != 'mmdet':
+    """Return the metrics to add for ``--out``: those that write a pickle, or none."""
+    scope = cfg.get('default_scope')
+    if out is None or scope not in PICKLED:
         return []
+    if scope == 'mmpretrain':
+        return [DumpResults(out_file_path=str(out))]
     from mmdet.evaluation import DumpDetResults
 
     return [DumpDetResults(out_file_path=str(out))]

@@ -4,10 +4,18 @@ from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.inherited_neck import InheritedNeck
 from mmqadapter.highway.inherited_steps import InheritedSteps, inherit_merging, rounds_down
+from mmqadapter.highway.readout import (
+    MeanReadout,
+    Readout,
+    normed_map,
+    read_class_token,
+    read_map,
+    read_pooled,
+)
 from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.residual import FusedResidual, PendingUpdate, add_updates
 from mmqadapter.highway.saved_taps import SAVED_TAPS
-from mmqadapter.highway.side_stream import Highway, SideStream, normed_map
+from mmqadapter.highway.side_stream import Highway, SideStream
 from mmqadapter.highway.stem import ConvStem, NoStem, Stem
 
 __all__ = [
@@ -21,9 +29,11 @@ __all__ = [
     'InheritedSteps',
     'JoinedCell',
     'LowRankMerging',
+    'MeanReadout',
     'NoStem',
     'ParallelCell',
     'PendingUpdate',
+    'Readout',
     'Recompute',
     'SideStream',
     'Stem',
@@ -31,5 +41,8 @@ __all__ = [
     'build_cell',
     'inherit_merging',
     'normed_map',
+    'read_class_token',
+    'read_map',
+    'read_pooled',
     'rounds_down',
 ]

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmqadapter.highway.readout import Readout, read_class_token, read_map
 from mmqadapter.highway.residual import PendingUpdate, add_updates
-from mmqadapter.utils.token_grid import Grid, grid_tokens, to_map
+from mmqadapter.utils.token_grid import Grid, grid_tokens
 
 
 class Highway(nn.Module):
@@ -16,7 +17,7 @@ class Highway(nn.Module):
 
     The side stream h is updated as ``h <- cell(h, tap)`` at each tap and ``h <- merging(h)``
     between stages; output map i is ``norm_i(trunk_i + h)``. A plain ViT has one stage and several
-    outputs.
+    outputs. A net that returns class tokens or means has them in the place of maps.
 
     Args:
         stages: Cells ``(h, tap, grid) -> h`` of each stage, one per tap, in execution order.
@@ -24,6 +25,8 @@ class Highway(nn.Module):
         norms: Norms of the outputs, in execution order; ``nn.Identity()`` for none.
         stem: Module from images (B, 3, H, W) to h before the first tap.
         norms_on_maps: The norms take maps (B, C, H, W), not tokens.
+        readout: What an output is of the joined stream. If it is the class token, the side stream
+            has this token alone.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Highway(nn.Module):
         norms: Iterable[nn.Module],
         stem: nn.Module,
         norms_on_maps: bool = False,
+        readout: Readout = read_map,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -40,6 +44,7 @@ class Highway(nn.Module):
         self.mergings = nn.ModuleList(mergings)
         self.norms = nn.ModuleList(norms)
         self.norms_on_maps = norms_on_maps
+        self.readout = readout
 
     def start(self, images: Tensor) -> SideStream:
         """Return the side stream of a forward pass over images (B, 3, H, W)."""
@@ -49,10 +54,11 @@ class Highway(nn.Module):
 class SideStream:
     """Side stream of one forward pass, fed by the trunk in execution order.
 
-    Each call takes the stage, tokens (B, L, C) and the grid (H, W); class and register tokens,
-    which come first, are skipped. Tokens are used at once and not stored, except that adapters save
-    them for backward. Tokens of a tap have no graph. Updates of cells that do not read the stream
-    are collected and added in one operation when the stream is needed next.
+    Each call takes the stage, tokens (B, L, C) and the grid (H, W). Class and register tokens come
+    first; they are skipped, or all but the class token if outputs are read from it. Tokens are used
+    at once and not stored, except that adapters save them for backward. Tokens of a tap have no
+    graph. Updates of cells that do not read the stream are collected and added in one operation
+    when the stream is needed next.
 
     Args:
         highway: The trained modules.
@@ -66,6 +72,7 @@ class SideStream:
         self._cells = [iter(cells) for cells in _cell_lists(highway.stages)]
         self._mergings = highway.mergings
         self._norms, self._on_maps = iter(highway.norms), highway.norms_on_maps
+        self._readout = highway.readout
         self._maps: list[Tensor] = []
         self._updates: list[PendingUpdate] = []
 
@@ -75,7 +82,7 @@ class SideStream:
         Raises:
             ValueError: The side stream has another number of tokens than the tap.
         """
-        tap = grid_tokens(tokens, grid)
+        tap = self._read_tokens(tokens, grid)
         self._crop_start(grid)
         if self._h.shape[1] not in (1, tap.shape[1]):
             raise ValueError(
@@ -97,6 +104,10 @@ class SideStream:
         if all(0 <= size - tap <= 1 for size, tap in zip(start, grid, strict=True)):
             self._h = self._h.unflatten(1, start)[:, : grid[0], : grid[1]].flatten(1, 2)
 
+    def _read_tokens(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Return the tokens that the side stream has."""
+        return tokens[:, :1] if self._readout is read_class_token else grid_tokens(tokens, grid)
+
     def merge(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Merge the side stream into the next stage.
 
@@ -105,10 +116,10 @@ class SideStream:
         self._h = self._mergings[stage](self._apply_updates(), grid_tokens(tokens, grid), grid)
 
     def output(self, stage: int, tokens: Tensor, grid: Grid) -> None:
-        """Make an output map of the side stream and the trunk's stream before its norm."""
+        """Make an output of the side stream and the trunk's stream before its norm."""
         self._h = self._apply_updates()
-        joined = grid_tokens(tokens, grid) + self._h.to(tokens.dtype)
-        self._maps.append(normed_map(next(self._norms), joined, grid, self._on_maps))
+        joined = self._read_tokens(tokens, grid) + self._h.to(tokens.dtype)
+        self._maps.append(self._readout(next(self._norms), joined, grid, self._on_maps))
 
     def _apply_updates(self) -> Tensor:
         """Return the stream with all collected updates added."""
@@ -116,14 +127,9 @@ class SideStream:
         return add_updates(self._h, updates) if updates else self._h
 
     def finish(self) -> Sequence[Tensor]:
-        """Return one map (B, C, H, W) per output."""
+        """Return one map (B, C, H, W), or class token or mean (B, C), per output."""
         assert next(self._norms, None) is None, 'the trunk has not reached its last output'
         return tuple(self._maps)
-
-
-def normed_map(norm: nn.Module, tokens: Tensor, grid: Grid, on_maps: bool) -> Tensor:
-    """Return normed tokens (B, H * W, C) as a map; a norm ``on_maps`` takes and returns maps."""
-    return norm(to_map(tokens, grid)) if on_maps else to_map(norm(tokens), grid)
 
 
 def _stem_grid(stem: Any, images: Tensor) -> Grid | None:

@@ -1,4 +1,4 @@
-"""Drawing predictions on images with the visualizers of mmdet and mmseg."""
+"""Drawing predictions on images with the visualizers of mmdet, mmseg and mmpretrain."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 
 READABLE = 800  # shorter side in pixels up to which overlays with boxes and names are enlarged
+MOST = 4  # times that they are enlarged
+MOST_NAMED = 12  # those with the name of a class
 TITLE = 'overlay'  # name that the visualizers ask for; it is not shown
 
 
 class OverlayPainter:
-    """Painter of label maps, and of boxes and masks, in the colors of a task's classes.
+    """Painter of label maps, boxes and masks in the colors of a task's classes, and of class names.
 
     Args:
         meta: ``classes`` and ``palette``.
@@ -29,12 +31,12 @@ class OverlayPainter:
         """Return an image with what a data sample predicts for it.
 
         Args:
-            sample: The data sample of mmdet or mmseg, on the CPU.
+            sample: The data sample of mmdet, mmseg or mmpretrain, on the CPU.
             pixels: The image, uint8 (H, W, 3), RGB.
             score_thr: Instances below this score (0 to 1) are not drawn.
 
         Returns:
-            uint8 (H, W, 3), RGB; a small image with instances is enlarged.
+            uint8 (H, W, 3), RGB; a small image with instances or a class name is enlarged.
         """
         if 'pred_sem_seg' in sample:
             self._labels.add_datasample(
@@ -45,6 +47,14 @@ class OverlayPainter:
             pixels, shown = _enlarged(pixels, sample.pred_instances, score_thr)
             self._instances.add_datasample(TITLE, pixels, shown, draw_gt=False, pred_score_thr=-1.0)
             pixels = self._instances.get_image()
+        if 'pred_score' in sample:
+            factor = _enlargement(pixels, MOST_NAMED)
+            pixels = self._classes.visualize_cls(
+                pixels.repeat(factor, 0).repeat(factor, 1),
+                sample,
+                self.meta['classes'],
+                draw_gt=False,
+            )
         return pixels
 
     @cached_property
@@ -56,6 +66,12 @@ class OverlayPainter:
         return visualizer
 
     @cached_property
+    def _classes(self) -> Any:
+        from mmpretrain.visualization import UniversalVisualizer  # other models do not need it
+
+        return UniversalVisualizer()
+
+    @cached_property
     def _instances(self) -> Visualizer:
         # Here, since a segmentor does not need mmdet.
         from mmqadapter.inference.instance_visualizer import InstanceVisualizer
@@ -65,11 +81,15 @@ class OverlayPainter:
         return visualizer
 
 
+def _enlargement(pixels: np.ndarray, most: int = MOST) -> int:
+    return min(max(1, round(READABLE / min(pixels.shape[:2]))), most)
+
+
 def _enlarged(
     pixels: np.ndarray, instances: InstanceData, score_thr: float
 ) -> tuple[np.ndarray, BaseDataElement]:
     """Return image and instances to draw, enlarged so that class names do not hide the objects."""
-    factor = min(max(1, round(READABLE / min(pixels.shape[:2]))), 4)
+    factor = _enlargement(pixels)
     shown = instances[instances.scores >= score_thr]
     shown.bboxes = shown.bboxes * factor
     if 'masks' in shown:

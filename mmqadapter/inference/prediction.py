@@ -17,20 +17,23 @@ class Prediction:
     Attributes:
         image: Path of the image.
         shape: Its height and width in pixels.
-        labels: Class index of every pixel, uint8 (H, W); None for a detector.
+        labels: Class index of every pixel, uint8 (H, W); None for other models than segmentors.
         instances: Dicts as in a COCO results file: ``category_id`` (class index + 1), ``bbox``
             (x, y, width, height in pixels), ``score``, ``area`` and, if the model predicts masks,
-            ``segmentation`` (compressed run lengths); None for a segmentor.
+            ``segmentation`` (compressed run lengths); None for other models than detectors.
+        scores: Score (0 to 1) of each class, float32 (classes,); None for other models than
+            classifiers.
     """
 
     image: Path
     shape: tuple[int, int]
     labels: np.ndarray | None
     instances: list[dict[str, Any]] | None
+    scores: np.ndarray | None = None
 
 
 def plain_prediction(path: Path, sample: Any, score_thr: float) -> Prediction:
-    """Return the plain values of a data sample of mmdet or mmseg.
+    """Return the plain values of a data sample of mmdet, mmseg or mmpretrain.
 
     Args:
         path: Path of the image.
@@ -38,20 +41,22 @@ def plain_prediction(path: Path, sample: Any, score_thr: float) -> Prediction:
         score_thr: Instances below this score (0 to 1) are left out.
 
     Raises:
-        ValueError: The sample has neither labels nor instances, or a class index above 255.
+        ValueError: The sample has neither labels, instances nor scores, or a class index above 255.
     """
-    labels = instances = None
+    labels = instances = scores = None
     if 'pred_sem_seg' in sample:
         labels = _bytes(sample.pred_sem_seg.data[0].numpy())
     if 'pred_instances' in sample:
         predicted = sample.pred_instances
         instances = _instances(predicted[predicted.scores >= score_thr])
-    if labels is None and instances is None:
+    if 'pred_score' in sample:
+        scores = sample.pred_score.float().numpy()
+    if labels is None and instances is None and scores is None:
         raise ValueError(
-            f'the model predicts {list(sample.keys())}: expected pred_sem_seg or pred_instances; '
-            'use a segmentor or a detector.'
+            f'the model predicts {list(sample.keys())}: expected pred_sem_seg, pred_instances or '
+            'pred_score; use a segmentor, a detector or a classifier.'
         )
-    return Prediction(path, tuple(sample.ori_shape[:2]), labels, instances)
+    return Prediction(path, tuple(sample.ori_shape[:2]), labels, instances, scores)
 
 
 def _bytes(labels: np.ndarray) -> np.ndarray:

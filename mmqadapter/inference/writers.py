@@ -1,4 +1,4 @@
-"""Writing predictions as files: overlays to look at, label maps and COCO JSON to process."""
+"""Writing predictions as files: overlays to look at, label maps and JSON to process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from mmqadapter.inference.class_file import best_classes, class_chunks
 from mmqadapter.inference.coco_file import coco_chunks
 from mmqadapter.inference.images import relative_files, result_names
 from mmqadapter.inference.overlays import OverlayPainter
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.utils.atomic import atomic_write
 
-RESULTS = ('labels', 'overlays', 'instances', 'instances.json')
+RESULTS = ('labels', 'overlays', 'instances', 'instances.json', 'classes', 'classes.json')
 SETTINGS = 'mmqadapter'  # key of the settings' digest in a PNG or JSON file
 
 
@@ -27,7 +28,8 @@ class ResultWriter:
     """Writer of the results of one task, image by image; each file is written atomically.
 
     Args:
-        out: Folder for ``overlays/``, and for ``labels/`` or ``instances/`` and ``instances.json``.
+        out: Folder for ``overlays/``, and for ``labels/``, or ``instances/`` and
+            ``instances.json``, or ``classes/`` and ``classes.json``.
         images: All images whose predictions will be written.
         meta: ``classes`` and ``palette``; label maps start at 1 if ``reduce_zero_label`` is true.
         settings: Digest of what the results depend on besides the images, kept in the files of
@@ -68,14 +70,14 @@ class ResultWriter:
         return any(
             _settings_of(result) == self.settings
             and result.stat().st_mtime >= image.stat().st_mtime
-            for result in (self._label_map(image), self._instance_file(image))
+            for result in self._result_files(image)
             if result.is_file()
         )
 
     def write(
         self, prediction: Prediction, sample: Any, pixels: np.ndarray, score_thr: float
     ) -> None:
-        """Write the results of one image: overlay, and label map or instances.
+        """Write the results of one image: overlay, and label map, instances or classes.
 
         Args:
             prediction: The plain values.
@@ -91,25 +93,36 @@ class ResultWriter:
         _write_png(self.out / 'overlays' / name, overlay)
         # Last, since an image with these files counts as done.
         if prediction.instances is not None:
-            self._write_instances(image, prediction)
+            self._write_json(
+                self._instance_file(image), prediction, annotations=prediction.instances
+            )
         if prediction.labels is not None:
             stored = _stored_labels(prediction.labels, bool(self.meta.get('reduce_zero_label')))
             _write_png(self._label_map(image), stored, self.settings)
+        if prediction.scores is not None:
+            best = best_classes(prediction.scores, self.meta['classes'])
+            self._write_json(self._class_file(image), prediction, classes=best)
 
     def finish(self, images: Iterable[Path]) -> None:
-        """Write ``instances.json`` from the files of single images; nothing for a segmentor.
+        """Write ``instances.json`` or ``classes.json`` from the files of single images.
+
+        A segmentor has neither.
 
         Args:
             images: The images that were predicted.
         """
-        files = [file for image in images if (file := self._instance_file(image)).is_file()]
-        if files:
+        images = list(images)
+        if files := [file for image in images if (file := self._instance_file(image)).is_file()]:
             atomic_write(self.out / 'instances.json', coco_chunks(files, self.meta['classes']))
+        if files := [file for image in images if (file := self._class_file(image)).is_file()]:
+            atomic_write(self.out / 'classes.json', class_chunks(files, self.meta['classes']))
 
     def _has_results(self, image: Path) -> bool:
         """Return whether ``out`` has results of an image, with any settings."""
-        files = (self._label_map(image), self._instance_file(image))
-        return any(file.is_file() and _settings_of(file) for file in files)
+        return any(file.is_file() and _settings_of(file) for file in self._result_files(image))
+
+    def _result_files(self, image: Path) -> tuple[Path, ...]:
+        return self._label_map(image), self._instance_file(image), self._class_file(image)
 
     def _label_map(self, image: Path) -> Path:
         return self.out / 'labels' / f'{self.names[image]}.png'
@@ -117,14 +130,17 @@ class ResultWriter:
     def _instance_file(self, image: Path) -> Path:
         return self.out / 'instances' / f'{self.names[image]}.json'
 
-    def _write_instances(self, image: Path, prediction: Prediction) -> None:
+    def _class_file(self, image: Path) -> Path:
+        return self.out / 'classes' / f'{self.names[image]}.json'
+
+    def _write_json(self, file: Path, prediction: Prediction, **results: Any) -> None:
         height, width = prediction.shape
         content = dict(
-            image=dict(file_name=self.files[image], width=width, height=height),
-            annotations=prediction.instances,
+            image=dict(file_name=self.files[prediction.image], width=width, height=height),
+            **results,
             **({SETTINGS: self.settings} if self.settings else {}),
         )
-        atomic_write(self._instance_file(image), json.dumps(content).encode())
+        atomic_write(file, json.dumps(content).encode())
 
 
 def _check_no_annotations(out: Path, images: Sequence[Path]) -> None:

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmqadapter.own_data.formats.label_maps import codes_of
 from mmqadapter.own_data.geometry import polygon_area
-from mmqadapter.own_data.samples import Box, Instance, MaskPair, Sample
+from mmqadapter.own_data.samples import Box, Instance, LabeledImage, MaskPair, Sample
 from mmqadapter.utils.atomic import atomic_write
 
 IGNORED = 255
@@ -39,6 +39,15 @@ def write_coco(path: Path, samples: Sequence[Sample], classes: Sequence[str], ro
 def write_names(path: Path, names: Iterable[str]) -> None:
     """Write a list of sample names, one per line."""
     atomic_write(path, ''.join(f'{name}\n' for name in names).encode())
+
+
+def write_class_list(
+    path: Path, images: Iterable[LabeledImage], classes: Sequence[str], root: Path
+) -> None:
+    """Write a list of images, each with its class number; file names are relative to ``root``."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    lines = (f'{i.image.relative_to(root).as_posix()} {numbers[i.label]}\n' for i in images)
+    atomic_write(path, ''.join(lines).encode())
 
 
 def write_label_map(path: Path, pair: MaskPair, numbers: dict[int, int]) -> None:

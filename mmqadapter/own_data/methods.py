@@ -56,6 +56,11 @@ def method_of(name: str, bits: int) -> Method:
     return methods[name]
 
 
+def class_rates(method: str) -> tuple[float, float]:
+    """Return the rates of a classifier, as :func:`rates`: 1e-3 as in arXiv 2307.16867."""
+    return 1e-3, 0.1 if method == 'full' else 1.0
+
+
 def rates(method: str, semantic: bool, channels: int) -> tuple[float, float]:
     """Return the base learning rate, and the rate of the adapters (or the backbone) over it.
 

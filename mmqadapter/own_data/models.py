@@ -41,6 +41,7 @@ class Model:
         out_indices: Blocks (ViT) or stages (Swin) whose maps are used.
         patch: Side of a patch in pixels.
         pyramid: Whether the maps have four scales (Swin); those of a ViT have one.
+        class_token: Whether it has a class token, which a classifier reads.
         mean: Mean of the colors red, green, blue that the weights expect, of 255.
         std: Standard deviation of the colors, of 255.
     """
@@ -50,6 +51,7 @@ class Model:
     out_indices: tuple[int, ...]
     patch: int
     pyramid: bool
+    class_token: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -84,6 +86,7 @@ def describe_model(name: str) -> Model:
         out_indices=indices,
         patch=cast('PatchEmbed', net.patch_embed).patch_size[0],
         pyramid=pyramid,
+        class_token=getattr(net, 'cls_token', None) is not None,
         mean=tuple(round(255 * value, 3) for value in colors(full_name, 'mean') or ()),
         std=tuple(round(255 * value, 3) for value in colors(full_name, 'std') or ()),
     )

@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmqadapter.own_data.formats import read_folder
-from mmqadapter.own_data.methods import method_of, rates
+from mmqadapter.own_data.methods import class_rates, method_of, rates
 from mmqadapter.own_data.models import MODELS, Model, describe_model
 from mmqadapter.own_data.originals import check_originals
-from mmqadapter.own_data.parts import Parts, instance_parts, label_map_parts
-from mmqadapter.own_data.proposal import PASSES, Proposal, propose
-from mmqadapter.own_data.samples import FoundData, LabelMapData
+from mmqadapter.own_data.parts import Parts, class_parts, instance_parts, label_map_parts
+from mmqadapter.own_data.proposal import PASSES, Proposal, propose, propose_classifier
+from mmqadapter.own_data.samples import FoundData, ImageClassData, InstanceData, LabelMapData
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.text import printable
 
@@ -24,7 +24,9 @@ TASKS = {
     'semantic': ('mmseg', 'UperNet', 'mIoU'),
     'instances': ('mmdet', 'Mask R-CNN', 'coco/segm_mAP'),
     'boxes': ('mmdet', 'Faster R-CNN', 'coco/bbox_mAP'),
+    'classes': ('mmpretrain', 'Image classifier', 'accuracy/top1'),
 }
+PACKAGES = {'mmdet': 'mmdetection', 'mmseg': 'mmsegmentation', 'mmpretrain': 'mmpretrain'}
 BASE_STRIDE = 4  # of the finest map of the pyramid
 LINE = 100  # characters
 
@@ -117,15 +119,17 @@ def new_config(
 
 
 def task_of(data: FoundData) -> str:
-    """Return ``semantic``, ``instances`` (every object has a mask) or ``boxes``."""
+    """Return ``semantic``, ``classes``, ``instances`` (every object has a mask) or ``boxes``."""
     if isinstance(data, LabelMapData):
         return 'semantic'
+    if isinstance(data, ImageClassData):
+        return 'classes'
     return 'instances' if data.has_masks else 'boxes'
 
 
 def _check_packages(text: str) -> None:
     """Check that the mm packages that a config names are installed."""
-    for module, name in (('mmdet', 'mmdetection'), ('mmseg', 'mmsegmentation')):
+    for module, name in PACKAGES.items():
         if re.search(rf"'{module}(\.|::)", text) and find_spec(module) is None:
             raise ValueError(
                 f'the config needs {name}, which is not installed; run '
@@ -135,7 +139,7 @@ def _check_packages(text: str) -> None:
 
 def _checked(data: FoundData) -> FoundData:
     """Check what a conversion would hide; add notes on what it mends."""
-    if isinstance(data, LabelMapData) or data.is_readable:
+    if not isinstance(data, InstanceData) or data.is_readable:
         return data
     return replace(data, notes=[*data.notes, *check_originals(data)])
 
@@ -156,11 +160,16 @@ def _with_classes(data: FoundData, classes: tuple[str, ...] | None) -> FoundData
 def _parts(data: FoundData, converted: Path, seed: int) -> Parts:
     if isinstance(data, LabelMapData):
         return label_map_parts(data, converted, seed)
+    if isinstance(data, ImageClassData):
+        return class_parts(data, converted, seed)
     return instance_parts(data, converted, seed)
 
 
 def _proposal(data: FoundData, parts: Parts, model: Model, choices: Choices) -> Proposal:
-    proposal = propose(parts.sizes, model.patch, isinstance(data, LabelMapData))
+    if isinstance(data, ImageClassData):
+        proposal = propose_classifier(len(parts.sizes), model.patch)
+    else:
+        proposal = propose(parts.sizes, model.patch, isinstance(data, LabelMapData))
     return replace(
         proposal,
         batch=choices.batch or proposal.batch,
@@ -188,7 +197,8 @@ def _text(
         keep_trailing_newline=True,
     )
     environment.filters.update(q=repr, names=_tuple_text)
-    template = environment.get_template('config.py.jinja')
+    classifies = isinstance(data, ImageClassData)
+    template = environment.get_template(f'{"classifier" if classifies else "config"}.py.jinja')
     return template.render(
         **_data_fields(path, data, parts),
         **_model_fields(data, parts, model, choices),
@@ -230,7 +240,10 @@ def _data_fields(path: Path, data: FoundData, parts: Parts) -> dict[str, Any]:
 def _model_fields(data: FoundData, parts: Parts, model: Model, choices: Choices) -> dict[str, Any]:
     method = method_of(choices.method, choices.bits)
     semantic = isinstance(data, LabelMapData)
-    rate, mult = rates(choices.method, semantic, max(model.channels))
+    if isinstance(data, ImageClassData):
+        rate, mult = class_rates(choices.method)
+    else:
+        rate, mult = rates(choices.method, semantic, max(model.channels))
     return {
         'model': model,
         'short_name': choices.model if choices.model in MODELS else model.name,
@@ -242,6 +255,7 @@ def _model_fields(data: FoundData, parts: Parts, model: Model, choices: Choices)
         'rate_key': method.rate_key,
         'rate_mult': mult,
         'anchor': _anchor(data),
+        'reads_token': model.class_token and choices.method != 'highway',
     }
 
 
@@ -259,7 +273,7 @@ def _length_fields(parts: Parts, proposal: Proposal) -> dict[str, Any]:
 
 def _anchor(data: FoundData) -> int:
     """Return the anchor scale: 8 as for COCO, 4 if the smaller half of all objects is small."""
-    if isinstance(data, LabelMapData):
+    if not isinstance(data, InstanceData):
         return 8
     samples = (sample for samples in data.splits.values() for sample in samples)
     sides = sorted(max(item.box[2:]) for sample in samples for item in sample.instances)

@@ -7,8 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmqadapter.own_data.converted import write_coco, write_label_map, write_names
-from mmqadapter.own_data.samples import InstanceData, LabelMapData, MaskPair, Sample
+from mmqadapter.own_data.converted import (
+    write_class_list,
+    write_coco,
+    write_label_map,
+    write_names,
+)
+from mmqadapter.own_data.samples import (
+    ImageClassData,
+    InstanceData,
+    LabelMapData,
+    MaskPair,
+    Sample,
+)
 from mmqadapter.own_data.split import train_and_val
 
 
@@ -20,7 +31,8 @@ class Part:
         images: Folder of the images.
         annotations: COCO JSON (objects).
         label_maps: Folder of the label maps.
-        names: List of sample names (label maps); empty for all files of the folder.
+        names: List of sample names (label maps; empty for all files of the folder), or of images
+            and their class numbers.
         image_suffix: Ending of the images, as in ``img_suffix``.
         map_suffix: Ending of the label maps, as in ``seg_map_suffix``.
         evaluated: Absolute path of the COCO JSON, for the metric.
@@ -82,6 +94,24 @@ def label_map_parts(
         train_part = _converted_maps(data, train, folder, 'train', progress)
         val_part = _converted_maps(data, val, folder, 'val', progress)
     return Parts(train_part, val_part, [pair.size for pair in train], len(val), sentence)
+
+
+def class_parts(data: ImageClassData, folder: Path, seed: int) -> Parts:
+    """Return the parts of images with one class each: lists in ``folder``.
+
+    Lists number the classes alike, also where a part lacks a class.
+
+    Args:
+        data: What was found.
+        folder: Folder for the lists.
+        seed: Seed of the split, if the data have none.
+    """
+    train, val, sentence = train_and_val(data.splits, seed)
+    files = folder / 'train.txt', folder / 'val.txt'
+    for file, images in zip(files, (train, val), strict=True):
+        write_class_list(file, images, data.classes, data.root)
+    first, second = (Part('', names=file.as_posix()) for file in files)
+    return Parts(first, second, [image.size for image in train], len(val), sentence)
 
 
 def _coco_part(data: InstanceData, name: str) -> Part:

@@ -14,6 +14,8 @@ PASSES = 40  # over the training images
 FEWEST, MOST = 400, 20_000  # iterations
 LONGEST_SIDE = {'cpu': 320, 'small': 512, 'large': 800}  # pixels, of a semantic crop at most 512
 BATCH = {'cpu': 4, 'small': 4, 'large': 8}
+CLASSIFIED_SIDE = {'cpu': 128, 'small': 224, 'large': 224}  # pixels
+CLASSIFIED_BATCH = {'cpu': 32, 'small': 64, 'large': 64}
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,20 @@ class Proposal:
     batch: int
     iterations: int
     machine: str
+
+
+def propose_classifier(count: int, patch: int) -> Proposal:
+    """Propose settings for a classifier, which sees every image in one square size.
+
+    Args:
+        count: Number of training images.
+        patch: Side of a patch of the backbone; the size is a multiple of it.
+    """
+    kind, machine = _machine()
+    side = _multiple(CLASSIFIED_SIDE[kind], patch)
+    batch = min(CLASSIFIED_BATCH[kind], count)
+    steps = math.ceil(PASSES * count / batch)
+    return Proposal((side, side), batch, _round(min(max(steps, FEWEST), MOST)), machine)
 
 
 def propose(sizes: Sequence[tuple[int, int]], patch: int, crop: bool) -> Proposal:

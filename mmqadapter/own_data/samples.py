@@ -127,10 +127,38 @@ class LabelMapData:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class LabeledImage:
+    """An image and the name of its class; ``size`` is its width and height in pixels."""
+
+    image: Path
+    label: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ImageClassData:
+    """Images with one class each, found in a folder.
+
+    Attributes:
+        format: Name of the format, as printed.
+        root: The folder.
+        classes: Names of the classes; the position is the class number.
+        splits: Images by name of the split: ``train``, ``val``, ``test`` or ``all``.
+        notes: Remarks for the user.
+    """
+
+    format: str
+    root: Path
+    classes: tuple[str, ...]
+    splits: dict[str, list[LabeledImage]]
+    notes: list[str] = field(default_factory=list)
+
+
 def class_names(splits: dict[str, list[Sample]]) -> tuple[str, ...]:
     """Return the class names of all objects, in alphabetical order."""
     samples = (sample for split in splits.values() for sample in split)
     return tuple(sorted({item.label for sample in samples for item in sample.instances}))
 
 
-FoundData = InstanceData | LabelMapData
+FoundData = InstanceData | LabelMapData | ImageClassData

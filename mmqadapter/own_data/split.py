@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import TypeVar
 
-from mmqadapter.own_data.samples import MaskPair, Sample
+from mmqadapter.own_data.samples import LabeledImage, MaskPair, Sample
 
 VAL_SHARE = 0.2
-Item = TypeVar('Item', Sample, MaskPair)
+Item = TypeVar('Item', Sample, MaskPair, LabeledImage)
 
 
 def train_and_val(

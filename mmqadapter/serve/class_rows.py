@@ -11,6 +11,7 @@ import torch
 from pycocotools import mask as run_lengths
 from torch import Tensor
 
+from mmqadapter.inference.class_file import LISTED
 from mmqadapter.inference.prediction import Prediction
 
 
@@ -36,11 +37,19 @@ class ClassRow:
 def class_rows(prediction: Prediction, sample: Any, meta: dict[str, Any]) -> list[ClassRow]:
     """Return a row for each class that an image has, the most of it first.
 
+    Of a classifier these are the classes with the best scores.
+
     Args:
         prediction: The plain values.
         sample: The data sample that they come from, on the CPU.
         meta: ``classes`` and ``palette``.
     """
+    if prediction.scores is not None:
+        best = np.argsort(-prediction.scores, kind='stable')[:LISTED]
+        return [
+            ClassRow(*_name_and_color(meta, index), float(prediction.scores[index]), None)
+            for index in best
+        ]
     if prediction.instances is not None:
         rows = _instance_rows(prediction.instances, prediction.shape, meta)
     else:

@@ -30,6 +30,8 @@ def reduce(sample: Any, pixels: np.ndarray, score_thr: float) -> tuple[Any, np.n
         reduced.pred_sem_seg = PixelData(data=labels)
     if 'pred_instances' in sample:
         reduced.pred_instances = _instances(sample.pred_instances, step, score_thr)
+    if 'pred_score' in sample:
+        reduced = sample
     size = math.ceil(width / step), math.ceil(height / step)
     return reduced, cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 

@@ -29,6 +29,8 @@ WITHOUT_SITE = {
     'convnext_tiny': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mmseg.MSCAN': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'tiny_caformer': ('lora', 'lora-qkv', 'adaptformer-normed', 'mona'),
+    'mmpretrain.ConvNeXt': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'mmpretrain.PoolFormer': ('lora', 'lora-qkv', 'adaptformer-normed'),
 }
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 
@@ -122,7 +124,9 @@ def segmentor(backbone: dict, **kwargs: Any) -> nn.Module:
 def detector(backbone: dict) -> nn.Module:
     """Detector on both maps."""
     net = backbone.get('backbone', backbone)
-    width = next(net[name] for name in ('embed_dims', 'embed_dim', 'dims') if name in net)
+    net = net.get('arch', net)
+    names = ('embed_dims', 'embed_dim', 'dims', 'channels')
+    width = next(net[name] for name in names if name in net)
     channels = [width if isinstance(width, int) else width[0], 16]
     cfg = dict(
         type='mmdet.RetinaNet',
@@ -151,6 +155,8 @@ def block_by_hand(
     if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
         x, places, grid = x.transpose(1, 2).unflatten(2, grid), grid, ()
     maps = x.ndim == 4 and kind(block) in ON_MAPS
+    if grid and not isinstance(grid[0], tuple):  # position biases, or None, of mmpretrain's BEiT
+        grid = ()
     if grid or (x.ndim == 4 and not maps):
         places = grid[0] if grid else x.shape[1:3]
     elif maps:
@@ -298,7 +304,31 @@ def _sam_attention(block: Any, x: Tensor) -> Tensor:
     return block.ls1(_within_windows(block.attn, block.window_size, normed))
 
 
+def _window_attention(block: Any, x: Tensor) -> Tensor:
+    normed = block.ln1(x)
+    if not block.window_size:
+        return block.attn(normed)
+    return _within_windows(block.attn, block.window_size, normed)
+
+
+def _plain_attention(attention: Any, x: Tensor) -> Tensor:
+    packed = attention.qkv(x).unflatten(2, (3, attention.num_heads, -1))
+    q, k, v = packed.permute(2, 0, 3, 1, 4)
+    weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1)
+    return attention.gamma1(attention.proj((weights @ v).transpose(1, 2).flatten(2)))
+
+
+def _mmpretrain_convnext(block: Any, x: Tensor) -> Tensor:
+    dw = block.depthwise_conv
+    mixed = F.conv2d(x, dw.weight, dw.bias, padding=3, groups=len(dw.weight)).permute(0, 2, 3, 1)
+    normed = F.layer_norm(mixed, mixed.shape[-1:], block.norm.weight, block.norm.bias, 1e-6)
+    branch = block.pointwise_conv2(F.gelu(block.pointwise_conv1(normed)))
+    return _scaled(block.gamma, branch).permute(0, 3, 1, 2)
+
+
 def _convnext(block: Any, x: Tensor) -> Tensor:
+    if hasattr(block, 'depthwise_conv'):
+        return _mmpretrain_convnext(block, x)
     dw = block.conv_dw
     mixed = F.conv2d(x, dw.weight, dw.bias, padding=3, groups=len(dw.weight)).permute(0, 2, 3, 1)
     mean, var = mixed.mean(-1, keepdim=True), mixed.var(-1, correction=0, keepdim=True)
@@ -343,8 +373,28 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
         lambda block, x, grid: _scaled(block.gamma_2, block.mlp(block.norm2(x))),
     ),
     'beit.BEiTTransformerEncoderLayer': (
-        lambda block, x: block.gamma_1 * block.attn(block.ln1(x)),
+        lambda block, x, *args: block.gamma_1 * block.attn(block.ln1(x)),
         lambda block, x, grid: block.gamma_2 * block.ffn.layers(block.ln2(x)),
+    ),
+    'vision_transformer.TransformerEncoderLayer': (
+        lambda block, x: _plain_attention(block.attn, block.ln1(x)),
+        lambda block, x, grid: block.ffn.gamma2(block.ffn.layers(block.ln2(x))),
+    ),
+    'vit_sam.TransformerEncoderLayer': (
+        _window_attention,
+        lambda block, x, grid: block.ffn.layers(block.ln2(x)),
+    ),
+    'swin_transformer.SwinBlock': (
+        lambda block, x, grid: block.attn(block.norm1(x), grid),
+        lambda block, x, grid: block.ffn.layers(block.norm2(x)),
+    ),
+    'swin_transformer_v2.SwinBlockV2': (
+        lambda block, x, grid: block.norm1(block.attn(x, grid)),
+        lambda block, x, grid: block.norm2(block.ffn.layers(x)),
+    ),
+    'poolformer.PoolFormerBlock': (
+        lambda block, x: block.layer_scale_1[:, None, None] * block.token_mixer(block.norm1(x)),
+        lambda block, x, grid: block.layer_scale_2[:, None, None] * block.mlp(block.norm2(x)),
     ),
     'vision_transformer_sam.Block': (
         _sam_attention,
@@ -401,7 +451,12 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
 
 
 # Blocks whose streams of four axes are maps (B, C, H, W).
-ON_MAPS = ('convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock')
+ON_MAPS = (
+    'convnext.ConvNeXtBlock',
+    'mscan.MSCABlock',
+    'metaformer.MetaFormerBlock',
+    'poolformer.PoolFormerBlock',
+)
 # The stream as blocks add each branch to it, where they scale it.
 SHORTCUTS: dict[str, tuple[Any, Any]] = {
     'metaformer.MetaFormerBlock': (

@@ -23,7 +23,7 @@ from nets import (
     is_block,
     kind,
 )
-from tiny_backbones import tiny_config
+from tiny_backbones import TINY, tiny_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,7 +63,8 @@ def by_hand(net: nn.Module, wrapped: HighwayBackbone, taps: str, x: Tensor) -> l
             h = cell_by_hand(next(cells), h, flat, (height, width))
         if number in outputs:
             joined = tokens(block, after, height * width) + h
-            maps.append(output_by_hand(net, highway.norms[len(maps)], joined, grid_map))
+            norm, on_maps = highway.norms[len(maps)], wrapped.family.norms_on_maps
+            maps.append(output_by_hand(net, norm, joined, grid_map, on_maps))
     return maps
 
 
@@ -85,10 +86,16 @@ def taps_by_hand(
     return ([first, second] if taps == 'branch' else [middle, after]), after
 
 
-def output_by_hand(net: Any, norm: nn.Module, joined: Tensor, size: Any) -> Tensor:
+def output_by_hand(
+    net: Any, norm: nn.Module, joined: Tensor, size: Any, on_maps: bool = False
+) -> Tensor:
     """A map of the sum of stream and highway: normed, or behind the neck of SAM."""
     if hasattr(getattr(net, 'model', None), 'neck'):
         return net.model.neck(joined.transpose(1, 2).unflatten(2, size))
+    if hasattr(net, 'channel_reduction'):
+        return net.channel_reduction(joined.transpose(1, 2).unflatten(2, size))
+    if on_maps:
+        return norm(joined.transpose(1, 2).unflatten(2, size))
     return norm(joined).transpose(1, 2).unflatten(2, size)
 
 
@@ -133,6 +140,8 @@ STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
     'SVT': lambda net: [
         net.norm_list[0], net.patch_embeds[1].projection, net.patch_embeds[1].norm,
     ],
+    'PoolFormer': lambda net: [net.network[1].proj],
+    'MmpretrainConvNeXt': lambda net: list(net.downsample_layers[1]),
     'MSCAN': lambda net: [net.norm1, net.patch_embed2.proj, net.patch_embed2.norm],
 }  # fmt: skip
 STEPS['PyramidVisionTransformerV2'] = STEPS['MixVisionTransformer']
@@ -142,6 +151,8 @@ def merge_by_hand(net: Any, seen: dict[nn.Module, tuple], h: Tensor, grid: Any) 
     """The stock steps between stages on the side stream, with the trunk's own deviations."""
     inner = type(getattr(net, 'model', net)).__name__
     name = f'Timm{inner}' if hasattr(net, 'model') and f'Timm{inner}' in STEPS else inner
+    if f'Mmpretrain{inner}' in STEPS and not hasattr(net, 'model'):
+        name = f'Mmpretrain{inner}'
     if name not in STEPS:
         return patches_by_hand(next(m for m in net.modules() if 'Merging' in kind(m)), seen, h)
     maps = h.transpose(1, 2).unflatten(2, grid)
@@ -225,9 +236,17 @@ def test_is_the_formula(
         ('mmseg_pcpvt', [False, False]),
         ('mmseg_svt', [True, True]),
         ('mmseg_mscan', [True, True]),
+        ('mmpretrain_vit', [False, True]),
+        ('mmpretrain_beit', [False, True]),
+        ('mmpretrain_sam', [False, False]),
+        ('mmpretrain_swin', [True, True]),
+        ('mmpretrain_convnext', [True, True]),
+        ('mmpretrain_poolformer', [True, True]),
     ],
 )
 def test_outputs_have_the_norms_that_the_trunk_has(family: str, norms: list[bool]) -> None:
+    if family not in TINY:
+        pytest.skip('mmpretrain is not installed')
     highway = wrap(tiny_config(family)).adapters['highway']
     assert [bool(list(norm.parameters())) for norm in highway.norms] == norms
     assert all(p.requires_grad for p in highway.norms.parameters())

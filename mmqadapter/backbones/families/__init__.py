@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
+from mmqadapter.backbones.families.mmpretrain import MMPRETRAIN
 from mmqadapter.backbones.families.openmmlab import OPENMMLAB
 from mmqadapter.backbones.families.timm import TIMM
 from mmqadapter.backbones.family import BlockFamily
 
-FAMILIES = (*OPENMMLAB, *TIMM)
+FAMILIES = (*OPENMMLAB, *MMPRETRAIN, *TIMM)
+# Wrappers of other packages around nets that have rows, and what to use instead.
+INSTEAD = {'TIMMBackbone': 'mmqadapter.TimmBackbone, which takes the same model_name'}
 
 
 def find_family(trunk: nn.Module) -> BlockFamily:
@@ -22,8 +25,11 @@ def find_family(trunk: nn.Module) -> BlockFamily:
     for family in FAMILIES:
         if names.intersection(family.classes):
             return family
+    name = type(trunk).__name__
+    if name in INSTEAD:
+        raise ValueError(f'backbone={name} is not supported: use {INSTEAD[name]}.')
     known = ', '.join(family.name for family in FAMILIES)
     raise ValueError(
-        f'backbone={type(trunk).__name__} is not supported: expected one of {known}; '
+        f'backbone={name} is not supported: expected one of {known}; '
         'the docs page "Adding a backbone" shows how to add a row for it.'
     )

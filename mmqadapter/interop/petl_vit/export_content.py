@@ -36,7 +36,8 @@ def to_petl(task: TaskContent) -> PetlContent:
     """
     tensors = dict(task.tensors)
     codes, statistics = (tensors.pop(ADAPTER_PREFIX + name, None) for name in (CODES, STATISTICS))
-    head = {n.removeprefix(HEAD_PREFIX): t for n, t in tensors.items() if n.startswith(HEAD_PREFIX)}
+    # mmpretrain's heads hold the layer as fc.
+    head = {n.split('.')[-1]: t for n, t in tensors.items() if n.startswith(HEAD_PREFIX)}
     if len(head) != len(tensors) or set(head) not in HEADS or codes is None or statistics is None:
         raise UnfitError(f'it holds {short(sorted(task.tensors))}')
     if any(t.dtype not in (torch.float32, torch.uint8) for t in head.values()):
@@ -89,7 +90,7 @@ def _settings(net: str, metadata: Mapping[str, Any], head: Mapping[str, Tensor])
         )
     except ValueError as error:
         raise UnfitError(str(error).rstrip('.')) from error
-    if tuning != (expected := _tuning_config(settings)):
+    if tuning != (expected := tuning_config(settings)):
         raise UnfitError(f'its tuning config is {tuning}, expected {expected}')
     return settings
 
@@ -100,7 +101,7 @@ def _class_count(net: str, head: Mapping[str, Tensor]) -> int:
     return head['bias'].numel()
 
 
-def _tuning_config(settings: PetlSettings) -> dict[str, Any]:
+def tuning_config(settings: PetlSettings) -> dict[str, Any]:
     """Return the tuning config of a model with these settings, as in a task file."""
     tuning = {
         'type': 'AdaptedBackbone',

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmqadapter.own_data.formats import (
+    class_folders,
     coco,
     cvat,
     label_maps,
@@ -44,6 +45,7 @@ FORMATS = {
     'cvat': Format(cvat.NAME, cvat.matches, cvat.read),
     'supervisely': Format(supervisely.NAME, supervisely.matches, supervisely.read),
     'label-maps': Format(label_maps.NAME, label_maps.matches, label_maps.read),
+    'class-folders': Format(class_folders.NAME, class_folders.matches, class_folders.read),
 }
 
 
@@ -63,6 +65,8 @@ def read_folder(root: Path, name: str | None = None) -> FoundData:
     found = [
         key for key, reader in FORMATS.items() if (name or key) == key and reader.matches(root)
     ]
+    if len(found) > 1:  # annotations say more than the folders that images are in
+        found = [key for key in found if key != 'class-folders']
     if not found:
         raise ValueError(_nothing_found(root, name))
     if len(found) > 1:

@@ -30,7 +30,7 @@ def batch_source(cfg: Config, settings: Settings) -> BatchSource:
     """Return a function that makes batches of a given size, from the config's data or generated.
 
     Args:
-        cfg: Config of mmdet or mmseg.
+        cfg: Config of mmdet, mmseg or mmpretrain.
         settings: Result of :meth:`.Settings.completed`.
 
     Raises:
@@ -44,7 +44,7 @@ def batch_source(cfg: Config, settings: Settings) -> BatchSource:
     if scope not in SAMPLE_MAKERS:
         raise ValueError(
             f'default_scope={scope!r} is invalid: batches are generated for '
-            f'{" and ".join(SAMPLE_MAKERS)} only; use --real-data.'
+            f'{", ".join(SAMPLE_MAKERS)} only; use --real-data.'
         )
     return lambda batch_size: [_generated_batch(cfg, settings, batch_size)]
 
@@ -124,7 +124,15 @@ def _label_map_sample(generator: np.random.Generator, size: tuple[int, ...], cla
     return sample
 
 
+def _class_sample(generator: np.random.Generator, size: tuple[int, ...], classes: int) -> Any:
+    """Return the number of a class."""
+    from mmpretrain.structures import DataSample
+
+    return DataSample().set_gt_label(int(generator.integers(0, classes)))
+
+
 SAMPLE_MAKERS: dict[str, Callable[..., Any]] = {
     'mmdet': _instance_sample,
     'mmseg': _label_map_sample,
+    'mmpretrain': _class_sample,
 }

@@ -27,7 +27,7 @@ def plain_config(cfg: Config, settings: Settings) -> Config:
     """Return a copy of a config with a plain, fully trainable backbone and no weights to load.
 
     Args:
-        cfg: Config of mmdet or mmseg; its backbone may be in one of our wrappers.
+        cfg: Config of mmdet, mmseg or mmpretrain; its backbone may be in one of our wrappers.
         settings: Result of :meth:`.Settings.completed`; its image size is set in the preprocessor.
 
     Raises:
@@ -36,8 +36,8 @@ def plain_config(cfg: Config, settings: Settings) -> Config:
     cfg = copy.deepcopy(cfg)
     if not cfg.model.get('backbone'):
         raise ValueError(
-            f'model.type={cfg.model.get("type")!r} is invalid: expected a detector or segmentor '
-            'with a model.backbone to tune.'
+            f'model.type={cfg.model.get("type")!r} is invalid: expected a detector, segmentor '
+            'or classifier with a model.backbone to tune.'
         )
     net = cfg.model.backbone
     while 'backbone' in net:

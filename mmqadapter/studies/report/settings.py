@@ -13,6 +13,7 @@ from mmqadapter.engine.runner import require_model
 UNITS = {'': 1, 'MB': 10**6, 'GB': 10**9, 'MIB': 2**20, 'GIB': 2**30}
 DEFAULT_BATCH = 2
 DEFAULT_SIZE = (512, 512)
+CLASSIFIED_SIZE = (224, 224)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Settings:
         require_model(cfg)
         loader = cfg.get('train_dataloader') or {}
         batch_size = self.batch_size or loader.get('batch_size') or DEFAULT_BATCH
-        configured = (cfg.model.get('data_preprocessor') or {}).get('size') or DEFAULT_SIZE
+        usual = CLASSIFIED_SIZE if cfg.get('default_scope') == 'mmpretrain' else DEFAULT_SIZE
+        configured = (cfg.model.get('data_preprocessor') or {}).get('size') or usual
         height, width = self.image_size or configured
         # In mmengine a config asks for mixed precision by the type of its optim_wrapper.
         amp = self.amp or 'Amp' in str((cfg.get('optim_wrapper') or {}).get('type'))

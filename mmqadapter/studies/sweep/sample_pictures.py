@@ -26,6 +26,7 @@ from mmqadapter.studies.sweep.validation_samples import (
 
 WIDTH = 360  # pixels of a picture, twice its width on the page
 IGNORED = 255
+FRAME = 12  # parts of the shorter side; one is the width of the frame of a class
 BLANK = 236  # gray of pixels without a class, and of the background without photos
 Palette = Sequence[Sequence[int]]
 Meta = dict[str, Any]  # classes and palette
@@ -114,7 +115,7 @@ def _pictures(
 def draw_annotation(
     background: np.ndarray, annotation: Annotation, palette: Palette, photos: bool
 ) -> np.ndarray:
-    """Draw a label map in colors, or instances as outlines.
+    """Draw a label map in colors, instances as outlines, or the color of a class as a frame.
 
     Args:
         background: Image to draw on, (H, W, 3), RGB, uint8; it is not changed.
@@ -130,6 +131,11 @@ def draw_annotation(
     for instance in annotation.instances:
         color = [int(channel) for channel in palette[instance.label]]
         _outline(picture, instance, color, thickness)
+    if annotation.image_class is not None:
+        color = [int(channel) for channel in palette[annotation.image_class]]
+        height, width = picture.shape[:2]
+        frame = max(2, min(height, width) // FRAME)
+        cv2.rectangle(picture, (0, 0), (width - 1, height - 1), color, frame)
     return picture
 
 

@@ -33,15 +33,17 @@ class Instance:
 
 @dataclass(frozen=True)
 class Annotation:
-    """Ground truth or prediction of an image: a label map or instances.
+    """Ground truth or prediction of an image: a label map, instances or a class.
 
     Attributes:
         labels: Class of each pixel (H, W); None if there are instances.
-        instances: Instances; empty if there is a label map.
+        instances: Instances; empty if there are none.
+        image_class: Index of the class of the whole image; None if it has none.
     """
 
     labels: np.ndarray | None
     instances: Sequence[Instance] = ()
+    image_class: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def validation_samples(cfg: Config, count: int) -> list[Sample]:
 def to_annotation(prediction: Prediction) -> Annotation:
     """Convert the prediction of a model."""
     instances = [_instance(instance) for instance in prediction.instances or ()]
-    return Annotation(prediction.labels, instances)
+    scores = prediction.scores
+    return Annotation(
+        prediction.labels, instances, None if scores is None else int(scores.argmax())
+    )
 
 
 def _is_loading(transform: str | type) -> bool:
@@ -94,6 +99,8 @@ def _sample(loaded: dict[str, Any]) -> Sample:
 def _truth(loaded: dict[str, Any]) -> Annotation | None:
     if 'gt_seg_map' in loaded:
         return Annotation(loaded['gt_seg_map'])
+    if 'gt_label' in loaded:
+        return Annotation(None, (), int(loaded['gt_label']))
     if 'gt_bboxes' not in loaded:
         return None
     boxes = loaded['gt_bboxes'].tensor.tolist()

@@ -147,8 +147,8 @@ def test_mixed_precision_of_a_detector_needs_a_gpu(tiny) -> None:
 
 def test_data_of_an_unknown_scope_cannot_be_generated(tiny) -> None:
     cfg = tiny('mmseg')
-    cfg.default_scope = 'mmpretrain'
-    with pytest.raises(ValueError, match="'mmpretrain'.*--real-data"):
+    cfg.default_scope = 'mmpose'
+    with pytest.raises(ValueError, match="'mmpose'.*--real-data"):
         run(cfg, 'full')
 
 

@@ -1,0 +1,73 @@
+"""A folder of class folders becomes a config that trains a classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from class_images import COLORS, write_classes
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmqadapter.own_data import Choices, new_config
+
+pytest.importorskip('mmpretrain', reason='the extra cls is not installed')
+CLASSES = tuple(COLORS)
+
+
+def written(root: Path, **choices: Any) -> Config:
+    out = root.with_name('task.py')
+    new_config(root, out, Choices(iterations=20, batch=2, **choices), force=True)
+    return Config.fromfile(out)
+
+
+def labels(cfg: Config, part: str) -> list[tuple[str, str]]:
+    """Folder and class name of each image of a part."""
+    init_default_scope(cfg.default_scope)
+    data = DATASETS.build(cfg[f'{part}_dataloader'].dataset)
+    infos = [data.get_data_info(number) for number in range(len(data))]
+    names = data.metainfo['classes']
+    return [(Path(info['img_path']).parent.name, names[info['gt_label']]) for info in infos]
+
+
+def test_every_fifth_image_validates(tmp_path: Path) -> None:
+    cfg = written(write_classes(tmp_path / 'data', 5))
+    train, val = labels(cfg, 'train'), labels(cfg, 'val')
+    assert (len(train), len(val)) == (12, 3)
+    assert all(folder == name for folder, name in (*train, *val))
+    assert cfg.model.head.num_classes == 3
+
+
+def test_classes_keep_their_numbers_where_a_split_lacks_one(tmp_path: Path) -> None:
+    write_classes(tmp_path / 'data' / 'train', 2)
+    write_classes(tmp_path / 'data' / 'val', 2, green=COLORS['green'], red=COLORS['red'])
+    cfg = written(tmp_path / 'data')
+    assert cfg.classes == CLASSES
+    assert set(labels(cfg, 'val')) == {('green', 'green'), ('red', 'red')}
+
+
+@pytest.mark.parametrize(
+    ('method', 'wrapper', 'token'),
+    [
+        ('highway', 'mmqadapter.HighwayBackbone', False),
+        ('adapter', 'mmqadapter.AdaptedBackbone', True),
+        ('frozen', 'mmqadapter.FrozenBackbone', True),
+        ('full', 'mmqadapter.TimmBackbone', True),
+    ],
+)
+def test_what_the_head_reads(tmp_path: Path, method: str, wrapper: str, token: bool) -> None:
+    model = written(write_classes(tmp_path / 'data', 2), method=method).model
+    assert model.backbone.type == wrapper
+    net = model.backbone.get('backbone', model.backbone)
+    assert (net.get('out_type'), 'neck' in model) == (
+        ('cls_token', False) if token else (None, True)
+    )
+    assert (net.out_indices, model.head.in_channels) == ((11,), 192)
+
+
+def test_a_swin_is_read_by_its_mean(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / 'data', 2)
+    model = written(root, model='swin-tiny', method='adapter').model
+    assert model.neck.type == 'GlobalAveragePooling'
+    assert (model.backbone.backbone.out_indices, model.head.in_channels) == ((3,), 768)
