@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.select import output_numbers
+from mmqadapter.backbones.select import find_child, output_numbers
 
 # Attributes of norms, linear layers and convolutions that hold the number of input channels.
 CHANNEL_ATTRIBUTES = (
@@ -50,9 +50,10 @@ def plan_blocks(
     last_of = {number: name for name, number in numbers.items()}
     needed, ranks = output_numbers(trunk, family), sorted(last_of)
     if missing := sorted(set(needed) - last_of.keys()):
+        first, last = (rank - family.first for rank in (ranks[0], ranks[-1]))
         raise ValueError(
-            f'out_indices={missing} is invalid: expected {ranks[0]} to {ranks[-1]} for '
-            f'{family.name}.'
+            f'out_indices={[number - family.first for number in missing]} is invalid: expected '
+            f'{first} to {last} for a highway on {family.name}.'
         )
     outputs = {last_of[number] for number in needed}
     ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()
@@ -71,7 +72,8 @@ def plan_blocks(
 
 def block_channels(block: nn.Module, family: BlockFamily) -> int:
     """Return the number of channels C of a block's residual stream."""
-    child = block.get_submodule(family.channels or family.mlp_in)
+    child = find_child(block, family.channels or family.mlp_in)
+    assert child is not None, f'{type(block).__name__} has no {family.channels or family.mlp_in}'
     sizes = (getattr(child, name, None) for name in CHANNEL_ATTRIBUTES)
     size = next(size for size in sizes if size is not None)
     return size if isinstance(size, int) else size[0]

@@ -20,6 +20,7 @@ class BlockFamily:
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
             A net without ``out_indices`` returns an output for each number.
+        first: What group 1 is where ``out_indices`` says 0.
         block: Regex of the class names of the blocks. Some nets of these classes can be built of
             other blocks (norm behind the branch, parallel branches), which the row does not
             describe.
@@ -29,7 +30,10 @@ class BlockFamily:
         attn_in: Child whose input is the stream before attention, where ``attn_branch`` is '': the
             branch is then what the stream has gained before ``mlp_in``. A block that has neither is
             of one branch, which counts as its MLP.
-        mlp_in: Child whose input is the residual stream after attention, (B, L, C).
+        mlp_in: Child whose input is the residual stream after attention, (B, L, C). '' for blocks of
+            convolutions, whose stream may change its width and grid: all adapters then have one
+            site, the output of the block, and no other name from ``attn_branch`` to ``qkv`` is
+            read.
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
         mlp: Child that computes the MLP, without norm and residual; '' if there is none, or if it
@@ -45,6 +49,9 @@ class BlockFamily:
             1 as in ``blocks``.
         resized: Regexes of parameters that loading resizes to the image size; left out of the
             fingerprint.
+        conv: Convolution inside a block that :class:`~mmqadapter.adapters.ParallelConvAdapter` is
+            beside; '' for none. As in ``channels``, of several names separated by ``|`` the first
+            counts that a block has.
         channels: Child that tells C; '' for ``mlp_in``.
         channels_first: Tensors of four axes are maps (B, C, H, W).
         map_norms: Norms of outputs take maps (B, C, H, W).
@@ -55,6 +62,8 @@ class BlockFamily:
         output_norm: Norm of each output; ``{}`` stands for the number that ``out_indices`` counts.
         end_norm: Norm behind the net's last block only. A net may lack either of these norms.
         neck: Module that makes each output map of the stream as a map (B, C, H, W), frozen.
+        fused_maps: The net joins the streams of its stages behind their last blocks. A highway is
+            added to the maps that it returns, one for each stage.
         normed_stream: The next stage reads what ``output_norm`` returns.
         merging: Regex of the modules between stages; '' for a net of one stage.
         merging_steps: Children of such a module, in execution order: norms and one linear step,
@@ -69,11 +78,12 @@ class BlockFamily:
     classes: tuple[str, ...]
     blocks: str
     block: str
-    attn_branch: str
-    mlp_in: str
-    mlp_branch: str
-    mlp_end: str
-    mlp: str
+    first: int = 0
+    attn_branch: str = ''
+    mlp_in: str = ''
+    mlp_branch: str = ''
+    mlp_end: str = ''
+    mlp: str = ''
     attn_in: str = ''
     qkv: str = ''
     split_bias: str = ''
@@ -81,6 +91,7 @@ class BlockFamily:
     behind: str = '$'
     stages: str = '$'
     resized: tuple[str, ...] = ()
+    conv: str = ''
     channels: str = ''
     channels_first: bool = False
     map_norms: bool = False
@@ -89,6 +100,7 @@ class BlockFamily:
     output_norm: str = ''
     end_norm: str = ''
     neck: str = ''
+    fused_maps: bool = False
     normed_stream: bool = False
     merging: str = ''
     merging_steps: tuple[str, ...] = ('norm', 'reduction')
@@ -100,6 +112,11 @@ class BlockFamily:
     def taps_per_block(self) -> int:
         """Number of taps of a highway on each block: its branches."""
         return 2 if self.attn_branch or self.attn_in else 1
+
+    @property
+    def whole_blocks(self) -> bool:
+        """True if adapters and taps sit on the outputs of blocks, not on their branches."""
+        return not self.mlp_in
 
     @property
     def norms_on_maps(self) -> bool:

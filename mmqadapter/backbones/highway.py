@@ -22,7 +22,7 @@ from mmqadapter.backbones.highway_parts import (
     output_modules,
 )
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
+from mmqadapter.backbones.taps import TAPS, BlockTaps, MapTaps, TrunkRun
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
 
@@ -32,7 +32,7 @@ class HighwayBackbone(FrozenBackbone):
     """A frozen trunk with a gradient highway beside it (E3VA, arXiv 2306.09729).
 
     The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
-    side stream. Each output map is norm(trunk + side stream), with a trained copy of the trunk's
+    side stream; a block of convolutions has one, on its output. Each output map is norm(trunk + side stream), with a trained copy of the trunk's
     norm. At the start the maps equal those of the trunk bit for bit, unless a quantized adapter has
     a fixed scale.
 
@@ -97,13 +97,16 @@ class HighwayBackbone(FrozenBackbone):
                 output_modules(self.trunk, self.family, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
                 self.family.norms_on_maps,
+                self.family.fused_maps,
             )
             self._run = TrunkRun()
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
+            if self.family.fused_maps:
+                MapTaps(self._run, self.trunk, len(self._norms))
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
-        built = BuiltHighway(self._run, plan, self._norms, self.highway.stem)
+        built = BuiltHighway(self._run, plan, self._norms, self.highway)
         check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from mmqadapter.backbones.families.convolutional import CONVOLUTIONAL
 from mmqadapter.backbones.families.openmmlab import OPENMMLAB
 from mmqadapter.backbones.families.timm import TIMM
 from mmqadapter.backbones.family import BlockFamily
 
-FAMILIES = (*OPENMMLAB, *TIMM)
+FAMILIES = (*OPENMMLAB, *CONVOLUTIONAL, *TIMM)
 
 
 def find_family(trunk: nn.Module) -> BlockFamily:
