@@ -83,7 +83,7 @@ class ParallelConvAdapter(TokenAdapter):
         return [self.up]
 
     def beside(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return the ``output`` (B, C', H', W') of the convolution on ``x`` with the change added."""
+        """Return the ``output`` (B, C', H', W') of the convolution on ``x``, plus the change."""
         change = self(x.flatten(2).transpose(1, 2), tuple(x.shape[2:]))
         return output + change.transpose(1, 2).view_as(output)
 

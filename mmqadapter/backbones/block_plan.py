@@ -44,11 +44,15 @@ def plan_blocks(
     """Return a plan of ``blocks``, all that reach an output, in execution order.
 
     Raises:
-        ValueError: ``out_indices`` are beyond the blocks of the net.
+        ValueError: ``out_indices`` are beyond the blocks of the net, or blocks of a stage differ in
+            their number of channels.
     """
     numbers = {name: _number(family, name) for name in blocks}
     last_of = {number: name for name, number in numbers.items()}
     needed, ranks = output_numbers(trunk, family), sorted(last_of)
+    stages = {n: ranks.index(number) if family.merging else 0 for n, number in numbers.items()}
+    channels = {name: block_channels(block, family) for name, block in blocks.items()}
+    _require_equal_widths(family, stages, channels)
     if missing := sorted(set(needed) - last_of.keys()):
         first, last = (rank - family.first for rank in (ranks[0], ranks[-1]))
         raise ValueError(
@@ -61,13 +65,26 @@ def plan_blocks(
         PlannedBlock(
             name=name,
             module=block,
-            stage=ranks.index(numbers[name]) if family.merging else 0,
-            channels=block_channels(block, family),
+            stage=stages[name],
+            channels=channels[name],
             gives_map=name in outputs,
             ends_stage=name in ends,
         )
         for name, block in blocks.items()
     ]
+
+
+def _require_equal_widths(
+    family: BlockFamily, stages: Mapping[str, int], channels: Mapping[str, int]
+) -> None:
+    widths: dict[int, int] = {}
+    for name, stage in stages.items():
+        width = widths.setdefault(stage, channels[name])
+        if channels[name] != width:
+            raise ValueError(
+                f'a highway is invalid for {family.name}: {name} has {channels[name]} channels, '
+                f'blocks before it in its stage {width}; use AdaptedBackbone.'
+            )
 
 
 def block_channels(block: nn.Module, family: BlockFamily) -> int:

@@ -25,7 +25,7 @@ from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import output_maps
 from mmqadapter.highway import Highway, NoStem, SideStream, Stem, normed_map
-from mmqadapter.utils.token_grid import grid_tokens
+from mmqadapter.utils.token_grid import Grid, grid_tokens
 
 PAGE = 'see the docs page "Adding a backbone"'
 

@@ -30,10 +30,10 @@ class BlockFamily:
         attn_in: Child whose input is the stream before attention, where ``attn_branch`` is '': the
             branch is then what the stream has gained before ``mlp_in``. A block that has neither is
             of one branch, which counts as its MLP.
-        mlp_in: Child whose input is the residual stream after attention, (B, L, C). '' for blocks of
-            convolutions, whose stream may change its width and grid: all adapters then have one
-            site, the output of the block, and no other name from ``attn_branch`` to ``qkv`` is
-            read.
+        mlp_in: Child whose input is the residual stream after attention, (B, L, C). '' for blocks
+            of convolutions, which may change the width and grid of their input: all adapters then
+            have one site, the output of the block, and no other name from ``attn_branch`` to
+            ``qkv`` is read.
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
         mlp: Child that computes the MLP, without norm and residual; '' if there is none, or if it

@@ -32,9 +32,9 @@ class HighwayBackbone(FrozenBackbone):
     """A frozen trunk with a gradient highway beside it (E3VA, arXiv 2306.09729).
 
     The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
-    side stream; a block of convolutions has one, on its output. Each output map is norm(trunk + side stream), with a trained copy of the trunk's
-    norm. At the start the maps equal those of the trunk bit for bit, unless a quantized adapter has
-    a fixed scale.
+    side stream; a block of convolutions has one tap, its output. Each output map is
+    norm(trunk + side stream), with a trained copy of the trunk's norm. At the start the maps equal
+    those of the trunk bit for bit, unless a quantized adapter has a fixed scale.
 
     Args:
         backbone: Config of the net.

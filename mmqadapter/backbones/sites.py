@@ -57,9 +57,7 @@ class OutputSite(BranchSite):
 class ConvolutionSite:
     """Adapter beside a convolution inside a block: conv(x) + A(x)."""
 
-    def __init__(
-        self, adapter: ParallelConvAdapter, block: nn.Module, family: BlockFamily
-    ) -> None:
+    def __init__(self, adapter: ParallelConvAdapter, block: nn.Module, family: BlockFamily) -> None:
         self.adapter = adapter
         _convolution(block, family).register_forward_hook(self._add)
 
@@ -82,8 +80,8 @@ def _convolution(block: nn.Module, family: BlockFamily) -> Any:
     layer = find_child(block, family.conv)
     if not hasattr(layer, 'in_channels') or not hasattr(layer, 'dilation'):
         raise ValueError(
-            f'ParallelConvAdapter is invalid for {type(block).__name__} of {family.name}, which has '
-            f'no convolution {family.conv}: use ConvAdapter or AdaptFormer.'
+            f'ParallelConvAdapter is invalid for {type(block).__name__} of {family.name}, which '
+            f'has no convolution {family.conv}: use ConvAdapter or AdaptFormer.'
         )
     return layer
 

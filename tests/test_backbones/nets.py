@@ -13,6 +13,7 @@ from tiny_backbones import fitting
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmqadapter.adapters import AdaptFormer, Mona
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
 
 ADAPTERS: dict[str, dict[str, Any]] = {
@@ -28,6 +29,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 WITHOUT_SITE = {
     'convnext_tiny': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mmseg.MSCAN': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'mmdet.ResNet': ('lora', 'lora-qkv'),
     'tiny_caformer': ('lora', 'lora-qkv', 'adaptformer-normed', 'mona'),
 }
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
@@ -122,7 +124,9 @@ def segmentor(backbone: dict, **kwargs: Any) -> nn.Module:
 def detector(backbone: dict) -> nn.Module:
     """Detector on both maps."""
     net = backbone.get('backbone', backbone)
-    width = next(net[name] for name in ('embed_dims', 'embed_dim', 'dims') if name in net)
+    width = next(
+        net[name] for name in ('embed_dims', 'embed_dim', 'dims', 'base_channels') if name in net
+    )
     channels = [width if isinstance(width, int) else width[0], 16]
     cfg = dict(
         type='mmdet.RetinaNet',
@@ -146,6 +150,8 @@ def block_by_hand(
 
     ``places`` is the token grid of a plain ViT; that of another block is in its arguments.
     """
+    if kind(block) in WHOLE:
+        return adapted_output(WHOLE[kind(block)](block, x), adapters)
     attn, mlp = BRANCHES[kind(block)]
     first, second = SHORTCUTS.get(kind(block), (_same, _same))
     if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
@@ -182,6 +188,19 @@ def block_by_hand(
     x = x + change(adapters['mlp_stream'], x, mona_by_hand) if 'mlp_stream' in adapters else x
     x = end_of_block(block, x)
     return x.flatten(2).transpose(1, 2) if kind(block) == 'mscan.MSCABlock' else x
+
+
+def adapted_output(y: Tensor, adapters: nn.ModuleDict) -> Tensor:
+    """Maps (B, C, H, W) that a block of convolutions returns, with what its adapter adds."""
+    if 'output' not in adapters:
+        return y
+    adapter, tokens = adapters['output'], y.permute(0, 2, 3, 1)
+    if isinstance(adapter, Mona):
+        change = mona_by_hand(adapter, tokens, y.shape[2:])
+    else:
+        activation = F.relu if isinstance(adapter, AdaptFormer) else F.gelu
+        change = bottleneck_by_hand(adapter, tokens, activation, y.shape[2:])
+    return y + change.permute(0, 3, 1, 2)
 
 
 def end_of_block(block: Any, x: Tensor) -> Tensor:
@@ -312,6 +331,22 @@ def _convnext(block: Any, x: Tensor) -> Tensor:
     return _scaled(block.gamma, branch).permute(0, 3, 1, 2)
 
 
+def _normed(x: Tensor, norm: Any) -> Tensor:
+    """Batch norm with the statistics that it holds."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return (x - norm.running_mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+
+
+def _basic_block(block: Any, x: Tensor) -> Tensor:
+    conv, stride = block.conv1, block.conv1.stride
+    branch = F.relu(_normed(F.conv2d(x, conv.weight, None, stride, padding=1), block.bn1))
+    branch = _normed(F.conv2d(branch, block.conv2.weight, padding=1), block.bn2)
+    if block.downsample is not None:
+        down, norm = block.downsample
+        x = _normed(F.conv2d(x, down.weight, stride=stride), norm)
+    return F.relu(branch + x)
+
+
 def _pyramid(norm: str, branch: str) -> Any:
     """A branch of mmcv's modules, which add what they are given as ``identity``."""
     return lambda block, x, grid: getattr(block, branch)(
@@ -400,8 +435,12 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
 }
 
 
+# Blocks whose outputs adapters change, by module and class of block.
+WHOLE: dict[str, Any] = {'resnet.BasicBlock': _basic_block}
 # Blocks whose streams of four axes are maps (B, C, H, W).
-ON_MAPS = ('convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock')
+ON_MAPS = (
+    'convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock', *WHOLE,
+)  # fmt: skip
 # The stream as blocks add each branch to it, where they scale it.
 SHORTCUTS: dict[str, tuple[Any, Any]] = {
     'metaformer.MetaFormerBlock': (
@@ -418,4 +457,4 @@ def kind(module: nn.Module) -> str:
 
 def is_block(module: nn.Module) -> bool:
     """Whether a module of a bare net is a block."""
-    return kind(module) in BRANCHES
+    return kind(module) in BRANCHES or kind(module) in WHOLE

@@ -16,7 +16,7 @@ from mmqadapter.backbones.acceleration.chunked import ChunkedForward
 
 Factory = Callable[..., dict]
 # Convolutions or responses over the map in their MLPs, or no module of its own for the MLP.
-MIXING = ('convnext', 'caformer', 'MixVision', 'PyramidVision', 'pvt_v2', 'MSCAN')
+MIXING = ('convnext', 'caformer', 'MixVision', 'PyramidVision', 'pvt_v2', 'MSCAN', 'ResNet')
 
 
 @pytest.fixture(autouse=True)

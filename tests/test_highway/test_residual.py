@@ -24,6 +24,7 @@ ADAPTERS = pytest.mark.parametrize(
         dict(type='LoRand'),
         dict(type='ConvAdapter', width=8, kernel_size=(3, 5)),
         dict(type='Mona', width=8, dropout=0.0),
+        dict(type='ParallelConvAdapter', scale=0.5),
     ],
     ids=lambda config: '-'.join(str(value) for value in config.values()),
 )

@@ -10,15 +10,39 @@ from __future__ import annotations
 from mmqadapter.backbones.family import BlockFamily
 
 _CONV_MODULE = ('conv', 'bn')
-_SEPARABLE = ('depthwise_conv.conv', 'depthwise_conv.bn', 'pointwise_conv.conv', 'pointwise_conv.bn')
+_SEPARABLE = (
+    'depthwise_conv.conv',
+    'depthwise_conv.bn',
+    'pointwise_conv.conv',
+    'pointwise_conv.bn',
+)
 _INVERTED = (
     'expand_conv.conv', 'expand_conv.bn', 'depthwise_conv.conv', 'depthwise_conv.bn',
     'linear_conv.conv', 'linear_conv.bn',
 )  # fmt: skip
 
+_INNER = (
+    'its own layers around the pretrained net are trained from scratch; wrap the net inside it, '
+    '`backbone_cfg=dict(type="mmqadapter.AdaptedBackbone", backbone=...)`'
+)
+# Why nets have no row, though they may be subclasses of one that has, and what to do.
+REFUSED = {
+    'mmdet.models.backbones.trident_resnet.TridentResNet': (
+        'its blocks run three times in training and once in prediction, and a frozen trunk always '
+        'runs as in prediction; use ResNet'
+    ),
+    'mmseg.models.backbones.bisenetv1.BiSeNetV1': _INNER,
+    'mmseg.models.backbones.icnet.ICNet': (
+        'its own layers around the pretrained net are trained from scratch; train it as it is'
+    ),
+    'mmseg.models.backbones.unet.UNet': (
+        'it is trained from scratch, so that there is nothing to freeze; train it as it is'
+    ),
+}
+
 CONVOLUTIONAL = (
     BlockFamily(
-        name='ResNet of mmdet and mmseg (ResNeXt, RegNet, ResNeSt, Res2Net ...)',
+        name='mmdet and mmseg ResNet',
         classes=(
             'mmdet.models.backbones.resnet.ResNet',
             'mmseg.models.backbones.resnet.ResNet',
@@ -33,7 +57,7 @@ CONVOLUTIONAL = (
         merging_steps=('0', '1', '2'),
     ),
     BlockFamily(
-        name='HRNet of mmdet and mmseg',
+        name='mmdet and mmseg HRNet',
         classes=(
             'mmdet.models.backbones.hrnet.HRNet',
             'mmseg.models.backbones.hrnet.HRNet',
@@ -118,7 +142,7 @@ CONVOLUTIONAL = (
         channels_first=True,
     ),
     BlockFamily(
-        name='timm ResNet (ResNeXt, ResNeSt, Res2Net ...)',
+        name='timm ResNet',
         classes=('timm.models.resnet.ResNet',),
         blocks=r'model\.layer(\d+)\.\d+',
         block='BasicBlock|Bottleneck|Bottle2neck|ResNestBottleneck',
