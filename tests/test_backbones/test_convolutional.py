@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from math import gcd
@@ -13,6 +13,7 @@ import torch
 from highways import CONV, DUAL
 from highways import trained as trained_highway
 from highways import wrap as wrap_highway
+from mmengine.registry import DefaultScope
 from nets import ADAPTERS, adapted_output, backward, bare, equal, images, randomize, trained, wrap
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +28,7 @@ SIZE = (64, 96)
 def resnet(kind: str = 'mmdet.ResNet', **changes: Any) -> dict[str, Any]:
     """Two stages of bottlenecks."""
     stages = dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1))
-    return dict(type=kind, depth=50, base_channels=4, **{**stages, **changes})
+    return {**dict(type=kind, depth=50, base_channels=4), **stages, **changes}
 
 
 def hrnet(kind: str) -> dict[str, Any]:
@@ -91,6 +92,18 @@ def config(name: str) -> dict[str, Any]:
     return {**NETS, **IN_PATH_ONLY}[name]
 
 
+def assert_near(found: Tensor, exact: Tensor) -> None:
+    """Equal but for rounding: random weights make some of these maps large."""
+    assert found.shape == exact.shape
+    assert (found - exact).abs().max() <= 5e-4 * exact.abs().max()
+
+
+def assert_changed(maps: Sequence[Tensor], plain: Sequence[Tensor]) -> None:
+    """Some map differs by far more than rounding."""
+    pairs = zip(maps, plain, strict=True)
+    assert max((one - other).abs().max() / other.abs().max() for one, other in pairs) > 1e-2
+
+
 def replace_forward(module: Any, change: Callable[..., Tensor]) -> None:
     """Let a module return ``change(x, y)`` of its input and stock output."""
     stock = module.forward
@@ -123,8 +136,8 @@ def test_blocks_return_their_output_with_that_of_the_adapter(name: str, adapter:
     expected = with_adapted_blocks(net, wrapped)(images(*SIZE))
     maps = wrapped.eval()(images(*SIZE))
     for found, exact in zip(maps, expected, strict=True):
-        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
-    assert any((one - other).abs().max() > 1e-2 for one, other in zip(maps, plain, strict=True))
+        assert_near(found, exact)
+    assert_changed(maps, plain)
 
 
 def convolution_of(net: nn.Module, block: str) -> Any:
@@ -166,8 +179,8 @@ def test_conv_adapter_is_beside_the_convolution(name: str) -> None:
         replace_forward(layer, change)
     maps, expected = wrapped.eval()(images(*SIZE)), net(images(*SIZE))
     for found, exact in zip(maps, expected, strict=True):
-        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
-    assert any((one - other).abs().max() > 1e-2 for one, other in zip(maps, plain, strict=True))
+        assert_near(found, exact)
+    assert_changed(maps, plain)
 
 
 @pytest.mark.parametrize('name', ['resnest', 'res2net', 'timm_resnest', 'cspnext'])
@@ -269,7 +282,7 @@ def test_highway_is_the_formula(name: str) -> None:
     wrapped = trained_highway(cfg, DUAL, downsample='inherited').eval()
     expected = highway_by_hand(bare(cfg), wrapped, images(*SIZE))
     for found, exact in zip(wrapped(images(*SIZE)), expected, strict=True):
-        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+        assert_near(found, exact)
 
 
 @EVERY_NET
@@ -371,7 +384,8 @@ def test_map_behind_the_last_block() -> None:
     ],
 )  # fmt: skip
 def test_nets_that_are_refused_for_a_reason(cfg: dict, match: str) -> None:
-    with pytest.raises(ValueError, match=match):
+    scope = DefaultScope.overwrite_default_scope('mmseg')  # UNet builds its layers in no other
+    with scope, pytest.raises(ValueError, match=match):
         AdaptedBackbone(cfg, ADAPTERS['conv'])
 
 
@@ -381,7 +395,6 @@ def test_the_net_inside_another() -> None:
         'mmseg.ResNet', depth=18, num_stages=4, strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1),
         out_indices=(0, 1, 2, 3), base_channels=64,
     )  # fmt: skip
-    inner['depth'] = 18
     cfg = dict(
         type='mmseg.BiSeNetV1',
         backbone_cfg=dict(
@@ -389,4 +402,4 @@ def test_the_net_inside_another() -> None:
         ),
     )
     net = bare(cfg)
-    assert [tuple(m.shape[1:]) for m in net(images())] == [(256, 8, 8), (128, 8, 8), (256, 4, 4)]
+    assert [tuple(m.shape[1:]) for m in net(images())] == [(256, 8, 8), (128, 8, 8), (128, 4, 4)]
