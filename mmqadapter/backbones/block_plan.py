@@ -54,10 +54,10 @@ def plan_blocks(
     channels = {name: block_channels(block, family) for name, block in blocks.items()}
     _require_equal_widths(family, stages, channels)
     if missing := sorted(set(needed) - last_of.keys()):
-        first, last = (rank - family.first for rank in (ranks[0], ranks[-1]))
+        shift = family.first_output
         raise ValueError(
-            f'out_indices={[number - family.first for number in missing]} is invalid: expected '
-            f'{first} to {last} for a highway on {family.name}.'
+            f'out_indices={[number + shift for number in missing]} is invalid: expected '
+            f'{ranks[0] + shift} to {ranks[-1] + shift} for a highway on {family.name}.'
         )
     outputs = {last_of[number] for number in needed}
     ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()

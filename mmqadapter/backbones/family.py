@@ -20,7 +20,7 @@ class BlockFamily:
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
             A net without ``out_indices`` returns an output for each number.
-        first: What group 1 is where ``out_indices`` says 0.
+        first_output: What ``out_indices`` calls the output of blocks whose group 1 is 0.
         block: Regex of the class names of the blocks. Some nets of these classes can be built of
             other blocks (norm behind the branch, parallel branches), which the row does not
             describe.
@@ -78,7 +78,7 @@ class BlockFamily:
     classes: tuple[str, ...]
     blocks: str
     block: str
-    first: int = 0
+    first_output: int = 0
     attn_branch: str = ''
     mlp_in: str = ''
     mlp_branch: str = ''

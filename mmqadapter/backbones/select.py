@@ -14,7 +14,7 @@ def output_numbers(trunk: nn.Module, family: BlockFamily) -> list[int]:
     """Return the numbers of a trunk's outputs, as group 1 of ``blocks`` counts, ascending."""
     indices: Any = getattr(trunk, 'out_indices', None)
     if indices is not None:
-        return sorted(int(index) + family.first for index in indices)
+        return sorted(int(index) - family.first_output for index in indices)
     matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
     return sorted({int(match[1]) for match in matches if match})
 
