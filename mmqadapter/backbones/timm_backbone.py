@@ -18,11 +18,11 @@ class TimmBackbone(BaseModule):
     """Backbone that returns feature maps of a timm net that the block table has a row for.
 
     These are ViTs (DINOv2 with registers and LayerScale, DINOv3, EVA-02, BEiT, SAM ...), Swin, PVT,
-    ConvNeXt, ResNet, RegNet and others; see the docs page "Adding a backbone". A ViT or Swin pads an image with
-    zeros at the bottom and right to whole patches, and resizes position embeddings to the grid.
-    With patch size p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid, rounding
-    up, before stages 1 to 3. Nets whose position biases are for one grid, such as BEiT, take images
-    of ``img_size`` alone.
+    ConvNeXt, ResNet, RegNet and others; see the docs page "Adding a backbone". A ViT or Swin pads
+    an image with zeros at the bottom and right to whole patches, and resizes position embeddings to
+    the grid. With patch size p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid,
+    rounding up, before stages 1 to 3. Nets whose position biases are for one grid, such as BEiT,
+    take images of ``img_size`` alone.
 
     ``model`` is timm's net with timm's names (``model.blocks.0...``), run by timm's own
     ``forward_intermediates``. The final norm is applied to every ViT map (as DINOv2 does for dense
