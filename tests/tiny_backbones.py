@@ -297,6 +297,7 @@ TINY: dict[str, dict[str, Any]] = {
         type='mmdet.ResNet',
         depth=18,
         base_channels=8,
+        deep_stem=True,
         num_stages=2,
         strides=(1, 2),
         dilations=(1, 1),

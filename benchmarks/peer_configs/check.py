@@ -301,7 +301,7 @@ def settle_batch_norms(net: Any) -> None:
         norm.train()
         norm.momentum = 1.0
     if norms:
-        net(torch.randn(2, 3, 64, 64))
+        net(torch.randn(2, 3, 128, 128))
 
 
 def text_weights(config: Any) -> dict[str, Tensor]:

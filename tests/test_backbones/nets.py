@@ -29,7 +29,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 WITHOUT_SITE = {
     'convnext_tiny': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mmseg.MSCAN': ('lora', 'lora-qkv', 'adaptformer-normed'),
-    'mmdet.ResNet': ('lora', 'lora-qkv'),
+    'mmdet.ResNet': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'tiny_caformer': ('lora', 'lora-qkv', 'adaptformer-normed', 'mona'),
 }
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
