@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from math import gcd
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,22 @@ from highways import CONV, DUAL
 from highways import trained as trained_highway
 from highways import wrap as wrap_highway
 from mmengine.registry import DefaultScope
-from nets import ADAPTERS, adapted_output, backward, bare, equal, images, randomize, trained, wrap
+from nets import (
+    ADAPTERS,
+    ONE_BIT,
+    adapted_output,
+    backward,
+    bare,
+    equal,
+    images,
+    randomize,
+    trained,
+    wrap,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmqadapter import load_task, save_task
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
 from mmqadapter.highway import LowRankMerging
 
@@ -335,6 +348,25 @@ def test_synchronized_batch_norm_on_a_cpu(build: Callable[..., nn.Module]) -> No
     cfg = resnet('mmseg.ResNetV1c', norm_cfg=dict(type='SyncBN'))
     wrapped = build(cfg).train()
     assert equal(wrapped(images()), bare(cfg)(images()))
+
+
+@pytest.mark.parametrize('name', ['bottlenecks', 'hrnet_seg'])
+@pytest.mark.parametrize('build', ['parallel', 'highway'])
+@torch.no_grad()
+def test_task_file_there_and_back(name: str, build: str, tmp_path: Path) -> None:
+    def make() -> FrozenBackbone:
+        if build == 'highway':
+            return wrap_highway(config(name), CONV, quantizer=ONE_BIT, taps='stream').eval()
+        net = AdaptedBackbone(config(name), PARALLEL, ONE_BIT)
+        net.load_state_dict(bare(config(name)).state_dict(), strict=False)
+        return net.eval()
+
+    first, second = make(), make()
+    randomize(first.adapters)
+    assert not equal(second(images(*SIZE)), first(images(*SIZE)))
+    save_task(first, path := tmp_path / 'a.task.safetensors')
+    load_task(second, path)
+    assert equal(second(images(*SIZE)), first(images(*SIZE)))
 
 
 def test_stages_of_equal_grid_merge_single_tokens() -> None:
