@@ -278,6 +278,7 @@ def write_weights(model: Any, file: Path) -> None:
     net.pop('pretrained', None)
     named = net.get('init_cfg')
     prefix = named.get('prefix', '') if isinstance(named, dict) else ''
+    prefix = f'{prefix.rstrip(".")}.' if prefix else ''
     net.init_cfg = None
     torch.manual_seed(1)
     backbone = build(net)
