@@ -147,7 +147,10 @@ class WrappedRun(Run):
         assert backbone is not None
         self.backbone = backbone
         self.outcome.rates = adapter_rates(self.optimizer, backbone)
-        if self.outcome.rates != [1.0]:
+        paramwise = self.case.cfg.optim_wrapper.get('paramwise_cfg') or {}
+        # FCOS and others give all biases twice the rate.
+        allowed = {1.0, float(paramwise.get('bias_lr_mult', 1.0))}
+        if 1.0 not in self.outcome.rates or not allowed.issuperset(self.outcome.rates):
             self.outcome.faults.append(f'adapters learn at {self.outcome.rates} of the base rate')
 
     def take_weights(self) -> None:
