@@ -15,7 +15,15 @@ import pytest
 import torch
 from hypothesis import settings
 from old_torch import pytest_runtest_call
-from tiny_backbones import LAYOUTS, NO_CP, NO_LORA, NO_OUT_INDICES, TINY, tiny_config
+from tiny_backbones import (
+    LAYOUTS,
+    NO_CP,
+    NO_DROP_PATH,
+    NO_LORA,
+    NO_OUT_INDICES,
+    TINY,
+    tiny_config,
+)
 
 __all__ = ['pytest_runtest_call']
 
@@ -78,6 +86,8 @@ def layout_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
 def _changed(name: str, **changes: Any) -> dict[str, Any]:
     if 'out_indices' in changes and name in NO_OUT_INDICES:
         pytest.skip('it returns all of its stages')
+    if 'drop_path_rate' in changes and name in NO_DROP_PATH:
+        pytest.skip('it has no stochastic depth')
     if 'with_cp' in changes and name in NO_CP:
         pytest.skip('it has no activation checkpointing')
     return tiny_config(name, **changes)

@@ -294,6 +294,17 @@ TINY: dict[str, dict[str, Any]] = {
         norm_after_stage=True,
         drop_path_rate=0.1,
     ),
+    'mmdet_resnet': dict(
+        type='mmdet.ResNet',
+        depth=18,
+        base_channels=8,
+        deep_stem=True,
+        num_stages=2,
+        strides=(1, 2),
+        dilations=(1, 1),
+        out_indices=(0, 1),
+        zero_init_residual=False,
+    ),
     'mmseg_mscan': dict(
         type='mmseg.MSCAN',
         embed_dims=(8, 16),
@@ -377,6 +388,7 @@ SWIN_V2 = dict(
 # reads, maps, tokens (B, H, W, C) with a neck, norms between stages, norms behind the branches.
 LAYOUTS = (
     'mmdet_swin', 'timm_vit', 'dinov3', 'timm_convnext', 'timm_sam', 'mmseg_mit', 'timm_swin_v2',
+    'mmdet_resnet',
 )  # fmt: skip
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
@@ -388,8 +400,10 @@ NO_CP = (
 # Nets with blocks that have no projections to q, k and v.
 NO_LORA = (
     'timm_convnext', 'timm_metaformer', 'mmseg_mscan', 'mmpretrain_convnext',
-    'mmpretrain_poolformer',
+    'mmpretrain_poolformer', 'mmdet_resnet',
 )  # fmt: skip
+# Nets without stochastic depth.
+NO_DROP_PATH = ('mmdet_resnet',)
 # A net that returns all of its stages.
 NO_OUT_INDICES = ('mmseg_mscan',)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor
@@ -110,6 +110,7 @@ class Run:
         self.model.train()
         for step in range(STEPS):
             torch.manual_seed(step)
+            MessageHub.get_current_instance().update_info('iter', step)  # YOLOX resizes by it
             data = self.model.data_preprocessor(make_batch(self.case.cfg, 2), True)
             loss, log = self.model.parse_losses(self.model(**data, mode='loss'))
             if not all(torch.isfinite(value).all() for value in log.values()):
@@ -146,7 +147,10 @@ class WrappedRun(Run):
         assert backbone is not None
         self.backbone = backbone
         self.outcome.rates = adapter_rates(self.optimizer, backbone)
-        if self.outcome.rates != [1.0]:
+        paramwise = self.case.cfg.optim_wrapper.get('paramwise_cfg') or {}
+        # FCOS and others give all biases twice the rate.
+        allowed = {1.0, float(paramwise.get('bias_lr_mult', 1.0))}
+        if 1.0 not in self.outcome.rates or not allowed.issuperset(self.outcome.rates):
             self.outcome.faults.append(f'adapters learn at {self.outcome.rates} of the base rate')
 
     def take_weights(self) -> None:
@@ -275,18 +279,33 @@ def write_weights(model: Any, file: Path) -> None:
     parent, key = found
     net = Config({'net': parent[key].to_dict()}).net
     net.pop('pretrained', None)
+    named = net.get('init_cfg')
+    prefix = named.get('prefix', '') if isinstance(named, dict) else ''
+    prefix = f'{prefix.rstrip(".")}.' if prefix else ''
     net.init_cfg = None
     torch.manual_seed(1)
     backbone = build(net)
     backbone.init_weights()
+    settle_batch_norms(backbone)
     state = backbone.state_dict()
     if key == 'image_encoder':  # SAN reads a file without 'state_dict'
         content = {f'image_encoder.{name}': tensor for name, tensor in state.items()}
         content |= text_weights(model.text_encoder)
     else:
-        prefix = 'backbone.' if 'Swin' in str(net.type) else ''
+        prefix = 'backbone.' if 'Swin' in str(net.type) else prefix
         content = {'state_dict': {f'{prefix}{name}': tensor for name, tensor in state.items()}}
     torch.save(content, file)
+
+
+@torch.no_grad()
+def settle_batch_norms(net: Any) -> None:
+    """Give batch norms the statistics of random images; with others a random net diverges."""
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    if norms:
+        net(torch.randn(2, 3, 128, 128))
 
 
 def text_weights(config: Any) -> dict[str, Tensor]:

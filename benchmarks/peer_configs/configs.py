@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS as ROOT_MODELS
 
-from mmqadapter.backbones.families import FAMILIES
+from mmqadapter.backbones.families import FAMILIES, REFUSED
 from mmqadapter.backbones.family import BlockFamily
 
 PACKAGES = ('mmdet', 'mmseg')
@@ -79,6 +79,8 @@ def find_row(package: str, backbone: dict) -> BlockFamily | None:
     registry = import_module(f'{package}.registry').MODELS
     cls = registry.get(str(backbone.get('type')))
     names = {f'{c.__module__}.{c.__qualname__}' for c in getattr(cls, '__mro__', ())}
+    if names.intersection(REFUSED):
+        return None
     return next((family for family in FAMILIES if names.intersection(family.classes)), None)
 
 

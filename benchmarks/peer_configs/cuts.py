@@ -40,6 +40,8 @@ def cut(cfg: Config, language_model: str = '<language model>') -> Config:
         _cut_numbers(path, node)
         _cut_sizes(path, node)
         _replace(node, language_model, keep_weights=node is net)
+        if path and node is not net and isinstance(node.get('pretrained'), str):
+            node['pretrained'] = None  # such as the second backbone in the neck of DetectoRS
     if cfg.model.get('pretrained'):
         cfg.model.pretrained = WEIGHTS
     _cut_backbone(net)

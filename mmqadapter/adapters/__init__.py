@@ -13,6 +13,7 @@ from mmqadapter.adapters.dual_low_rank import DualLowRankAdapter
 from mmqadapter.adapters.lora import LoRA
 from mmqadapter.adapters.lorand import LoRand
 from mmqadapter.adapters.mona import Mona
+from mmqadapter.adapters.parallel_conv import ParallelConvAdapter
 from mmqadapter.adapters.sequential import SequentialAdapter
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'LoRand',
     'Mona',
     'NormedAdaptFormer',
+    'ParallelConvAdapter',
     'SequentialAdapter',
     'TokenAdapter',
     'build_adapter',

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.select import output_numbers
+from mmqadapter.backbones.select import find_child, output_numbers
 
 # Attributes of norms, linear layers and convolutions that hold the number of input channels.
 CHANNEL_ATTRIBUTES = (
@@ -44,15 +44,20 @@ def plan_blocks(
     """Return a plan of ``blocks``, all that reach an output, in execution order.
 
     Raises:
-        ValueError: ``out_indices`` are beyond the blocks of the net.
+        ValueError: ``out_indices`` are beyond the blocks of the net, or blocks of a stage differ in
+            their number of channels.
     """
     numbers = {name: _number(family, name) for name in blocks}
     last_of = {number: name for name, number in numbers.items()}
     needed, ranks = output_numbers(trunk, family), sorted(last_of)
+    stages = {n: ranks.index(number) if family.merging else 0 for n, number in numbers.items()}
+    channels = {name: block_channels(block, family) for name, block in blocks.items()}
+    _require_equal_widths(family, stages, channels)
     if missing := sorted(set(needed) - last_of.keys()):
+        shift = family.first_output
         raise ValueError(
-            f'out_indices={missing} is invalid: expected {ranks[0]} to {ranks[-1]} for '
-            f'{family.name}.'
+            f'out_indices={[number + shift for number in missing]} is invalid: expected '
+            f'{ranks[0] + shift} to {ranks[-1] + shift} for a highway on {family.name}.'
         )
     outputs = {last_of[number] for number in needed}
     ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()
@@ -60,8 +65,8 @@ def plan_blocks(
         PlannedBlock(
             name=name,
             module=block,
-            stage=ranks.index(numbers[name]) if family.merging else 0,
-            channels=block_channels(block, family),
+            stage=stages[name],
+            channels=channels[name],
             gives_map=name in outputs,
             ends_stage=name in ends,
         )
@@ -69,9 +74,23 @@ def plan_blocks(
     ]
 
 
+def _require_equal_widths(
+    family: BlockFamily, stages: Mapping[str, int], channels: Mapping[str, int]
+) -> None:
+    widths: dict[int, int] = {}
+    for name, stage in stages.items():
+        width = widths.setdefault(stage, channels[name])
+        if channels[name] != width:
+            raise ValueError(
+                f'a highway is invalid for {family.name}: {name} has {channels[name]} channels, '
+                f'blocks before it in its stage {width}; use AdaptedBackbone.'
+            )
+
+
 def block_channels(block: nn.Module, family: BlockFamily) -> int:
     """Return the number of channels C of a block's residual stream."""
-    child = block.get_submodule(family.channels or family.mlp_in)
+    child = find_child(block, family.channels or family.mlp_in)
+    assert child is not None, f'{type(block).__name__} has no {family.channels or family.mlp_in}'
     sizes = (getattr(child, name, None) for name in CHANNEL_ATTRIBUTES)
     size = next(size for size in sizes if size is not None)
     return size if isinstance(size, int) else size[0]

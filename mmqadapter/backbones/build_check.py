@@ -25,6 +25,7 @@ from mmqadapter.backbones.projections import find_projections
 from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import leading_tokens, output_maps
 from mmqadapter.highway import Highway, NoStem, SideStream, Stem
+from mmqadapter.utils.token_grid import Grid
 
 PAGE = 'see the docs page "Adding a backbone"'
 
@@ -81,7 +82,7 @@ def check_build(
     if highway:
         check.taps(highway.plan)
         check.stem(highway.highway.stem, shape)
-        check.mergings(highway.plan)
+        check.mergings(highway.plan, [merging.stride for merging in highway.highway.mergings])
         check.maps(highway, outputs)
 
 
@@ -160,7 +161,9 @@ class _Check:
         """Check that tokens are a whole image's, with the same class tokens before each grid."""
         shapes = {t.shape[-2:] for t in tree_flatten(outputs)[0] if isinstance(t, Tensor)}
         before = set()
-        for item in chain(self._taps.seen, *(probe.seen for probe in self._probes)):
+        fused = self._family.fused_maps
+        taps = (s for s in self._taps.seen if not (fused and s.event is SideStream.output))
+        for item in chain(taps, *(probe.seen for probe in self._probes)):
             stream = self._dry.sizes[item.block]
             maps = self._family.channels_first and len(stream) == 4
             length = stream[2:].numel() if maps else stream[1:-1].numel()
@@ -200,17 +203,21 @@ class _Check:
                 f"{stem.stride} is not the distance of its tokens: use 'NoStem'."
             )
 
-    def mergings(self, plan: Sequence[PlannedBlock]) -> None:
-        """Check that each merging halves the grid."""
-        grids = {s.block: s.grid for s in self._taps.seen}
-        for block, following in zip(plan, plan[1:], strict=False):
-            before, after = grids[block.name], grids[following.name]
+    def mergings(self, plan: Sequence[PlannedBlock], strides: Sequence[Any]) -> None:
+        """Check that each merging halves the grid, or keeps it as the trunk does."""
+        seen = {s.block: s.grid for s in self._taps.seen if s.event is SideStream.tap}
+        grids: dict[int, Grid] = {}
+        for block in plan:
+            after, known = seen[block.name], block.stage in grids
+            before = grids.get(block.stage if known else block.stage - 1, after)
+            merged = not known and block.stage > 0 and strides[block.stage - 1] != 1
             halved = {tuple((size + up) // 2 for size in before) for up in (0, 1)}
-            if after not in (halved if block.ends_stage else {before}):
+            if after not in (halved if merged else {before}):
                 raise ValueError(
-                    f'a grid of {after} behind one of {before} is invalid at {following.name}: '
+                    f'a grid of {after} behind one of {before} is invalid at {block.name}: '
                     'Only mergings of 2 x 2 tokens are supported; use strides of 2 between stages.'
                 )
+            grids[block.stage] = after
 
     def maps(self, built: BuiltHighway, outputs: Sequence[Any]) -> None:
         """Check that the outputs of a highway that adds nothing are those of the trunk."""

@@ -17,6 +17,8 @@ from mmqadapter.backbones.family import BlockFamily
 
 # Tokens of the first image that is tried: every stage of a Swin has another grid, none is square.
 GRID = (4, 6)
+# For nets that add maps of several resolutions: whole tokens at strides up to 32.
+WHOLE_SIZE = (64, 96)
 OWN_SIZES = ('img_size', 'pretrain_img_size', 'model.patch_embed.img_size')
 USUAL_SIZE = 224
 # Attributes of an object and their values during the run.
@@ -88,6 +90,7 @@ def image_shapes(trunk: nn.Module) -> Iterator[tuple[int, ...]]:
     stride = first.stride[0] if first else 16
     channels = first.in_channels if first else 3
     yield 1, channels, GRID[0] * stride, GRID[1] * stride
+    yield 1, channels, *WHOLE_SIZE
     own = next(filter(None, (_attribute(trunk, name) for name in OWN_SIZES)), USUAL_SIZE)
     yield (1, channels, *((own, own) if isinstance(own, int) else own))
 

@@ -20,6 +20,7 @@ class BlockFamily:
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
             A net without ``out_indices`` returns an output for each number.
+        first_output: What ``out_indices`` calls the output of blocks whose group 1 is 0.
         block: Regex of the class names of the blocks. Some nets of these classes can be built of
             other blocks (norm behind the branch, parallel branches), which the row does not
             describe.
@@ -29,7 +30,10 @@ class BlockFamily:
         attn_in: Child whose input is the stream before attention, where ``attn_branch`` is '': the
             branch is then what the stream has gained before ``mlp_in``. A block that has neither is
             of one branch, which counts as its MLP.
-        mlp_in: Child whose input is the residual stream after attention, (B, L, C).
+        mlp_in: Child whose input is the residual stream after attention, (B, L, C). '' for blocks
+            of convolutions, which may change the width and grid of their input: all adapters then
+            have one site, the output of the block, and no other name from ``attn_branch`` to
+            ``qkv`` is read.
         mlp_branch: Child whose output is the MLP branch before its residual sum, (B, L, C).
         mlp_end: Last child of the MLP branch; it may have added the residual.
         mlp: Child that computes the MLP, without norm and residual; '' if there is none, or if it
@@ -45,6 +49,9 @@ class BlockFamily:
             1 as in ``blocks``.
         resized: Regexes of parameters that loading resizes to the image size; left out of the
             fingerprint.
+        conv: Convolution inside a block that :class:`~mmqadapter.adapters.ParallelConvAdapter` is
+            beside; '' for none. As in ``channels``, of several names separated by ``|`` the first
+            counts that a block has.
         channels: Child that tells C; '' for ``mlp_in``.
         channels_first: Tensors of four axes are maps (B, C, H, W).
         map_norms: Norms of outputs take maps (B, C, H, W).
@@ -57,6 +64,8 @@ class BlockFamily:
         neck: Module that makes each output map of the stream as a map (B, C, H, W), frozen.
         pooled_norm: Norm of the mean over the tokens of an output, for ``out_type='avg_featmap'``.
             A net may lack this norm or the neck.
+        fused_maps: The net joins the streams of its stages behind their last blocks. A highway is
+            added to the maps that it returns, one for each stage.
         normed_stream: The next stage reads what ``output_norm`` returns.
         merging: Regex of the modules between stages; '' for a net of one stage.
         merging_steps: Children of such a module, in execution order: norms and one linear step,
@@ -71,11 +80,12 @@ class BlockFamily:
     classes: tuple[str, ...]
     blocks: str
     block: str
-    attn_branch: str
-    mlp_in: str
-    mlp_branch: str
-    mlp_end: str
-    mlp: str
+    first_output: int = 0
+    attn_branch: str = ''
+    mlp_in: str = ''
+    mlp_branch: str = ''
+    mlp_end: str = ''
+    mlp: str = ''
     attn_in: str = ''
     qkv: str = ''
     split_bias: str = ''
@@ -83,6 +93,7 @@ class BlockFamily:
     behind: str = '$'
     stages: str = '$'
     resized: tuple[str, ...] = ()
+    conv: str = ''
     channels: str = ''
     channels_first: bool = False
     map_norms: bool = False
@@ -92,6 +103,7 @@ class BlockFamily:
     end_norm: str = ''
     neck: str = ''
     pooled_norm: str = ''
+    fused_maps: bool = False
     normed_stream: bool = False
     merging: str = ''
     merging_steps: tuple[str, ...] = ('norm', 'reduction')
@@ -103,6 +115,11 @@ class BlockFamily:
     def taps_per_block(self) -> int:
         """Number of taps of a highway on each block: its branches."""
         return 2 if self.attn_branch or self.attn_in else 1
+
+    @property
+    def whole_blocks(self) -> bool:
+        """True if adapters and taps sit on the outputs of blocks, not on their branches."""
+        return not self.mlp_in
 
     @property
     def norms_on_maps(self) -> bool:

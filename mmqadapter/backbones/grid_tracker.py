@@ -16,7 +16,7 @@ class GridTracker:
     Where a child of the block gets the grid as an argument, or tokens in the shape of the grid, it
     is read there, inside what activation checkpointing recomputes, so that it is right then too.
     Otherwise the patch embedding's output has it, and a recomputed block sees the grid of the last
-    images.
+    images. Blocks of convolutions have none: their outputs are maps, which tell their own grid.
 
     Args:
         trunk: The net.
@@ -30,8 +30,7 @@ class GridTracker:
         if family.grid:
             name = family.grid.format(_number(trunk, block, family))
             trunk.get_submodule(name).register_forward_hook(self._read_embedding)
-        else:
-            name = family.block_grid or family.attn_branch or family.mlp_in
+        elif name := family.block_grid or family.attn_branch or family.mlp_in:
             block.get_submodule(name).register_forward_pre_hook(self._read_argument)
 
     def _read_embedding(self, module: Any, args: tuple, output: Any) -> None:

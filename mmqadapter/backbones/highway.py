@@ -23,7 +23,7 @@ from mmqadapter.backbones.highway_parts import (
     require_mixing,
 )
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, BlockTaps, TrunkRun
+from mmqadapter.backbones.taps import TAPS, BlockTaps, MapTaps, TrunkRun
 from mmqadapter.backbones.trunk_outputs import find_readout
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
@@ -34,9 +34,9 @@ class HighwayBackbone(FrozenBackbone):
     """A frozen trunk with a gradient highway beside it (E3VA, arXiv 2306.09729).
 
     The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
-    side stream. Each output map is norm(trunk + side stream), with a trained copy of the trunk's
-    norm. At the start the maps equal those of the trunk bit for bit, unless a quantized adapter has
-    a fixed scale.
+    side stream; a block of convolutions has one tap, its output. Each output map is
+    norm(trunk + side stream), with a trained copy of the trunk's norm. At the start the maps equal
+    those of the trunk bit for bit, unless a quantized adapter has a fixed scale.
 
     Args:
         backbone: Config of the net.
@@ -101,11 +101,14 @@ class HighwayBackbone(FrozenBackbone):
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
                 self.family.norms_on_maps,
                 readout,
+                self.family.fused_maps,
             )
             require_mixing(self.highway, readout)
             self._run = TrunkRun()
             for block in plan:
                 BlockTaps(self._run, self.trunk, block, self.family, taps)
+            if self.family.fused_maps:
+                MapTaps(self._run, self.trunk, len(self._norms))
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
         built = BuiltHighway(self._run, plan, self._norms, self.highway)

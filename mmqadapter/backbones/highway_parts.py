@@ -20,6 +20,7 @@ from mmqadapter.highway import (
     Readout,
     build_cell,
     inherit_merging,
+    merging_stride,
     read_class_token,
     rounds_down,
 )
@@ -41,7 +42,8 @@ def build_cells(
     Raises:
         ValueError: An unknown adapter, quantizer or cell, or an adapter of projections.
     """
-    for _, blocks in groupby(plan, key=lambda block: block.stage):
+    ordered = sorted(plan, key=lambda block: block.stage)  # HRNet runs its stages in turns
+    for _, blocks in groupby(ordered, key=lambda block: block.stage):
         yield [
             build_cell(cell, _token_adapter(adapter, quantizer, block.channels), residual)
             for block in blocks
@@ -86,19 +88,19 @@ def build_mergings(
 ) -> Iterator[nn.Module]:
     """Build the mergings of the side stream between stages, one of ``DOWNSAMPLE``."""
     needed = sum(block.ends_stage for block in plan)
-    channels = [next(blocks).channels for _, blocks in groupby(plan, key=lambda block: block.stage)]
-    sizes = zip(mergings(trunk, family), channels[:needed], channels[1:], strict=False)
-    for steps, before, after in sizes:
+    channels = {block.stage: block.channels for block in plan}
+    for stage, steps in zip(range(needed), mergings(trunk, family), strict=False):
         if downsample == 'inherited':
             yield inherit_merging(steps, family.patch_order)
         else:
-            yield _low_rank_merging(before, after, rounds_down(steps), quantizer)
+            yield _low_rank_merging(channels[stage], channels[stage + 1], steps, quantizer)
 
 
 def _low_rank_merging(
-    channels: int, outputs: int, crops: bool, quantizer: dict | None
+    channels: int, outputs: int, steps: Sequence[nn.Module], quantizer: dict | None
 ) -> LowRankMerging:
-    merging = LowRankMerging(channels, outputs, crops=crops)
+    stride = merging_stride(steps)
+    merging = LowRankMerging(channels, outputs, crops=rounds_down(steps), stride=stride)
     if quantizer is not None and not is_float(quantizer):
         merging.quantize(quantizer)
     return merging

@@ -10,7 +10,7 @@ from mmqadapter.adapters import Adapter, build_adapter
 from mmqadapter.backbones.block_plan import block_channels
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
-from mmqadapter.backbones.sites import SITES
+from mmqadapter.backbones.sites import SITES, convolution_shape
 
 
 class OnGrid:
@@ -18,7 +18,7 @@ class OnGrid:
 
     Args:
         adapter: Takes tokens and their grid.
-        grid: Tracker of that grid.
+        grid: Tracker of the grid of tokens (B, L, C).
     """
 
     def __init__(self, adapter: Adapter, grid: GridTracker) -> None:
@@ -27,7 +27,8 @@ class OnGrid:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the change to add, shape of ``x``: (B, L, C) or (B, H, W, C)."""
-        return self.adapter(x.flatten(1, -2), self.grid.size).view_as(x)
+        grid = tuple(x.shape[1:3]) if x.ndim == 4 else self.grid.size
+        return self.adapter(x.flatten(1, -2), grid).view_as(x)
 
 
 class OnMaps:
@@ -63,18 +64,26 @@ def adapt_block(
     Raises:
         ValueError: Unknown types or arguments, or an adapter without a site in the block.
     """
-    channels = block_channels(block, family)
-    first = build_adapter(adapter, quantizer, channels=channels)
+    shape: dict[str, Any] = {'channels': block_channels(block, family)}
+    first = build_adapter(adapter, quantizer, **shape)
     sites = _sites(first, family)
-    others = [build_adapter(adapter, quantizer, channels=channels) for _ in sites[1:]]
+    if sites == ['conv']:
+        shape = convolution_shape(block, family)
+        first = build_adapter(adapter, quantizer, **shape)
+    others = [build_adapter(adapter, quantizer, **shape) for _ in sites[1:]]
     adapters = dict(zip(sites, [first, *others], strict=True))
     # A site on an attention branch that no module returns adds to the end of the MLP: after others.
     late = 'attn_branch' if family.attn_in else ''
     for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
-        entry: Any = OnGrid(module, GridTracker(trunk, block, family)) if module.spatial else module
-        on_maps = family.channels_first and site != 'qkv'
-        SITES[site](OnMaps(entry) if on_maps else entry, block, family)
+        as_is = site in ('qkv', 'conv')
+        SITES[site](module if as_is else _entry(module, trunk, block, family), block, family)
     return nn.ModuleDict(adapters)
+
+
+def _entry(adapter: Adapter, trunk: nn.Module, block: nn.Module, family: BlockFamily) -> Any:
+    """Return what a site calls with the tokens or maps of a block."""
+    entry: Any = OnGrid(adapter, GridTracker(trunk, block, family)) if adapter.spatial else adapter
+    return OnMaps(entry) if family.channels_first else entry
 
 
 def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
@@ -83,10 +92,11 @@ def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
     missing |= set() if family.qkv else {'qkv'}
     missing |= {'mlp_parallel_normed'} if family.channels_first else set()
     missing |= {'attn_stream', 'mlp_stream'} if family.scaled_shortcut else set()
+    missing |= set() if family.conv else {'conv'}
     sites = [site for site in adapter.sites if site not in missing]
     if not sites:
         raise ValueError(
             f'adapter type {type(adapter).__name__!r} is invalid for {family.name}, whose blocks '
             f'lack its site {adapter.sites[0]!r}: use AdaptFormer or ConvAdapter.'
         )
-    return sites
+    return sites if sites == ['conv'] or not family.whole_blocks else ['output']

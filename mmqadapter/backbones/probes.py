@@ -49,6 +49,7 @@ class AdapterProbe:
         """Yield what makes hooks that call ``adapter`` call this."""
         yield adapter, 'forward', self.forward
         yield adapter, 'merge', self.merge
+        yield adapter, 'beside', self.forward
 
     def forward(self, *args: Any, part: str = '') -> Tensor:
         """Return the last tensor: tokens, or the projection that LoRA adds to."""

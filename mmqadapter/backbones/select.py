@@ -13,10 +13,20 @@ from mmqadapter.backbones.family import BlockFamily
 def output_numbers(trunk: nn.Module, family: BlockFamily) -> list[int]:
     """Return the numbers of a trunk's outputs, as group 1 of ``blocks`` counts, ascending."""
     indices: Any = getattr(trunk, 'out_indices', None)
-    if indices is None:
-        matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
-        indices = {match[1] for match in matches if match}
-    return sorted(int(index) for index in indices)
+    if indices is not None:
+        return sorted(int(index) - family.first_output for index in indices)
+    matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
+    return sorted({int(match[1]) for match in matches if match})
+
+
+def find_child(block: nn.Module, names: str) -> nn.Module | None:
+    """Return the first child that a block has, of names that ``|`` separates; None for none."""
+    for name in names.split('|') if names else ():
+        try:
+            return block.get_submodule(name)
+        except AttributeError:
+            continue
+    return None
 
 
 def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:

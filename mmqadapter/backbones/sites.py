@@ -11,12 +11,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmqadapter.adapters import LoRA
+from mmqadapter.adapters import LoRA, ParallelConvAdapter
 from mmqadapter.adapters.base import Adapter
 from mmqadapter.backbones.block_plan import block_channels
 from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.projections import Projection, find_projections
+from mmqadapter.backbones.select import find_child
 
 
 class BranchSite:
@@ -42,6 +43,47 @@ class MLPBranchSite(BranchSite):
     """Adapter on the MLP branch."""
 
     branch = 'mlp_branch'
+
+
+class OutputSite(BranchSite):
+    """Adapter on the output of a block of convolutions: y + A(y)."""
+
+    def __init__(self, adapter: Adapter, block: nn.Module, family: BlockFamily) -> None:
+        self.adapter = adapter
+        # Before other hooks, which read what the block gives to the next one.
+        block.register_forward_hook(self._add, prepend=True)
+
+
+class ConvolutionSite:
+    """Adapter beside a convolution inside a block: conv(x) + A(x)."""
+
+    def __init__(self, adapter: ParallelConvAdapter, block: nn.Module, family: BlockFamily) -> None:
+        self.adapter = adapter
+        _convolution(block, family).register_forward_hook(self._add)
+
+    def _add(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        return self.adapter.beside(args[0], output)
+
+
+def convolution_shape(block: nn.Module, family: BlockFamily) -> dict[str, Any]:
+    """Return the arguments of an adapter beside the convolution that a row names."""
+    layer = _convolution(block, family)
+    return {
+        'channels': layer.in_channels,
+        'outputs': layer.out_channels,
+        'stride': layer.stride[0],
+        'dilation': layer.dilation[0],
+    }
+
+
+def _convolution(block: nn.Module, family: BlockFamily) -> Any:
+    layer = find_child(block, family.conv)
+    if not hasattr(layer, 'in_channels') or not hasattr(layer, 'dilation'):
+        raise ValueError(
+            f'ParallelConvAdapter is invalid for {type(block).__name__} of {family.name}, which '
+            f'has no convolution {family.conv}: use ConvAdapter or AdaptFormer.'
+        )
+    return layer
 
 
 class DelayedSite:
@@ -210,5 +252,7 @@ SITES: dict[str, Any] = {
     'mlp_stream': MLPStreamSite,
     'mlp_parallel': ParallelMLPSite,
     'mlp_parallel_normed': NormedParallelMLPSite,
+    'output': OutputSite,
+    'conv': ConvolutionSite,
     'qkv': projection_sites,
 }

@@ -15,7 +15,7 @@ from mmqadapter.backbones.block_plan import PlannedBlock
 from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
-from mmqadapter.backbones.trunk_outputs import with_maps
+from mmqadapter.backbones.trunk_outputs import output_maps, with_maps
 from mmqadapter.highway import Highway, SideStream
 from mmqadapter.utils.autocast import AutocastState
 from mmqadapter.utils.token_grid import Grid
@@ -85,7 +85,7 @@ class TrunkRun:
 
 
 class BlockTaps:
-    """Hooks of one block: two taps, and its output where a map is taken or a stage ends.
+    """Hooks of one block: its taps, and its output where a map is taken or a stage ends.
 
     Args:
         run: Where events go.
@@ -102,7 +102,7 @@ class BlockTaps:
         self.held: Tensor | None = None
         self.grid = GridTracker(trunk, block.module, family)
         TAPS[taps](self, block.module, family)
-        if block.gives_map:
+        if block.gives_map and not family.fused_maps:
             block.module.register_forward_hook(self.give_map)
         if block.ends_stage:
             block.module.register_forward_hook(self.end_stage)
@@ -139,13 +139,37 @@ class BlockTaps:
 
     def _feed(self, event: Event, tokens: Tensor) -> None:
         """Pass tokens (B, L, C), (B, H, W, C) or a map (B, C, H, W) on."""
+        grid = self.grid.size
         if tokens.ndim == 4:
-            tokens = (tokens.movedim(1, -1) if self.channels_first else tokens).flatten(1, 2)
-        self.run.feed(event, self.stage, tokens, self.grid.size)
+            tokens = tokens.movedim(1, -1) if self.channels_first else tokens
+            grid, tokens = (tokens.shape[1], tokens.shape[2]), tokens.flatten(1, 2)
+        self.run.feed(event, self.stage, tokens, grid)
+
+
+class MapTaps:
+    """Hook on a trunk that joins its stages behind their blocks: it takes the maps of the trunk.
+
+    Args:
+        run: Where events go.
+        trunk: The net.
+        stages: Number of stages, which is that of the maps.
+    """
+
+    def __init__(self, run: TrunkRun, trunk: nn.Module, stages: int) -> None:
+        self.run, self.stages = run, stages
+        trunk.register_forward_hook(self.give_maps)
+
+    def give_maps(self, module: nn.Module, args: tuple, output: Sequence[Any]) -> None:
+        """Take all output maps (hook)."""
+        for stage, map_ in enumerate(output_maps(output, self.stages)):
+            grid = map_.shape[2], map_.shape[3]
+            self.run.feed(SideStream.output, stage, map_.flatten(2).transpose(1, 2), grid)
 
 
 def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     """Tap the attention and the MLP branch before their residual sums (arXiv 2306.09729)."""
+    if family.whole_blocks:
+        return tap_stream(taps, block, family)
     if family.attn_in:
         block.get_submodule(family.attn_in).register_forward_pre_hook(taps.hold_input)
         block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_gain)

@@ -20,11 +20,11 @@ class TimmBackbone(BaseModule):
     """Backbone that returns feature maps of a timm net that the block table has a row for.
 
     These are ViTs (DINOv2 with registers and LayerScale, DINOv3, EVA-02, BEiT, SAM ...), Swin, PVT,
-    ConvNeXt and others; see the docs page "Adding a backbone". A ViT or Swin pads an image with
-    zeros at the bottom and right to whole patches, and resizes position embeddings to the grid.
-    With patch size p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid, rounding
-    up, before stages 1 to 3. Nets whose position biases are for one grid, such as BEiT, take images
-    of ``img_size`` alone.
+    ConvNeXt, ResNet, RegNet and others; see the docs page "Adding a backbone". A ViT or Swin pads
+    an image with zeros at the bottom and right to whole patches, and resizes position embeddings to
+    the grid. With patch size p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid,
+    rounding up, before stages 1 to 3. Nets whose position biases are for one grid, such as BEiT,
+    take images of ``img_size`` alone.
 
     ``model`` is timm's net with timm's names (``model.blocks.0...``), run by timm's own
     ``forward_intermediates``. The final norm is applied to every ViT map (as DINOv2 does for dense
@@ -40,7 +40,8 @@ class TimmBackbone(BaseModule):
         model_name: Name of a timm model, such as ``'vit_tiny_patch16_224'``.
         checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded here, once, strictly.
         out_indices: Blocks (of a net of one stage; default: the last) or stages (default: all)
-            whose maps are returned, ascending; negative numbers count from the end.
+            whose maps are returned, ascending; negative numbers count from the end. In ResNet and
+            RegNet, 0 is the stem, before the first block: a highway needs 1 to 4.
         pretrained: Load timm's own weights for ``model_name`` instead of a file. A file name, as
             parent models write it here, has the meaning of ``checkpoint``.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=<file>)``: as ``checkpoint``.

@@ -3,7 +3,12 @@
 from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.inherited_neck import InheritedNeck
-from mmqadapter.highway.inherited_steps import InheritedSteps, inherit_merging, rounds_down
+from mmqadapter.highway.inherited_steps import (
+    InheritedSteps,
+    inherit_merging,
+    merging_stride,
+    rounds_down,
+)
 from mmqadapter.highway.readout import (
     MeanReadout,
     Readout,
@@ -40,6 +45,7 @@ __all__ = [
     'add_updates',
     'build_cell',
     'inherit_merging',
+    'merging_stride',
     'normed_map',
     'read_class_token',
     'read_map',

@@ -27,7 +27,12 @@ class InheritedMerging(nn.Module):
         reduction: The trunk's projection 4 C -> C'; its bias is ignored.
         order: Order in which the trunk puts 2 x 2 tokens into 4 C channels; see
             :func:`patch_weights`.
+
+    Attributes:
+        stride: Tokens of each side of the grid that become one.
     """
+
+    stride = 2
 
     def __init__(self, norm: nn.LayerNorm | None, reduction: nn.Linear, order: str) -> None:
         super().__init__()
@@ -76,19 +81,23 @@ class _FrozenLinear(torch.autograd.Function):
 class LowRankMerging(nn.Module):
     """Trained low-rank merging of 2 x 2 tokens, 4 C -> r -> C'.
 
-    It has r (4 C + C') weights and no biases.
+    It has r (4 C + C') weights and no biases. In a trunk that keeps the grid (``stride`` 1) it maps
+    single tokens, C -> r -> C'.
 
     Args:
         channels: C.
         outputs: C'.
         rank: r.
         crops: Leave out the last row and column of an odd grid, as the trunk does.
+        stride: Tokens of each side of the grid that become one: 1 or 2.
     """
 
-    def __init__(self, channels: int, outputs: int, rank: int = 16, crops: bool = False) -> None:
+    def __init__(
+        self, channels: int, outputs: int, rank: int = 16, crops: bool = False, stride: int = 2
+    ) -> None:
         super().__init__()
-        self.crops = crops
-        self.down = nn.Linear(4 * channels, rank, bias=False)
+        self.crops, self.stride = crops, stride
+        self.down = nn.Linear(channels * stride**2, rank, bias=False)
         self.up = nn.Linear(rank, outputs, bias=False)
         for layer in (self.down, self.up):
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5))
@@ -106,7 +115,7 @@ class LowRankMerging(nn.Module):
             height, width = (size // 2 * 2 for size in grid)
             h = h.unflatten(1, grid)[:, :height, :width].flatten(1, 2)
             grid = height, width
-        patches = to_patches(h, grid)
+        patches = h if self.stride == 1 else to_patches(h, grid)
         return self.up(self.down(patches.to(self.down.weight.dtype))).to(h.dtype)
 
 

@@ -39,6 +39,7 @@ class InheritedSteps(nn.Module):
         # In a tuple, which hides them from PyTorch: the trunk owns and saves them.
         self._steps = tuple(step for step in steps if not isinstance(step, nn.Identity))
         self._order = order
+        self.stride = merging_stride(steps)
         for step in self._steps:
             _require_known(step)
 
@@ -52,11 +53,13 @@ class InheritedSteps(nn.Module):
         """
         dtype, h = h.dtype, h.float()
         for number, step in enumerate(self._steps):
+            # A batch norm needs no tokens: it has deviations of its own.
+            later = self._steps[number + 1 :]
+            normed_later = any(_is_norm(s) and not _is_batch_norm(s) for s in later)
             if _is_norm(step):
                 h = h * _gain(step, trunk)
-                trunk = _normed(step, trunk)
+                trunk = _normed(step, trunk) if normed_later else trunk
                 continue
-            normed_later = any(map(_is_norm, self._steps[number:]))
             h, merged = self._merge(step, h, grid)
             with torch.no_grad():
                 trunk = self._merge(step, trunk, grid, biased=True)[0] if normed_later else trunk
@@ -110,7 +113,21 @@ def rounds_down(steps: Sequence[nn.Module]) -> bool:
     convolutions = [step for step in steps if isinstance(step, nn.Conv2d)]
     paddings = [s for s in steps if not _is_norm(s) and not list(s.parameters())]
     paddings = [s for s in paddings if not isinstance(s, nn.Identity)]
-    return bool(convolutions) and not paddings and convolutions[0].padding in ((0, 0), 'valid')
+    if not convolutions or paddings:
+        return False
+    unpadded = convolutions[0].padding in ((0, 0), 'valid')
+    return unpadded and convolutions[0].kernel_size[0] > 1
+
+
+def merging_stride(steps: Sequence[nn.Module]) -> int:
+    """Return how many tokens of each side of the grid become one in the steps between stages."""
+    stride = 1
+    for step in steps:
+        if isinstance(step, nn.Linear):
+            stride *= 2  # on patches of 2 x 2 tokens
+        elif isinstance(step, (nn.Conv2d, nn.AvgPool2d)):
+            stride *= step.stride if isinstance(step.stride, int) else step.stride[0]
+    return stride
 
 
 def _is_norm(step: nn.Module) -> bool:

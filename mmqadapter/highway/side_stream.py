@@ -27,6 +27,7 @@ class Highway(nn.Module):
         norms_on_maps: The norms take maps (B, C, H, W), not tokens.
         readout: What an output is of the joined stream. If it is the class token, the side stream
             has this token alone.
+        fused_maps: The outputs follow when all stages have run, one for each stage.
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Highway(nn.Module):
         stem: nn.Module,
         norms_on_maps: bool = False,
         readout: Readout = read_map,
+        fused_maps: bool = False,
     ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList(nn.ModuleList(cells) for cells in stages)
         self.mergings = nn.ModuleList(mergings)
         self.norms = nn.ModuleList(norms)
-        self.norms_on_maps = norms_on_maps
+        self.norms_on_maps, self.fused_maps = norms_on_maps, fused_maps
         self.readout = readout
 
     def start(self, images: Tensor) -> SideStream:
@@ -58,7 +60,8 @@ class SideStream:
     first; they are skipped, or all but the class token if outputs are read from it. Tokens are used
     at once and not stored, except that adapters save them for backward. Tokens of a tap have no
     graph. Updates of cells that do not read the stream are collected and added in one operation
-    when the stream is needed next.
+    when the stream is needed next. A trunk may run its stages in turns (HRNet), so each stage has a
+    stream of its own.
 
     Args:
         highway: The trained modules.
@@ -68,13 +71,14 @@ class SideStream:
     """
 
     def __init__(self, highway: Highway, start: Tensor, grid: Grid | None = None) -> None:
-        self._h, self._start_grid = start, grid
+        self._zero, self._start_grid = start.new_zeros(1, 1, 1), grid
+        self._streams, self._fused = {0: start}, highway.fused_maps
         self._cells = [iter(cells) for cells in _cell_lists(highway.stages)]
         self._mergings = highway.mergings
         self._norms, self._on_maps = iter(highway.norms), highway.norms_on_maps
         self._readout = highway.readout
         self._maps: list[Tensor] = []
-        self._updates: list[PendingUpdate] = []
+        self._updates: dict[int, list[PendingUpdate]] = {}
 
     def tap(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Update the side stream at a tap, with the next cell of the stage.
@@ -84,25 +88,27 @@ class SideStream:
         """
         tap = self._read_tokens(tokens, grid)
         self._crop_start(grid)
-        if self._h.shape[1] not in (1, tap.shape[1]):
+        length = self._stream(stage).shape[1]
+        if length not in (1, tap.shape[1]):
             raise ValueError(
-                f'a side stream of {self._h.shape[1]} tokens is invalid in stage {stage}: expected '
+                f'a side stream of {length} tokens is invalid in stage {stage}: expected '
                 f'{tap.shape[1]}, as in the trunk. Only mergings of 2 x 2 tokens are supported; '
                 'use strides of 2 between stages.'
             )
         cell: Any = next(self._cells[stage])
         update = cell.update(tap, grid)
         if update is None:
-            self._h = cell(self._apply_updates(), tap, grid)
+            self._streams[stage] = cell(self._updated(stage), tap, grid)
         else:
-            self._updates.append(update)
+            self._updates.setdefault(stage, []).append(update)
 
     def _crop_start(self, grid: Grid) -> None:
         start, self._start_grid = self._start_grid, None
-        if start is None or self._h.shape[1] == 1 or start == grid:
+        h = self._stream(0)
+        if start is None or h.shape[1] == 1 or start == grid:
             return
         if all(0 <= size - tap <= 1 for size, tap in zip(start, grid, strict=True)):
-            self._h = self._h.unflatten(1, start)[:, : grid[0], : grid[1]].flatten(1, 2)
+            self._streams[0] = h.unflatten(1, start)[:, : grid[0], : grid[1]].flatten(1, 2)
 
     def _read_tokens(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Return the tokens that the side stream has."""
@@ -113,18 +119,26 @@ class SideStream:
 
         ``tokens`` are the trunk's stream at the end of this stage.
         """
-        self._h = self._mergings[stage](self._apply_updates(), grid_tokens(tokens, grid), grid)
+        merged = self._mergings[stage](self._updated(stage), grid_tokens(tokens, grid), grid)
+        if not self._fused:
+            del self._streams[stage]
+        later = self._updated(stage + 1)
+        self._streams[stage + 1] = merged if later is self._zero else later + merged
 
     def output(self, stage: int, tokens: Tensor, grid: Grid) -> None:
         """Make an output of the side stream and the trunk's stream before its norm."""
-        self._h = self._apply_updates()
-        joined = self._read_tokens(tokens, grid) + self._h.to(tokens.dtype)
+        h = self._streams[stage] = self._updated(stage)
+        joined = self._read_tokens(tokens, grid) + h.to(tokens.dtype)
         self._maps.append(self._readout(next(self._norms), joined, grid, self._on_maps))
 
-    def _apply_updates(self) -> Tensor:
-        """Return the stream with all collected updates added."""
-        updates, self._updates = self._updates, []
-        return add_updates(self._h, updates) if updates else self._h
+    def _stream(self, stage: int) -> Tensor:
+        return self._streams.get(stage, self._zero)
+
+    def _updated(self, stage: int) -> Tensor:
+        """Return the stream of a stage with all collected updates added."""
+        updates = self._updates.pop(stage, [])
+        h = self._stream(stage)
+        return add_updates(h, updates) if updates else h
 
     def finish(self) -> Sequence[Tensor]:
         """Return one map (B, C, H, W), or class token or mean (B, C), per output."""

@@ -13,6 +13,7 @@ from tiny_backbones import fitting
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmqadapter.adapters import AdaptFormer, Mona
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone
 
 ADAPTERS: dict[str, dict[str, Any]] = {
@@ -28,6 +29,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 WITHOUT_SITE = {
     'convnext_tiny': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mmseg.MSCAN': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'mmdet.ResNet': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'tiny_caformer': ('lora', 'lora-qkv', 'adaptformer-normed', 'mona'),
     'mmpretrain.ConvNeXt': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mmpretrain.PoolFormer': ('lora', 'lora-qkv', 'adaptformer-normed'),
@@ -125,7 +127,7 @@ def detector(backbone: dict) -> nn.Module:
     """Detector on both maps."""
     net = backbone.get('backbone', backbone)
     net = net.get('arch', net)
-    names = ('embed_dims', 'embed_dim', 'dims', 'channels')
+    names = ('embed_dims', 'embed_dim', 'dims', 'channels', 'base_channels')
     width = next(net[name] for name in names if name in net)
     channels = [width if isinstance(width, int) else width[0], 16]
     cfg = dict(
@@ -150,6 +152,8 @@ def block_by_hand(
 
     ``places`` is the token grid of a plain ViT; that of another block is in its arguments.
     """
+    if kind(block) in WHOLE:
+        return adapted_output(WHOLE[kind(block)](block, x), adapters)
     attn, mlp = BRANCHES[kind(block)]
     first, second = SHORTCUTS.get(kind(block), (_same, _same))
     if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
@@ -188,6 +192,19 @@ def block_by_hand(
     x = x + change(adapters['mlp_stream'], x, mona_by_hand) if 'mlp_stream' in adapters else x
     x = end_of_block(block, x)
     return x.flatten(2).transpose(1, 2) if kind(block) == 'mscan.MSCABlock' else x
+
+
+def adapted_output(y: Tensor, adapters: nn.ModuleDict) -> Tensor:
+    """Maps (B, C, H, W) that a block of convolutions returns, with what its adapter adds."""
+    if 'output' not in adapters:
+        return y
+    adapter, tokens = adapters['output'], y.permute(0, 2, 3, 1)
+    if isinstance(adapter, Mona):
+        change = mona_by_hand(adapter, tokens, y.shape[2:])
+    else:
+        activation = F.relu if isinstance(adapter, AdaptFormer) else F.gelu
+        change = bottleneck_by_hand(adapter, tokens, activation, y.shape[2:])
+    return y + change.permute(0, 3, 1, 2)
 
 
 def end_of_block(block: Any, x: Tensor) -> Tensor:
@@ -342,6 +359,22 @@ def _convnext(block: Any, x: Tensor) -> Tensor:
     return _scaled(block.gamma, branch).permute(0, 3, 1, 2)
 
 
+def _normed(x: Tensor, norm: Any) -> Tensor:
+    """Batch norm with the statistics that it holds."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return (x - norm.running_mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+
+
+def _basic_block(block: Any, x: Tensor) -> Tensor:
+    conv, stride = block.conv1, block.conv1.stride
+    branch = F.relu(_normed(F.conv2d(x, conv.weight, None, stride, padding=1), block.bn1))
+    branch = _normed(F.conv2d(branch, block.conv2.weight, padding=1), block.bn2)
+    if block.downsample is not None:
+        down, norm = block.downsample
+        x = _normed(F.conv2d(x, down.weight, stride=stride), norm)
+    return F.relu(branch + x)
+
+
 def _pyramid(norm: str, branch: str) -> Any:
     """A branch of mmcv's modules, which add what they are given as ``identity``."""
     return lambda block, x, grid: getattr(block, branch)(
@@ -450,13 +483,13 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
 }
 
 
+# Blocks whose outputs adapters change, by module and class of block.
+WHOLE: dict[str, Any] = {'resnet.BasicBlock': _basic_block}
 # Blocks whose streams of four axes are maps (B, C, H, W).
 ON_MAPS = (
-    'convnext.ConvNeXtBlock',
-    'mscan.MSCABlock',
-    'metaformer.MetaFormerBlock',
-    'poolformer.PoolFormerBlock',
-)
+    'convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock',
+    'poolformer.PoolFormerBlock', *WHOLE,
+)  # fmt: skip
 # The stream as blocks add each branch to it, where they scale it.
 SHORTCUTS: dict[str, tuple[Any, Any]] = {
     'metaformer.MetaFormerBlock': (
@@ -473,4 +506,4 @@ def kind(module: nn.Module) -> str:
 
 def is_block(module: nn.Module) -> bool:
     """Whether a module of a bare net is a block."""
-    return kind(module) in BRANCHES
+    return kind(module) in BRANCHES or kind(module) in WHOLE

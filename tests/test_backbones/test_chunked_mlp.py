@@ -18,7 +18,7 @@ Factory = Callable[..., dict]
 # Convolutions or responses over the map in their MLPs, or no module of its own for the MLP.
 MIXING = (
     'convnext', 'caformer', 'MixVision', 'PyramidVision', 'pvt_v2', 'MSCAN', 'ConvNeXt',
-    'PoolFormer',
+    'PoolFormer', 'ResNet',
 )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_blocks_behind_the_last_map_are_left_out(tiny_backbone: Factory, last: i
 @pytest.mark.parametrize(
     ('backbone', 'match'),
     [
-        (dict(type='mmdet.ResNet', depth=18), 'ResNet.*mmdet and mmseg Swin.*timm Swin.*docs'),
+        (dict(type='mmdet.SSDVGG', depth=16), 'SSDVGG.*mmdet and mmseg Swin.*timm Swin.*docs'),
         (
             dict(
                 type='mmseg.STDCNet',

@@ -46,7 +46,7 @@ def test_train_leaves_the_trunk_in_eval_mode(tiny_backbone: Factory) -> None:
 
 
 def test_trunk_drop_path(tiny_backbone: Factory) -> None:
-    net = FrozenBackbone(tiny_backbone(), trunk_drop_path=True)
+    net = FrozenBackbone(tiny_backbone(drop_path_rate=0.1), trunk_drop_path=True)
     assert drop_paths(net)
     for mode in (False, True):
         net.train(mode)

@@ -13,6 +13,7 @@ from nets import (
     BRANCHES,
     ON_MAPS,
     SHORTCUTS,
+    WHOLE,
     backward,
     bare,
     bottleneck_by_hand,
@@ -72,6 +73,9 @@ def taps_by_hand(
     block: nn.Module, taps: str, stream: Tensor, grid: list, named: dict, size: Any
 ) -> tuple[list[Tensor], Tensor]:
     """The taps of a block, and the stream behind it."""
+    if kind(block) in WHOLE:
+        after = WHOLE[kind(block)](block, stream)
+        return [after], after
     attn, mlp = BRANCHES[kind(block)]
     first_of, second_of = SHORTCUTS.get(kind(block), (lambda _, x: x, lambda _, x: x))
     if kind(block) == 'mscan.MSCABlock':
@@ -118,6 +122,7 @@ def tokens(block: nn.Module, x: Tensor, count: int) -> Tensor:
 
 # What runs between the two stages of a net, in this order.
 STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
+    'ResNet': lambda net: list(net.layer2[0].downsample),
     'ConvNeXt': lambda net: list(net.model.stages[1].downsample),
     'MixVisionTransformer': lambda net: [
         net.layers[0][2], net.layers[1][0].projection, net.layers[1][0].norm,
@@ -242,6 +247,7 @@ def test_is_the_formula(
         ('mmpretrain_swin', [True, True]),
         ('mmpretrain_convnext', [True, True]),
         ('mmpretrain_poolformer', [True, True]),
+        ('mmdet_resnet', [False, False]),
     ],
 )
 def test_outputs_have_the_norms_that_the_trunk_has(family: str, norms: list[bool]) -> None:

@@ -22,14 +22,23 @@ STEM = dict(cell='JoinedCell', taps='stream', stem=dict(type='ConvStem', width=4
 @pytest.fixture
 def layout_backbone(layout_backbone: Factory) -> Factory:
     """``layout_backbone`` of the families whose first convolution is the whole patch embedding."""
-    if 'MSCAN' in str(layout_backbone()):
+    if any(net in str(layout_backbone()) for net in ('MSCAN', 'ResNet')):
         pytest.skip('refused: see test_a_first_convolution_that_is_not_the_whole_embedding')
     return layout_backbone
 
 
-def test_a_first_convolution_that_is_not_the_whole_embedding() -> None:
-    with pytest.raises(ValueError, match=r"ConvStem is invalid for MSCAN.*use 'NoStem'"):
-        wrap(tiny_config('mmseg_mscan'), CONV, **STEM)
+@pytest.fixture
+def rotating_backbone(rotating_backbone: Factory) -> Factory:
+    """As ``layout_backbone``."""
+    if any(net in str(rotating_backbone()) for net in ('MSCAN', 'ResNet')):
+        pytest.skip('refused: see test_a_first_convolution_that_is_not_the_whole_embedding')
+    return rotating_backbone
+
+
+@pytest.mark.parametrize(('name', 'kind'), [('mmseg_mscan', 'MSCAN'), ('mmdet_resnet', 'ResNet')])
+def test_a_first_convolution_that_is_not_the_whole_embedding(name: str, kind: str) -> None:
+    with pytest.raises(ValueError, match=rf"ConvStem is invalid for {kind}.*use 'NoStem'"):
+        wrap(tiny_config(name), CONV, **STEM)
 
 
 def test_starts_as_the_bare_net_bit_for_bit(layout_backbone: Factory) -> None:

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from nets import ADAPTERS, backward, bare, block_by_hand, images, images_for, merge_lora, trained
+from nets import (
+    ADAPTERS,
+    WHOLE,
+    backward,
+    bare,
+    block_by_hand,
+    images,
+    images_for,
+    kind,
+    merge_lora,
+    trained,
+)
 from torch import Tensor, nn
 
 from mmqadapter.backbones.select import find_blocks
@@ -63,7 +74,9 @@ def test_equals_a_block_written_by_hand(
         adapters = wrapped.adapters[name.replace('.', '_')]
         block = net.get_submodule(name)
         expected = block_by_hand(block, adapters, places, *args, **kwargs)
-        torch.testing.assert_close(out, expected)
+        # Sums over the channels and places under a convolution are rounded in another order.
+        bounds = dict(rtol=1e-4, atol=1e-4) if kind(block) in WHOLE else {}
+        torch.testing.assert_close(out, expected, **bounds)
         unadapted = block_by_hand(block, nn.ModuleDict(), places, *args, **kwargs)
         assert (out - unadapted).abs().max() > 1e-2
         blocks += 1
@@ -84,8 +97,8 @@ def test_lora_equals_merged_weights(tiny_backbone: Factory, adapter: str) -> Non
 def test_sequential_adapters_of_a_block_are_two(tiny_backbone: Factory) -> None:
     wrapped = trained(tiny_backbone(), 'sequential')
     for adapters in wrapped.adapters.values():
-        if 'convnext' in str(tiny_backbone()).lower():
-            assert list(adapters) == ['mlp_branch']
+        if any(net in str(tiny_backbone()) for net in ('convnext', 'ConvNeXt', 'ResNet')):
+            assert list(adapters) in (['mlp_branch'], ['output'])
         else:
             assert adapters['attn_branch'] is not adapters['mlp_branch']
 

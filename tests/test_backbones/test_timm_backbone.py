@@ -147,7 +147,7 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
         (dict(model_name='vit_tiny_patch16_224.none'), 'none'),
         (dict(model_name='swin_tiny'), 'does not know it; similar names: swin_tiny_patch4_window7'),
         (dict(model_name='dinov2'), r'similar names: (vit_\w+_dinov2, ){2}vit_\w+_dinov2\.$'),
-        (dict(model_name='resnet18'), 'resnet18.*timm builds ResNet, which is not supported'),
+        (dict(model_name='densenet121'), 'densenet.*timm builds DenseNet, which is not supported'),
         (
             dict(model_name='efficientnet_b0'),
             r"^model_name='efficientnet_b0' is invalid: timm builds EfficientNet, which is not "
@@ -189,11 +189,11 @@ def test_advice_on_weights_where_weights_are_asked_for() -> None:
 
 def test_models_that_a_user_registers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a return annotation the net is built, and judged then."""
-    net = timm.create_model('resnet18')
+    net = timm.create_model('mobilenetv3_small_050')
     monkeypatch.setattr('timm.is_model', lambda name: True)
     monkeypatch.setattr('timm.model_entrypoint', lambda name: lambda **kwargs: net)
     monkeypatch.setattr('timm.create_model', lambda name, **kwargs: net)
-    with pytest.raises(ValueError, match='timm builds ResNet, which is not supported'):
+    with pytest.raises(ValueError, match='timm builds MobileNetV3, which is not supported'):
         TimmBackbone('mine')
 
 

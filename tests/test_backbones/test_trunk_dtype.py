@@ -72,7 +72,14 @@ def test_what_is_stored_in_half_precision(layout_backbone: Factory, wrapper: str
     kept = {n: p for n, p in net.named_parameters() if n not in cast}
     assert all(p.dtype == torch.float32 for p in kept.values())
     assert all(name.startswith('trunk.') and not p.requires_grad for name, p in cast.items())
-    in_blocks = ('qkv.weight', 'in_proj_weight', 'layers.0.0.weight', 'fc1.weight', 'proj.bias')
+    in_blocks = (
+        'qkv.weight',
+        'in_proj_weight',
+        'layers.0.0.weight',
+        'fc1.weight',
+        'proj.bias',
+        'conv1.weight',
+    )
     assert sum(name.endswith(in_blocks) for name in cast) >= 4
     assert not any(name.endswith(in_blocks) and '.blocks.' in name for name in kept)
 
@@ -94,7 +101,9 @@ def test_linear_layers_in_8_bits(layout_backbone: Factory) -> None:
     """The fused projection and the MLP of each block; what trains is no code."""
     net, rest = (half(layout_backbone(), trunk=dict(dtype=d)) for d in ('int8', 'bfloat16'))
     codes = {n for n, b in net.named_buffers() if b.dtype == torch.int8}
-    if any(name in str(layout_backbone()) for name in ('MixVision', 'mmdet.Pyramid', 'MSCAN')):
+    if any(
+        name in str(layout_backbone()) for name in ('MixVision', 'mmdet.Pyramid', 'MSCAN', 'ResNet')
+    ):
         assert not codes  # convolutions, and attention that does not call its linear layers
     else:
         assert sum(n.endswith(('fc1.weight', 'ffn.layers.0.0.weight')) for n in codes) >= 2
@@ -231,7 +240,11 @@ def test_checkpointing_gives_equal_gradients(layout_backbone: Factory) -> None:
     for net in nets:
         randomize(net.adapters)
     expected, found = (gradients(net) for net in nets)
-    torch.testing.assert_close(found, expected, rtol=2e-2, atol=1e-3)
+    for name, gradient in expected.items():
+        # Gradients of a ResNet are in the thousands; those of other tiny nets are below 1.
+        bound = 1e-3 * max(1.0, float(gradient.abs().max()) if 'output' in name else 1.0)
+        torch.testing.assert_close(found[name], gradient, rtol=2e-2, atol=bound)
+    assert found.keys() == expected.keys()
 
 
 @EVERY_DTYPE

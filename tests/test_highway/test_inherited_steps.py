@@ -15,6 +15,7 @@ from mmqadapter.highway import (
     InheritedSteps,
     LowRankMerging,
     inherit_merging,
+    merging_stride,
     rounds_down,
 )
 from mmqadapter.utils.accounting import saved_for_backward
@@ -45,6 +46,11 @@ KINDS: dict[str, Sequence[nn.Module]] = {
     'segnext': trained(nn.LayerNorm(C), convolution(), nn.BatchNorm2d(OUT)),
     'swin v2': trained(nn.Linear(4 * C, OUT, bias=False), nn.LayerNorm(OUT)),
     'twins': trained(nn.ZeroPad2d((0, 1, 0, 1)), convolution(2, 0), nn.LayerNorm(OUT)),
+    'resnet': trained(convolution(1, 0), nn.BatchNorm2d(OUT)),
+    'resnet-d': trained(
+        nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(C, OUT, 1), nn.BatchNorm2d(OUT)
+    ),
+    'dilated': trained(nn.Conv2d(C, OUT, 1), nn.BatchNorm2d(OUT)),
     'rms': trained(RmsNorm2d(C), convolution(3, 1)),
 }
 EVERY_KIND = pytest.mark.parametrize('kind', KINDS)
@@ -77,11 +83,10 @@ def test_gradient_is_the_transpose_and_nothing_is_saved(kind: str) -> None:
     assert counter.total < 2 * h.numel() * 4  # deviations of tokens, weights of norms
 
 
-@pytest.mark.parametrize('kind', ['segnext', 'convnext'])
+@pytest.mark.parametrize('kind', ['segnext', 'convnext', 'resnet', 'resnet-d', 'dilated'])
 def test_without_layer_norms_it_is_the_response_of_the_trunk(kind: str) -> None:
     """Batch norm and convolutions are affine: their response to h is exact."""
-    convolution_, *norms = [s for s in KINDS[kind] if not isinstance(s, nn.LayerNorm)]
-    steps, grid = (convolution_, *norms), (5, 7)
+    steps, grid = [s for s in KINDS[kind] if not isinstance(s, nn.LayerNorm)], (5, 7)
     trunk, h = stream(), stream()
 
     def stock(x: Tensor) -> Tensor:
@@ -110,7 +115,14 @@ def test_deviations_are_those_of_the_trunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ('kind', 'rounds'), [('convnext', True), ('segformer', False), ('twins', False)]
+    ('kind', 'rounds'),
+    [
+        ('convnext', True),
+        ('segformer', False),
+        ('twins', False),
+        ('resnet', False),
+        ('resnet-d', False),
+    ],
 )
 @pytest.mark.parametrize('grid', [(4, 6), (5, 7)])
 def test_low_rank_has_the_grid_of_the_trunk(kind: str, rounds: bool, grid: tuple[int, int]) -> None:
@@ -121,6 +133,18 @@ def test_low_rank_has_the_grid_of_the_trunk(kind: str, rounds: bool, grid: tuple
     assert low_rank(h, h, grid).shape == (2, count, OUT)
     if kind != 'twins':
         assert InheritedSteps(KINDS[kind], ORDER)(h, h, grid).shape == (2, count, OUT)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'stride'),
+    [('convnext', 2), ('swin v2', 2), ('resnet', 2), ('resnet-d', 2), ('dilated', 1)],
+)
+def test_stride(kind: str, stride: int) -> None:
+    assert merging_stride(KINDS[kind]) == InheritedSteps(KINDS[kind], ORDER).stride == stride
+    low_rank, h, grid = LowRankMerging(C, OUT, stride=stride), stream(), (5, 7)
+    expected = InheritedSteps(KINDS[kind], ORDER)(h, h, grid).shape
+    if kind != 'convnext':  # which leaves out the end of an odd grid
+        assert low_rank(h, h, grid).shape == expected
 
 
 def test_patch_mergings_stay_what_they_were() -> None:

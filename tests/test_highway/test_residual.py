@@ -24,6 +24,7 @@ ADAPTERS = pytest.mark.parametrize(
         dict(type='LoRand'),
         dict(type='ConvAdapter', width=8, kernel_size=(3, 5)),
         dict(type='Mona', width=8, dropout=0.0),
+        dict(type='ParallelConvAdapter', scale=0.5),
     ],
     ids=lambda config: '-'.join(str(value) for value in config.values()),
 )
@@ -74,7 +75,8 @@ def test_weights_quantized_beforehand_get_their_gradients(bits: int) -> None:
         assert (actual - exact).norm() <= 1e-5 * exact.norm()
 
 
-CONFIGS = [mark for mark in ADAPTERS.args[1] if mark['type'] not in ('ConvAdapter', 'Mona')]
+SPATIAL = ('ConvAdapter', 'Mona', 'ParallelConvAdapter')
+CONFIGS = [mark for mark in ADAPTERS.args[1] if mark['type'] not in SPATIAL]
 
 
 @pytest.mark.parametrize('bits', [1, 32])

@@ -22,6 +22,7 @@ class HalfBlock(FastForward):
     """Forward of a block under autocast, whose matrices already have the dtype of autocast.
 
     What autocast does not cast stays in single precision: the residual stream, norms and scales.
+    Blocks of convolutions end in half precision; their output is cast to the dtype of the input.
     """
 
     half_dtype: torch.dtype
@@ -29,7 +30,8 @@ class HalfBlock(FastForward):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the stock block under autocast; its first argument must be a tensor."""
         with torch.autocast(args[0].device.type, self.half_dtype):
-            return super().forward(*args, **kwargs)
+            output = super().forward(*args, **kwargs)
+        return output.to(args[0].dtype) if isinstance(output, torch.Tensor) else output
 
 
 def store_blocks(
