@@ -31,7 +31,10 @@ def make_batch(cfg: Config, images: int) -> dict[str, list]:
     elif _is_video(cfg):
         samples = [_video(cfg, generator) for _ in range(images)]
     else:
-        samples = [_detection(cfg, generator, WIDTHS[i % 2]) for i in range(images)]
+        # Masks of unequal sizes need padding; configs without it crop all images to one size.
+        equal = _loads_masks(cfg) and not cfg.model.data_preprocessor.get('pad_mask')
+        widths = WIDTHS[:1] if equal else WIDTHS
+        samples = [_detection(cfg, generator, widths[i % len(widths)]) for i in range(images)]
     inputs, data_samples = zip(*samples, strict=True)
     return {'inputs': list(inputs), 'data_samples': list(data_samples)}
 

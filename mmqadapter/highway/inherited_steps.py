@@ -131,7 +131,7 @@ def merging_stride(steps: Sequence[nn.Module]) -> int:
 
 
 def _is_norm(step: nn.Module) -> bool:
-    return _is_batch_norm(step) or hasattr(step, 'normalized_shape')
+    return isinstance(step, (*BATCH_NORMS, nn.GroupNorm)) or hasattr(step, 'normalized_shape')
 
 
 def _is_batch_norm(step: nn.Module) -> bool:
@@ -139,7 +139,9 @@ def _is_batch_norm(step: nn.Module) -> bool:
 
 
 def _require_known(step: nn.Module) -> None:
-    known = _is_norm(step) or isinstance(step, (nn.Linear, nn.Conv2d))
+    # A subclass with a forward of its own standardizes its weight, or pads first.
+    plain = isinstance(step, nn.Conv2d) and type(step).forward is nn.Conv2d.forward
+    known = _is_norm(step) or isinstance(step, nn.Linear) or plain
     if not known and list(step.parameters()):
         raise ValueError(
             f"downsample='inherited' is invalid for a step {type(step).__name__} between stages: "
@@ -154,6 +156,10 @@ def _gain(norm: Any, tokens: Tensor) -> Tensor:
     if _is_batch_norm(norm):
         return weight / (norm.running_var + norm.eps).sqrt()
     x = tokens.float()
+    if isinstance(norm, nn.GroupNorm):
+        groups = x.unflatten(-1, (norm.num_groups, -1))
+        deviation = (groups.var((1, 3), correction=0, keepdim=True) + norm.eps).sqrt()
+        return weight / deviation.expand(-1, -1, -1, groups.shape[-1]).flatten(2)
     if 'rms' in type(norm).__name__.lower():
         return weight / (x.square().mean(-1, keepdim=True) + norm.eps).sqrt()
     return weight / (x.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
@@ -165,6 +171,9 @@ def _normed(norm: Any, tokens: Tensor) -> Tensor:
     x, gain = tokens.float(), _gain(norm, tokens)
     if _is_batch_norm(norm):
         x = x - norm.running_mean
+    elif isinstance(norm, nn.GroupNorm):
+        groups = x.unflatten(-1, (norm.num_groups, -1))
+        x = (groups - groups.mean((1, 3), keepdim=True)).flatten(2)
     elif 'rms' not in type(norm).__name__.lower():
         x = x - x.mean(-1, keepdim=True)
     bias = getattr(norm, 'bias', None)

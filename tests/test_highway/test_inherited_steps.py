@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from timm.layers import LayerNorm2d, RmsNorm2d
+from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
+from timm.layers import LayerNorm2d, RmsNorm2d, StdConv2d
 from torch import Tensor, nn
 
 from mmqadapter.highway import (
@@ -51,6 +52,7 @@ KINDS: dict[str, Sequence[nn.Module]] = {
         nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(C, OUT, 1), nn.BatchNorm2d(OUT)
     ),
     'dilated': trained(nn.Conv2d(C, OUT, 1), nn.BatchNorm2d(OUT)),
+    'group norms': trained(nn.GroupNorm(2, C), convolution(1, 0), nn.GroupNorm(4, OUT)),
     'rms': trained(RmsNorm2d(C), convolution(3, 1)),
 }
 EVERY_KIND = pytest.mark.parametrize('kind', KINDS)
@@ -112,6 +114,35 @@ def test_deviations_are_those_of_the_trunk() -> None:
     expected = moved.flatten(2).transpose(1, 2) * last.weight / std
     merged = InheritedSteps(KINDS['segformer'], ORDER)(h, trunk, grid)
     torch.testing.assert_close(merged, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_deviations_of_groups_are_those_of_the_trunk() -> None:
+    first, conv, last = KINDS['group norms']
+    trunk, h, grid = stream(), stream(), (5, 7)
+    maps = trunk.transpose(1, 2).unflatten(2, grid)
+    before = maps_by_groups(first, maps, h.transpose(1, 2).unflatten(2, grid))
+    moved = nn.functional.conv2d(before, conv.weight, None, 2)
+    expected = maps_by_groups(last, conv(first(maps)), moved).flatten(2).transpose(1, 2)
+    merged = InheritedSteps(KINDS['group norms'], ORDER)(h, trunk, grid)
+    torch.testing.assert_close(merged, expected, rtol=1e-4, atol=1e-4)
+
+
+def maps_by_groups(norm: nn.GroupNorm, trunk: Tensor, h: Tensor) -> Tensor:
+    """Maps ``h`` times the weight of a norm, over the deviations of its groups in ``trunk``."""
+    result = torch.empty_like(h)
+    size = h.shape[1] // norm.num_groups
+    for start in range(0, h.shape[1], size):
+        part = slice(start, start + size)
+        std = (trunk[:, part].var((1, 2, 3), correction=0) + norm.eps).sqrt()
+        result[:, part] = h[:, part] * norm.weight[part, None, None] / std[:, None, None, None]
+    return result
+
+
+@pytest.mark.parametrize('kind', [StdConv2d, Conv2dAdaptivePadding])
+def test_a_convolution_with_a_forward_of_its_own_is_refused(kind: type[nn.Conv2d]) -> None:
+    """Its weight is not what it computes with, or it pads."""
+    with pytest.raises(ValueError, match=f"'inherited' is invalid for a step {kind.__name__}"):
+        InheritedSteps([kind(C, OUT, 1)], ORDER)
 
 
 @pytest.mark.parametrize(
