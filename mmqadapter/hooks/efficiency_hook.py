@@ -17,6 +17,7 @@ from torch import nn
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import inspect_task
 from mmqadapter.utils.atomic import atomic_write
+from mmqadapter.utils.machine import machine_name
 from mmqadapter.utils.optimizers import optimizers
 from mmqadapter.utils.sharding import as_built, is_sharded, whole_counts
 from mmqadapter.utils.step_meter import StepMeter
@@ -40,9 +41,9 @@ class EfficiencyHook(Hook):
     activation memory of one step) or ``peak_allocated_bytes`` and ``peak_reserved_bytes`` (a GPU).
     After training it adds ``adapter_bytes`` and ``task_bytes`` (sizes of the task file), logs a
     table, and writes all figures to ``summary.json`` in the work dir: those above with medians
-    over all steps but the first five, ``trainable_params_by_part`` and the number of ``steps``. If
-    the run was resumed, that is the part after it: ``from_iteration`` and ``to_iteration`` say
-    which steps (from 1) the figures cover.
+    over all steps but the first five, ``trainable_params_by_part``, the number of ``steps`` and the
+    ``machine`` (processor, PyTorch, threads). If the run was resumed, that is the part after it:
+    ``from_iteration`` and ``to_iteration`` say which steps (from 1) the figures cover.
 
     It runs last, so that a step's time does not contain the work of other hooks and the task file
     exists when its size is read. If a config lists the hook twice, the second does nothing.
@@ -125,7 +126,8 @@ class EfficiencyHook(Hook):
             'from_iteration': self._resumed_at + 1,
             'to_iteration': runner.iter,
         }
-        content = json.dumps(figures, indent=2).encode()
+        machine = machine_name(next(runner.model.parameters()).device)
+        content = json.dumps({**figures, 'machine': machine}, indent=2).encode()
         atomic_write(Path(runner.work_dir, SUMMARY_FILE), content)
         runner.logger.info(_summary_table(figures))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine import Config
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
@@ -16,6 +17,7 @@ from tiny_runs import Run, semantic
 
 from mmqadapter.hooks import EfficiencyHook, TuningSummaryHook
 from mmqadapter.taskfile import inspect_task
+from mmqadapter.utils.machine import machine_name
 from mmqadapter.utils.peak_memory import PeakMemory
 from mmqadapter.utils.step_meter import StepMeter
 
@@ -69,8 +71,9 @@ def test_figures_reach_the_log_and_the_work_dir(tiny, train, tmp_path: Path) -> 
     written = summary(tmp_path / 'run')
     assert written.keys() == known | {
         *('adapter_bytes', 'task_bytes', 'peak_allocated_bytes', 'peak_reserved_bytes', 'steps'),
-        *('trainable_params_by_part', 'from_iteration', 'to_iteration'),
+        *('trainable_params_by_part', 'from_iteration', 'to_iteration', 'machine'),
     }
+    assert written['machine'] == machine_name(torch.device('cpu'))
     assert (written['from_iteration'], written['to_iteration']) == (1, 6)
     assert (written['trainable_params'], written['trainable_backbone_params']) == (25, 20)
     assert written['trainable_params_by_part'] == {'backbone': 20, 'head': 5}

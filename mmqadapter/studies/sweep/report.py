@@ -26,7 +26,7 @@ from mmqadapter.studies.sweep.plan import Sweep
 from mmqadapter.studies.sweep.plots import TITLES, draw_plots
 from mmqadapter.studies.sweep.rows import make_rows
 from mmqadapter.studies.sweep.schedule import Results
-from mmqadapter.studies.sweep.table import cells, tuning_cells
+from mmqadapter.studies.sweep.table import cells, mixed_machines, tuning_cells
 
 ENVIRONMENT = ('config', 'command', 'date', 'machine', 'device', 'versions', 'memory')
 LEGEND = (
@@ -35,6 +35,10 @@ LEGEND = (
     'score on the tuning seed, which is not reported. Full fine-tuning has no task file: its size '
     'is that of the whole model. Memory: {memory}. Times are medians of a training that was alone '
     'on the machine.'
+)
+MACHINES = (
+    ' The trainings ran on different machines ({machines}): the same seed can differ by more than '
+    'a point between them, so compare only rows of one machine.'
 )
 
 
@@ -111,7 +115,7 @@ def _render(report: Report, samples: Samples | None) -> dict[str, bytes]:
         details=header_texts(header, exclude=('command', 'failed')),
         command=header['command'],
         table=cells(rows, header['metric']),
-        legend=LEGEND.format(memory=memory_definition(header)),
+        legend=_legend(report),
         series=series,
         plots=svg_by_title(TITLES, plots),
         samples=samples,
@@ -124,6 +128,13 @@ def _render(report: Report, samples: Samples | None) -> dict[str, bytes]:
     }
 
 
+def _legend(report: Report) -> str:
+    legend = LEGEND.format(memory=memory_definition(report['header']))
+    machines = mixed_machines(report['rows'])
+    names = '; '.join(f'{number}: {name}' for number, name in enumerate(machines, 1))
+    return legend + MACHINES.format(machines=names) if machines else legend
+
+
 def _failures(header: Mapping[str, Any]) -> list[str]:
     return [
         f'{failure["training"]}: {failure["reason"]}; {failure["log"]}'
@@ -134,7 +145,7 @@ def _failures(header: Mapping[str, Any]) -> list[str]:
 def _markdown(report: Report) -> str:
     header, rows = report['header'], report['rows']
     table = markdown_table(cells(rows, header['metric']))
-    sections = [f'# {header["sweep"]}', table, LEGEND.format(memory=memory_definition(header))]
+    sections = [f'# {header["sweep"]}', table, _legend(report)]
     if header['failed']:
         sections += ['## Failed', '\n'.join(f'- {line}' for line in _failures(header))]
     trials = tuning_cells(rows)

@@ -11,6 +11,7 @@ from mmqadapter.studies.sweep.plan import Sweep
 from mmqadapter.studies.sweep.schedule import Results
 
 Row = dict[str, Any]
+UNKNOWN_MACHINE = 'not recorded'
 Scores = Mapping[int, float]
 
 
@@ -30,6 +31,7 @@ def make_rows(sweep: Sweep, names: Sequence[str], results: Results) -> list[Row]
             **_differences(name, scores),
             **_rates(sweep, name, results),
             **_costs(name, results),
+            'machines': _machines(name, results),
             'curves': _by_seed(name, 'losses', results),
             'validations': _by_seed(name, 'validations', results),
         }
@@ -43,6 +45,12 @@ def _by_seed(name: str, curve: str, results: Results) -> dict[str, list]:
         for outcome in results.trained
         if outcome.training.method == name and outcome.result is not None
     }
+
+
+def _machines(name: str, results: Results) -> list[str]:
+    """Return the machines of the trainings that are reported, as far as results name them."""
+    trained = (o.result for o in results.trained if o.training.method == name and o.result)
+    return sorted({result.get('machine') or UNKNOWN_MACHINE for result in trained})
 
 
 def _scores(name: str, results: Results) -> dict[int, float]:

@@ -27,9 +27,22 @@ def cells(rows: Sequence[Row], metric: str) -> list[dict[str, Cell]]:
         'memory, MB': lambda row: _number(megabytes(memory_bytes(row)), '.1f'),
         's per step': lambda row: cell(row['step_seconds']),
     }
+    machines = mixed_machines(rows)
+    if machines:
+        columns['machine'] = lambda row: _machine_numbers(row, machines)
     if any(row['note'] is not None for row in rows):
         columns['note'] = lambda row: cell(row['note'])
     return [{heading: make(row) for heading, make in columns.items()} for row in rows]
+
+
+def mixed_machines(rows: Sequence[Row]) -> list[str]:
+    """Return the machines of a table whose trainings ran on different ones; else none."""
+    machines = sorted({name for row in rows for name in row.get('machines') or ()})
+    return machines if len(machines) > 1 else []
+
+
+def _machine_numbers(row: Row, machines: Sequence[str]) -> Cell:
+    return cell(', '.join(str(machines.index(name) + 1) for name in row['machines']) or None)
 
 
 def tuning_cells(rows: Sequence[Row]) -> list[dict[str, Cell]]:

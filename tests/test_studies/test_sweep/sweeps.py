@@ -40,8 +40,12 @@ SWEEP: dict[str, Any] = {
 class FakeTrainer:
     """Trainer that returns a score at once; a score of None is a failure."""
 
-    def __init__(self, score: Callable[[Training], float | None]) -> None:
-        self.score, self.trained = score, list[Training]()
+    def __init__(
+        self,
+        score: Callable[[Training], float | None],
+        machine: Callable[[Training], str] = lambda training: 'some CPU',
+    ) -> None:
+        self.score, self.machine, self.trained = score, machine, list[Training]()
 
     def __call__(self, training: Training, slot: ResourceSlot) -> Outcome:
         self.trained.append(training)
@@ -58,6 +62,7 @@ class FakeTrainer:
             'trainable_backbone_params': 10,
             'adapter_bytes': 5,
             'task_bytes': 99,
+            'machine': self.machine(training),
         }
         return Outcome(training, result)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import pytest
 from sweeps import FakeTrainer, Silent
@@ -84,3 +85,35 @@ def test_a_report_of_failures_only(make_sweep, tmp_path) -> None:
     report = make_report(sweep, NAMES, results, 1, 0)
     assert {row['note'] for row in report['rows']} == {'every training failed'}
     write_report(report, tmp_path)
+
+
+def mixed_report(make_sweep, machine: Callable[[Training], str]) -> dict:
+    sweep = make_sweep()
+    queue = LocalQueue(FakeTrainer(score, machine), [ResourceSlot(1)], Silent())
+    return make_report(sweep, NAMES, run_sweep(sweep, NAMES, queue, queue), 1, 0)
+
+
+def test_a_table_says_which_of_several_machines_trained_a_row(make_sweep, tmp_path) -> None:
+    def machine(training: Training) -> str:
+        return 'fast CPU' if training.method == 'frozen' or training.seed == 1 else 'old CPU'
+
+    report = mixed_report(make_sweep, machine)
+    assert [row['machines'] for row in report['rows']] == [
+        ['fast CPU'], ['old CPU'], *2 * [['fast CPU', 'old CPU']],  # full failed on seed 1
+    ]  # fmt: skip
+    text = write_report(report, tmp_path)[1].read_text()
+    assert 'different machines (1: fast CPU; 2: old CPU): ' in text
+    lines = text.partition('## Failed')[0].splitlines()
+    rows = {line.split(' | ')[0]: line for line in lines if line.startswith('| ')}
+    assert rows['| adaptformer'].count(' | 1, 2 |') == 1
+    assert ' | 2 | 1 of 2 seeds' in rows['| full']
+
+
+def test_a_training_whose_machine_was_not_recorded_counts_as_another(make_sweep) -> None:
+    report = mixed_report(make_sweep, lambda t: '' if t.seed == 1 else 'some CPU')
+    assert report['rows'][0]['machines'] == ['not recorded', 'some CPU']
+
+
+def test_a_table_of_one_machine_has_no_column_for_it(report: dict, tmp_path) -> None:
+    assert report['rows'][0]['machines'] == ['some CPU']
+    assert 'different machines' not in write_report(report, tmp_path)[1].read_text()
