@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -100,6 +101,7 @@ def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
 
 def _cut_backbone(net: dict) -> None:
     """Keep two blocks a stage of a Swin and its like, and one block per output of a ViT."""
+    _cut_arch(net)
     for key in ('depths', 'num_layers'):
         if isinstance(net.get(key), (list, tuple)):
             net[key] = type(net[key])(min(depth, 2) for depth in net[key])
@@ -113,6 +115,17 @@ def _cut_backbone(net: dict) -> None:
             net['out_indices'] = tuple(range(net['num_layers'] - len(outputs), net['num_layers']))
         elif outputs != -1:
             net['out_indices'] = 1
+
+
+def _cut_arch(net: dict) -> None:
+    """Keep two blocks a stage of a net of mmpretrain, which names its depths by a word."""
+    package, _, name = str(net.get('type')).partition('.')
+    if package != 'mmpretrain' or not isinstance(net.get('arch'), str):
+        return
+    arch = dict(getattr(import_module('mmpretrain.models'), name).arch_settings[net['arch']])
+    for key in {'depths', 'layers'} & arch.keys():
+        arch[key] = [min(depth, 2) for depth in arch[key]]
+    net['arch'] = arch
 
 
 def set_weights(model: Any, file: str) -> Any:
