@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from rich.console import Console
+from rich.progress import track
 
 from mmqadapter.cli.benchmark import height_and_width
 from mmqadapter.cli.common import (
@@ -20,11 +21,10 @@ from mmqadapter.cli.common import (
 )
 from mmqadapter.engine.runner import load_config
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
-from mmqadapter.studies.benchmark.model import plain_config
 from mmqadapter.studies.fits.cards import card_bytes
 from mmqadapter.studies.fits.image_size import largest_image_size
 from mmqadapter.studies.fits.report import MARGIN, cells, make_header, write_fits
-from mmqadapter.studies.fits.search import fit_rows
+from mmqadapter.studies.fits.run import fit_rows
 from mmqadapter.studies.report.settings import Settings, parse_bytes
 from mmqadapter.studies.report.table import terminal_table
 from mmqadapter.utils.terminal import print_line
@@ -68,15 +68,16 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     settings = _settings(args, cfg)
     header = make_header(Path(args.config).name, settings, memory, args.gpu)
-    console = Console()
-    with console.status('') as status:
-        rows = fit_rows(
-            plain_config(cfg, settings),
-            methods,
-            settings,
-            memory,
-            lambda method: status.update(f'Foretelling {method.name}'),
+    names = [method.name for method in methods]
+    rows = list(
+        track(
+            fit_rows(args.config, args.cfg_options, names, settings, memory),
+            'Foretelling',
+            total=len(names),
+            transient=True,
         )
+    )
+    console = Console()
     if not console.is_terminal:
         console = Console(width=max(console.width, WIDTH))
     console.print(terminal_table(cells(rows, settings.batch_size), _title(header)))

@@ -50,7 +50,7 @@ def cells(rows: Sequence[Row], batch: int) -> list[dict[str, Cell]]:
     """Return the cells of the table.
 
     Args:
-        rows: Result of :func:`.fit_rows`.
+        rows: Results of :func:`.fit_rows`.
         batch: Images of the config's batch.
     """
     return [_cells(row, batch) for row in rows]

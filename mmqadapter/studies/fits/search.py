@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+import itertools
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 
 from mmengine.config import Config
 
@@ -17,109 +18,126 @@ from mmqadapter.studies.report.settings import Settings
 CONTEXT = 600 * 2**20  # bytes of CUDA's context, libraries and their workspaces
 FRAGMENTS = 0.1  # of the foretold peak: workspaces of operations, and gaps between blocks
 CEILING = 1024  # images at which the search stops
+MANY = 6  # known points
 PRECISIONS = {'float32': False, 'amp': True}
 
 
-@dataclass(frozen=True)
-class Demand:
-    """Foretold memory of a step, and what a GPU must have for it.
-
-    Attributes:
-        peak_bytes: Peak of the bytes of all tensors.
-        extra_bytes: Bytes beside them, such as the buckets of DDP.
-    """
-
-    peak_bytes: int
-    extra_bytes: int = 0
-
-    @property
-    def needed_bytes(self) -> int:
-        """Bytes with the margin for context, workspaces and fragmentation."""
-        return int((self.peak_bytes + self.extra_bytes) * (1 + FRAGMENTS)) + CONTEXT
+def needed_bytes(peak: int) -> int:
+    """Return what a GPU must have for a peak: with context, workspaces and fragmentation."""
+    return int(peak * (1 + FRAGMENTS)) + CONTEXT
 
 
-def fit_rows(
-    cfg: Config,
-    methods: Sequence[Method],
-    settings: Settings,
-    memory: int,
-    observe: Callable[[Method], None] = lambda method: None,
-) -> list[Row]:
-    """Return a row for each method: what it needs, and its largest batch, in both precisions.
+def fit(cfg: Config, method: Method, settings: Settings, memory: int) -> Row:
+    """Return what a method needs, and its largest batch, in both precisions.
 
     Args:
         cfg: Result of :func:`mmqadapter.studies.benchmark.model.plain_config`.
-        methods: Methods to compare.
+        method: Method that tunes the backbone.
         settings: Result of :meth:`.Settings.completed`.
         memory: Bytes of the GPU.
-        observe: Function that is called before each method.
 
     Raises:
-        ValueError: A method does not fit the backbone, or a step cannot be foretold.
+        ValueError: The method does not fit the backbone, or a step cannot be foretold.
     """
-    rows = []
-    for method in methods:
-        observe(method)
-        model = OutlinedModel(cfg, method)
-        row: Row = {
-            'method': method.name,
-            'bits': method.bits,
-            'trained_bytes': model.trained_bytes,
-            'frozen_bytes': model.frozen_bytes,
-        }
-        for name, amp in PRECISIONS.items():
-            row[name] = _fit(model, replace(settings, amp=amp), memory)
-        rows.append(row)
-    return rows
+    model = OutlinedModel(cfg, method)
+    row: Row = {
+        'method': method.name,
+        'bits': method.bits,
+        'trained_bytes': model.trained_bytes,
+        'frozen_bytes': model.frozen_bytes,
+    }
+    for name, amp in PRECISIONS.items():
+        row[name] = _fit(model, replace(settings, amp=amp), memory)
+    return row
 
 
 def _fit(model: OutlinedModel, settings: Settings, memory: int) -> Row:
-    @cache
-    def peak(batch: int) -> int:
-        return model.peak_bytes(replace(settings, batch_size=batch))
+    def peak(images: int) -> int:
+        return model.peak_bytes(replace(settings, batch_size=images))
 
-    def largest(extra: int) -> int:
-        limit = int((memory - CONTEXT) / (1 + FRAGMENTS)) - extra
-        return largest_batch(peak, limit, settings.batch_size)
-
-    # DDP copies gradients into buckets.
-    alone, buckets = Demand(peak(settings.batch_size)), model.trained_bytes
+    limit = int((memory - CONTEXT) / (1 + FRAGMENTS))
+    curve = Curve(peak, settings.batch_size, model.resident_bytes)
+    batch = curve.largest(limit)
+    buckets = model.trained_bytes  # into which DDP copies the gradients
     return {
-        'peak_bytes': alone.peak_bytes,
-        'needed_bytes': alone.needed_bytes,
-        'max_batch': largest(0),
-        'needed_bytes_ddp': replace(alone, extra_bytes=buckets).needed_bytes,
-        'max_batch_ddp': largest(buckets),
+        'peak_bytes': curve.peaks[settings.batch_size],
+        'needed_bytes': needed_bytes(curve.peaks[settings.batch_size]),
+        'max_batch': batch,
+        'needed_bytes_ddp': needed_bytes(curve.peaks[settings.batch_size] + buckets),
+        'max_batch_ddp': curve.interpolated(limit - buckets),
     }
 
 
-def largest_batch(peak: Callable[[int], int], limit: int, start: int) -> int:
-    """Return the largest batch within a limit, in images; 0 if none fits or trains.
+class Curve:
+    """Peak over the images of a batch, of which few points are foretold.
 
-    The peak is the largest of sums that grow linearly with the batch, so it is convex: a line
-    through two points gives a batch that is right or too large outside them, and right or too small
-    between them.
+    The peak is the largest of sums that grow linearly with the batch, so the curve is convex: the
+    line through two points is above it between them, and below it outside.
 
     Args:
-        peak: Function from images to bytes; it is called few times if it caches.
-        limit: Bytes.
-        start: Images, the first point; the second is twice as many.
+        peak: Function from images to bytes.
+        start: Images of the first point.
+        resident: Bytes that any batch needs, for the first guess.
+
+    Attributes:
+        peaks: Bytes by number of images, of the known points.
     """
-    first, second = peak(start), peak(2 * start)
-    slope = max((second - first) / start, 1)
-    batch = min(int(start + (limit - first) / slope), CEILING)
-    while batch >= 1 and not _fits(peak, batch, limit):
-        excess = peak(batch) - limit if batch >= start else 0
-        batch -= max(1, int(excess / slope))
-    while 0 < batch < CEILING and start <= batch < 2 * start and _fits(peak, batch + 1, limit):
-        batch += 1
-    return max(batch, 0)
 
+    def __init__(self, peak: Callable[[int], int], start: int, resident: int) -> None:
+        self._peak, self._resident = peak, resident
+        self.peaks = {start: peak(start)}
 
-def _fits(peak: Callable[[int], int], batch: int, limit: int) -> bool:
-    try:
-        return peak(batch) <= limit
-    except ValueError as error:
-        if ONE_VALUE not in str(error):  # a batch norm wants two images
-            raise
-        return False
+    def largest(self, limit: int) -> int:
+        """Return the largest batch within a limit in bytes; 0 if none fits or trains."""
+        while True:
+            fitting = sorted(b for b, peak in self.peaks.items() if peak <= limit)
+            low = fitting[-1] if fitting else 0
+            high = min((b for b, peak in self.peaks.items() if peak > limit), default=CEILING + 1)
+            certain = len(fitting) > 1 and self._beyond(*fitting[-2:], low + 1) > limit
+            if certain or high - low == 1:
+                return low
+            # A guess by lines needs three points as a rule; halving ends where it creeps.
+            creeps = len(self.peaks) > MANY
+            guess = (low + high) // 2 if creeps else self._guess(limit)
+            self._foretell(min(max(guess, low + 1), high - 1))
+
+    def interpolated(self, limit: int) -> int:
+        """Return a batch within a limit, one that is certain to fit by the points that are known.
+
+        Below them it is searched as by :meth:`largest`.
+        """
+        points = sorted(self.peaks)
+        if self.peaks[points[0]] > limit:
+            return self.largest(limit)
+        for left, right in itertools.pairwise(points):
+            if self.peaks[right] > limit:
+                return left + self._steps(left, right, limit)
+        return points[-1]
+
+    def _foretell(self, batch: int) -> None:
+        try:
+            self.peaks[batch] = self._peak(batch)
+        except ValueError as error:
+            if ONE_VALUE not in str(error):
+                raise
+            # A batch norm wants two images. Peaks of batches that do not train are without bound.
+            self.peaks[batch] = sys.maxsize
+
+    def _guess(self, limit: int) -> int:
+        """Return where the line through the two points next to the limit meets it."""
+        points = sorted(self.peaks, key=lambda batch: abs(self.peaks[batch] - limit))
+        if len(points) == 1:
+            (batch,) = points
+            slope = max((self.peaks[batch] - self._resident) / batch, 1)
+            return batch + int((limit - self.peaks[batch]) // slope)
+        left, right = sorted(points[:2])
+        return left + self._steps(left, right, limit)
+
+    def _steps(self, left: int, right: int, limit: int) -> int:
+        return int((limit - self.peaks[left]) // self._slope(left, right))
+
+    def _beyond(self, left: int, right: int, batch: int) -> float:
+        return self.peaks[right] + self._slope(left, right) * (batch - right)
+
+    def _slope(self, left: int, right: int) -> float:
+        return max((self.peaks[right] - self.peaks[left]) / (right - left), 1)

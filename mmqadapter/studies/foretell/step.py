@@ -85,6 +85,11 @@ class OutlinedModel:
         self.trained_bytes = sum(p.nbytes for p in trained)
         self.frozen_bytes = sum(t.nbytes for t in weights) - self.trained_bytes
 
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of weights, gradients and two moments of each weight that trains."""
+        return self.frozen_bytes + 4 * self.trained_bytes
+
     def peak_bytes(self, settings: Settings) -> int:
         """Return the peak of the bytes of all tensors that live in a training step.
 

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from torch.utils._python_dispatch import _disable_current_modes
 
 from mmqadapter.studies.benchmark.batches import batch_source
@@ -22,9 +22,9 @@ from mmqadapter.studies.report.settings import Settings
 SWIN: dict[str, Any] = dict(
     pretrain_img_size=64, embed_dims=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), window_size=4
 )  # fmt: skip
+SIZE = (96, 160)
 CHANNELS = [16, 32, 64, 128]
 SAMPLER = dict(num=16, pos_fraction=0.25)  # of 8 objects in an image: the caps are reached
-
 
 
 def box_head(**options: Any) -> dict[str, Any]:
@@ -44,6 +44,7 @@ PYRAMID = dict(
 )
 CHANGES: dict[str, dict[str, Any]] = {
     'upernet_swin': dict(
+        data_preprocessor=dict(size=SIZE),
         decode_head=dict(in_channels=CHANNELS, channels=32, num_classes=5),
         auxiliary_head=dict(in_channels=64, channels=16, num_classes=5),
     ),
@@ -58,7 +59,6 @@ CHANGES: dict[str, dict[str, Any]] = {
         bbox_head=dict(in_channels=32, feat_channels=32, num_classes=5),
     ),
 }
-SIZE = (96, 160)
 
 
 def small_config(name: str) -> Config:
@@ -71,7 +71,7 @@ def small_config(name: str) -> Config:
         for head, stage in zip(cfg.model.roi_head.bbox_head, cfg.model.train_cfg.rcnn, strict=True):
             head.update(box_head())
             stage.sampler.update(SAMPLER)
-    cfg.model.backbone = Config(dict(SWIN, type=f'{package}.SwinTransformer'))
+    cfg.model.backbone = ConfigDict(dict(SWIN, type=f'{package}.SwinTransformer'))
     cfg.optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.1), clip_grad=dict(max_norm=1.0))
     return cfg
 
