@@ -29,15 +29,10 @@ def largest_image_size(cfg: Config) -> Size | None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         return None
-    pipelines = [_outer_pipeline(dataset)]
-    pipelines = pipelines if pipelines[0] else [d.get('pipeline') for d, _ in leaf_configs(dataset)]
-    sizes = [size for pipeline in pipelines if (size := _of_pipeline(pipeline or ()))]
-    return max(sizes, key=_area, default=None)
-
-
-def _outer_pipeline(dataset: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the pipeline of a wrapper that mixes images, which runs after those within."""
-    return dataset.get('pipeline') or () if dataset.get('dataset') else ()
+    # Of a wrapper that mixes images the pipeline runs after those within.
+    outer = _of_pipeline(dataset.get('pipeline') or ())
+    within = [_of_pipeline(leaf.get('pipeline') or ()) for leaf, _ in leaf_configs(dataset)]
+    return outer or max((size for size in within if size), key=_area, default=None)
 
 
 def _of_pipeline(pipeline: Sequence[Any]) -> Size | None:

@@ -107,7 +107,9 @@ def _softmax(operator: Any) -> Kernel:
     def kernel(tensor: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
         tensor = tensor if dtype is None else tensor.to(dtype)
         with torch.autocast('cpu', enabled=False):
-            return operator(tensor, dim, _is_half(tensor))  # float32 without a copy of the input
+            if tensor.dtype == torch.float16:  # float32 without a copy of the input
+                return operator(tensor, dim, True)
+            return operator(_float32(tensor), dim, False)
 
     return kernel
 
