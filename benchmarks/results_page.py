@@ -1,4 +1,4 @@
-"""Tables of docs/results.md, docs/memory.md and README.md, made from the reports in benchmarks/results.
+"""Tables of the pages results.md and memory.md and of README.md, from benchmarks/results.
 
 python benchmarks/results_page.py            # write the tables again
 python benchmarks/results_page.py --check    # exit status 1 if a page differs from the reports
@@ -63,8 +63,6 @@ SECONDS = Column('s per step', number('step_seconds', digits=2))
 def _scored(metric: str) -> list[Column]:
     frozen = Column('above frozen', above_frozen)
     return [METHOD, Column(metric, score), frozen, TRAINED, ADAPTERS, TASK, MEMORY]
-
-
 
 
 def share(key: str, *path: str) -> Callable[[Row], str]:
