@@ -106,8 +106,8 @@ def _title(header: dict) -> str:
 
 
 def _check(args: argparse.Namespace, settings: Settings) -> str:
-    height, width = settings.image_size or ()
+    size = ' '.join(map(str, settings.image_size or ()))
     return (
-        f'mmqadapter benchmark {args.config} --methods {args.methods} --image-size {height} '
-        f'{width} --batch-size {settings.batch_size} --out DIR'
+        f'mmqadapter benchmark {args.config} --methods {args.methods} --image-size {size} '
+        f'--batch-size {settings.batch_size} --out DIR'
     )

@@ -93,8 +93,7 @@ class Curve:
             fitting = sorted(b for b, peak in self.peaks.items() if peak <= limit)
             low = fitting[-1] if fitting else 0
             high = min((b for b, peak in self.peaks.items() if peak > limit), default=CEILING + 1)
-            certain = len(fitting) > 1 and self._beyond(*fitting[-2:], low + 1) > limit
-            if certain or high - low == 1:
+            if high - low == 1 or self._is_last(fitting, limit):
                 return low
             # A guess by lines needs three points as a rule; halving ends where it creeps.
             creeps = len(self.peaks) > MANY
@@ -136,8 +135,12 @@ class Curve:
     def _steps(self, left: int, right: int, limit: int) -> int:
         return int((limit - self.peaks[left]) // self._slope(left, right))
 
-    def _beyond(self, left: int, right: int, batch: int) -> float:
-        return self.peaks[right] + self._slope(left, right) * (batch - right)
+    def _is_last(self, fitting: list[int], limit: int) -> bool:
+        """Return whether the line through the last two batches that fit ends before the next."""
+        if len(fitting) < 2:
+            return False
+        left, right = fitting[-2:]
+        return self.peaks[right] + self._slope(left, right) > limit
 
     def _slope(self, left: int, right: int) -> float:
         return max((self.peaks[right] - self.peaks[left]) / (right - left), 1)
