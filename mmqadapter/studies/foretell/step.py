@@ -114,7 +114,7 @@ class OutlinedModel:
             stack.enter_context(stand_ins(self.model))
             # Without content a model is on any device, and torch cannot move it.
             stack.enter_context(patch.object(self.model, 'to', return_value=self.model))
-            stack.enter_context(_readable_errors())
+            stack.enter_context(readable_errors())
             stack.enter_context(self._outline)
             yield OutlinedTraining(
                 self.model, [batch], self._cfg, device, settings.amp, on_gpu=self._on_gpu
@@ -141,8 +141,12 @@ class OutlinedModel:
 
 
 @contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Say in one line that code outside PyTorch asked for values."""
+def readable_errors() -> Iterator[None]:
+    """Say in one line that code outside PyTorch asked for values.
+
+    Raises:
+        UnknownValueError: In place of the errors of torch that mean it.
+    """
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:
