@@ -4,7 +4,7 @@
 #   benchmarks/cpu_report.sh                                   # all four, into work_dirs/cpu_report
 #   OUT=results IMAGE_SIZE=64 STEPS=1 WARM_UP=0 benchmarks/cpu_report.sh   # a try
 #
-# Settings: those of gpu_report.sh, which measures each one. 16 GB of memory, 100 minutes on two cores.
+# Settings: those of detectors.sh, which measures each one. 16 GB of memory, 100 minutes on two cores.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 out=${OUT:-work_dirs/cpu_report}
@@ -13,7 +13,7 @@ export DEVICE=cpu AMP='' STEPS=${STEPS:-5} WARM_UP=${WARM_UP:-1}
 
 # measure CONFIG DIR [KEY=VALUE ...]
 measure() {
-  CONFIG=$1 OUT=$out/$2 OPTIONS=${*:3} "$here/gpu_report.sh"
+  CONFIG=$1 OUT=$out/$2 OPTIONS=${*:3} "$here/detectors.sh"
 }
 
 backbone=model.backbone.backbone

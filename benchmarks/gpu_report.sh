@@ -1,47 +1,59 @@
 #!/usr/bin/env bash
-# Memory and time on a GPU: three detectors of the highway's table, all methods, mixed precision.
+# All that a GPU is to show, in one run of at most 15 minutes; each part is saved as it ends.
 #
-#   benchmarks/gpu_report.sh                                  # all three, into work_dirs/gpu_report
-#   OUT=results IMAGE_SIZE=64 STEPS=1 WARM_UP=0 AMP= DEVICE=cpu benchmarks/gpu_report.sh   # a try
-#   CONFIG=configs/retinanet_swin-l_highway_voc.py OUT=results/voc benchmarks/gpu_report.sh   # one
+#   benchmarks/gpu_report.sh                                  # into work_dirs/gpu_report
+#   DEVICE=cpu SIZE=toy OUT=DIR benchmarks/gpu_report.sh      # a try: very small nets, minutes
 #
-#   CONFIG      measure this config alone, into OUT itself
-#   OUT         folder of the reports (default: work_dirs/gpu_report)
-#   METHODS     what to compare
-#   IMAGE_SIZE  "HEIGHT WIDTH" in pixels; BATCH images (defaults: those of the published table)
-#   STEPS       measured steps of each method (default: 20); WARM_UP before them (default: 5)
-#   DEVICE      default: cuda:0
-#   AMP         --amp, or empty for float32 (default: --amp)
-#   OPTIONS     settings of CONFIG to override, as KEY=VALUE
-#   PYTHON      interpreter (default: .venv/bin/python, or python3 where there is none)
-set -euo pipefail
+#   OUT      folder: a folder and a log for each part, and parts.jsonl with seconds and exit statuses
+#   DEVICE   default: cuda:0
+#   SIZE     toy, or empty
+#   PARTS    names of the parts to run (default: all, in the order below)
+#   PYTHON   interpreter (default: .venv/bin/python, or python3 where there is none)
+#
+# A part that fails or runs out of its time does not stop the others; the exit status is 1 then.
+set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 out=${OUT:-work_dirs/gpu_report}
-methods=${METHODS:-full,full+checkpointing,frozen,partial1,adaptformer,adaptformer@1,highway,highway@1,highway-joined}
+device=${DEVICE:-cuda:0}
+toy=${SIZE:-}
+parts=${PARTS:-tests peaks trunk batching compiled camvid}
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+mkdir -p "$out"
+: >"$out/parts.jsonl"
+failed=0
 
-# measure CONFIG DIR "HEIGHT WIDTH" BATCH [KEY=VALUE ...]
-measure() {
-  local config=$1 dir=$2 size=${IMAGE_SIZE:-$3} batch=${BATCH:-$4}
-  shift 4
-  # shellcheck disable=SC2086  # a size is two words
-  PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} "$python" tools/benchmark.py "$config" --out "$dir" \
-    --methods "$methods" --image-size $size --batch-size "$batch" --steps "${STEPS:-20}" \
-    --warm-up "${WARM_UP:-5}" --device "${DEVICE:-cuda:0}" ${AMP---amp} \
-    ${1:+--cfg-options "$@"}
+# part NAME LIMIT COMMAND...: run a command for at most LIMIT seconds, and record how it ended
+part() {
+  local name=$1 limit=$2 start=$SECONDS status=0
+  shift 2
+  [[ " $parts " == *" $name "* ]] || return 0
+  echo "== $name"
+  timeout "$limit" "$@" >"$out/$name.log" 2>&1 || status=$?
+  tail -n 12 "$out/$name.log"
+  echo "{\"part\": \"$name\", \"seconds\": $((SECONDS - start)), \"status\": $status}" >>"$out/parts.jsonl"
+  [ "$status" = 0 ] || failed=1
 }
 
-if [ -n "${CONFIG:-}" ]; then
-  # shellcheck disable=SC2086  # several overrides are several words
-  measure "$CONFIG" "$out" '512 512' 2 ${OPTIONS:-}
-  exit
+# Tests that need a GPU; among them a step in which PyTorch refuses to wait for the device.
+part tests 120 "$python" -m pytest -q -m gpu -p no:cacheprovider tests/test_backbones
+# Peak memory against the foretold, and times of a step, of the three detectors.
+part peaks 330 "$python" benchmarks/gpu_peaks.py --device "$device" --out "$out/peaks" \
+  ${toy:+--toy --steps 1 --methods full,highway-joined@1}
+# What each acceleration of a frozen trunk brings, and the batched quantizers.
+part trunk 90 "$python" benchmarks/trunk_forward.py --nets swin-b --out "$out/trunk" \
+  ${toy:+--nets swin-t --size 64 --batch 1 --steps 1 --warm-up 0}
+part batching 90 "$python" benchmarks/batching.py --nets swin-b --sizes 512 --out "$out/batching" \
+  ${toy:+--nets swin-t --sizes 64 --steps 1}
+part compiled 120 "$python" benchmarks/compiled_step.py --out "$out/compiled" \
+  ${toy:+--size 64 --steps 1 --methods frozen}
+# A short training: CamVid, or generated scenes where it is not.
+if [ -z "$toy" ] && [ -d "${MMQADAPTER_DATA:-data}/camvid" ]; then
+  part camvid 150 "$python" tools/train.py configs/upernet_vit-tiny_highway_camvid.py \
+    --work-dir "$out/camvid" --cfg-options train_cfg.max_iters=200 train_cfg.val_interval=200
+else
+  part camvid 150 "$python" tools/demo.py --out "$out/camvid" ${toy:+--iterations 2}
 fi
-measure configs/cascade-mask-rcnn_swin-b_highway_coco.py "$out/cascade-mask-rcnn_swin-b" '800 1333' 2
-measure configs/retinanet_swin-l_highway_voc.py "$out/retinanet_swin-l" '600 1000' 2
-# Swin-L in the config of Swin-B, with heads as wide as its maps.
-backbone=model.backbone.backbone
-measure configs/upernet_swin_highway_ade20k.py "$out/upernet_swin-l" '512 512' 2 \
-  "$backbone.embed_dims=192" "$backbone.num_heads=[6,12,24,48]" \
-  'model.decode_head.in_channels=[192,384,768,1536]' model.auxiliary_head.in_channels=768
+exit "$failed"

@@ -1,4 +1,4 @@
-"""Tables of docs/results.md and README.md, made from the reports in benchmarks/results.
+"""Tables of the pages results.md and memory.md and of README.md, from benchmarks/results.
 
 python benchmarks/results_page.py            # write the tables again
 python benchmarks/results_page.py --check    # exit status 1 if a page differs from the reports
@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmarks/results'
-PAGE, README = ROOT / 'docs/results.md', ROOT / 'README.md'
+PAGES = (ROOT / 'docs/results.md', ROOT / 'docs/memory.md', ROOT / 'README.md')
 BEGIN, END = '<!-- table: {} -->', '<!-- end of table -->'
 Row = dict[str, Any]
 
@@ -65,6 +65,29 @@ def _scored(metric: str) -> list[Column]:
     return [METHOD, Column(metric, score), frozen, TRAINED, ADAPTERS, TASK, MEMORY]
 
 
+def share(key: str, *path: str) -> Callable[[Row], str]:
+    """Return a column text: a fraction, or that of an entry of a mapping."""
+
+    def text(row: Row) -> str:
+        value = row[key]
+        for name in path:
+            value = value[name]
+        return f'{value:.2f}'
+
+    return text
+
+
+FORETOLD = [
+    METHOD,
+    Column('peak of tensors, MiB', number('peak_bytes', 2**20)),
+    Column('saved', lambda row: f'{100 * row["memory_saving"]:.0f} %'),
+    Column('logs of others, MiB', number('published_mib')),
+    Column('fits 11 GiB', lambda row: 'yes' if row['fits_11gb'] else 'no'),
+    Column('TFLOP', number('flops', 1e12, 1)),
+    Column('GB moved', number('moved_bytes', 1e9)),
+    Column('time over full, RTX 4090', share('time_over_full', 'RTX 4090')),
+    Column('A100', share('time_over_full', 'A100 40GB')),
+]
 COSTS = [METHOD, TRAINED, ADAPTERS, TASK, MEMORY, SECONDS]
 TABLES: dict[str, tuple[str, list[Column], Sequence[str] | None]] = {
     'sweep_camvid': ('sweep_camvid', [*_scored('mIoU'), SECONDS], None),
@@ -79,6 +102,15 @@ TABLES: dict[str, tuple[str, list[Column], Sequence[str] | None]] = {
     'cost_mask-rcnn_swin-b': ('cpu_report/mask-rcnn_swin-b', COSTS, None),
     'cost_upernet_swin-t': ('cpu_report/upernet_swin-t', COSTS, None),
     'cost_upernet_swin-b': ('cpu_report/upernet_swin-b', COSTS, None),
+    **{
+        f'foretold_{name}': (f'foretold/{name}', FORETOLD, None)
+        for name in (
+            'cascade-mask-rcnn_swin-b',
+            'cascade-mask-rcnn_swin-l',
+            'retinanet_swin-l',
+            'upernet_swin-l',
+        )
+    },
     'readme': (
         'cpu_report/mask-rcnn_swin-b',
         [METHOD, TRAINED, MEMORY, SECONDS, TASK],
@@ -137,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--check', action='store_true', help='compare only')
     check = parser.parse_args(argv).check
     differing = []
-    for path in (PAGE, README):
+    for path in PAGES:
         text = path.read_text('utf-8')
         if filled(text) != text:
             differing.append(path.name)

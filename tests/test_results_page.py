@@ -1,4 +1,4 @@
-"""The tables of README and docs/results.md are those of the reports."""
+"""The tables of README, docs/results.md and docs/memory.md are those of the reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 script = runpy.run_path(str(ROOT / 'benchmarks/results_page.py'))
 
 
-@pytest.mark.parametrize('name', ['docs/results.md', 'README.md'])
+@pytest.mark.parametrize('name', ['docs/results.md', 'docs/memory.md', 'README.md'])
 def test_tables_are_those_of_the_reports(name: str) -> None:
     page = (ROOT / name).read_text('utf-8')
     assert '<!-- table: ' in page

@@ -95,7 +95,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
     return Settings(
         device=torch.device(choose_device(args.device)),
         batch_size=args.batch_size,
-        image_size=_height_and_width(args.image_size),
+        image_size=height_and_width(args.image_size),
         steps=args.steps,
         warm_up=args.warm_up,
         amp=args.amp,
@@ -105,7 +105,12 @@ def read_settings(args: argparse.Namespace) -> Settings:
     )
 
 
-def _height_and_width(pixels: Sequence[int] | None) -> tuple[int, int] | None:
+def height_and_width(pixels: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return height and width of ``--image-size``; None if it was not given.
+
+    Raises:
+        ValueError: There are more than two numbers.
+    """
     if pixels is None:
         return None
     if len(pixels) > 2:

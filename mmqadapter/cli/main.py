@@ -16,6 +16,7 @@ COMMANDS = {
     'serve': 'open a page to try task files in',
     'task': 'inspect, verify, export, convert and plan task files',
     'benchmark': 'measure memory, time and size of tuning methods',
+    'fits': 'foretell which tuning methods fit into the memory of a GPU',
     'sweep': 'train methods x seeds x learning rates and compare them',
     'analyze': 'study the adapters of a trained model',
     'check-data': 'find errors in the data of a config before training',

@@ -51,12 +51,12 @@ def test_bad_input_is_reported_in_one_line(
     assert not (tmp_path / 'out').exists()
 
 
-def test_the_gpu_script_takes_config_and_folder_as_variables(tmp_path: Path) -> None:
+def test_the_script_of_detectors_takes_config_and_folder_as_variables(tmp_path: Path) -> None:
     echo = tmp_path / 'python'
     echo.write_text('#!/bin/sh\necho "$@"\n')
     echo.chmod(0o755)
     variables = {**os.environ, 'PYTHON': str(echo), 'OUT': str(tmp_path / 'out'), 'STEPS': '3'}
-    script = ROOT / 'benchmarks/gpu_report.sh'
+    script = ROOT / 'benchmarks/detectors.sh'
 
     def words(**more: str) -> list[str]:
         done = subprocess.run([script], env={**variables, **more}, capture_output=True, text=True)

@@ -1,0 +1,1 @@
+"""Which tuning methods fit into the memory of a GPU, foretold without one."""

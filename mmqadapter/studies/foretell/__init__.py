@@ -1,0 +1,1 @@
+"""Foretelling of what a training step costs, from tensors without content."""
