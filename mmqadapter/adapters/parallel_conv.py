@@ -18,9 +18,9 @@ from mmqadapter.utils.token_grid import as_map
 class ParallelConvAdapter(TokenAdapter):
     """Adapter beside the k x k convolution of a residual block: alpha * up(ReLU(down(x))).
 
-    Conv-Adapter of arXiv 2208.07463 (sec. 3) in its *convolution parallel* form, the one of four
-    that the paper takes for its results: it reads the input of a block's convolution and adds to
-    its output, with the same stride and dilation, so that both see the same pixels. ``down`` is a
+    Conv-Adapter of arXiv 2208.07463 in the form that the paper calls *convolution parallel*: it
+    reads the input of a block's convolution and adds to its output, with the same stride and
+    dilation, so that both see the same pixels. ``down`` is a
     convolution C -> C / compression with as many groups, ``up`` a 1x1 projection to the outputs C',
     and alpha has one trained factor per output, which starts at 1. A block gets one adapter of
     C k^2 + C' C / compression weights, which can be quantized (the convolution as well, which would
