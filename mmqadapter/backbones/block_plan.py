@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.select import output_numbers
+from mmqadapter.backbones.select import blocks_by_output, output_numbers
 
 # Attributes of norms, linear layers and convolutions that hold the number of input channels.
 CHANNEL_ATTRIBUTES = (
@@ -43,12 +43,16 @@ def plan_blocks(
 ) -> list[PlannedBlock]:
     """Return a plan of ``blocks``, all that reach an output, in execution order.
 
+    Outputs before the first block are none of the plan's.
+
     Raises:
         ValueError: ``out_indices`` are beyond the blocks of the net.
     """
-    numbers = {name: _number(family, name) for name in blocks}
+    by_output = blocks_by_output(trunk, family)
+    numbers = {name: by_output[name] for name in blocks}
     last_of = {number: name for name, number in numbers.items()}
-    needed, ranks = output_numbers(trunk, family), sorted(last_of)
+    ranks = sorted(last_of)
+    needed = _adapted_outputs(trunk, family)
     if missing := sorted(set(needed) - last_of.keys()):
         raise ValueError(
             f'out_indices={missing} is invalid: expected {ranks[0]} to {ranks[-1]} for '
@@ -79,9 +83,8 @@ def block_channels(block: nn.Module, family: BlockFamily) -> int:
 
 def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
     """Return the full name of each output's norm, in execution order; '' where it has none."""
-    matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
-    end = max(int(match[1]) for match in matches if match)
-    numbers = output_numbers(trunk, family)
+    end = max(blocks_by_output(trunk, family).values())
+    numbers = _adapted_outputs(trunk, family)
     return [_output_norm(trunk, family, number, number == end) for number in numbers]
 
 
@@ -89,13 +92,13 @@ def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[list[nn.Module]]
     """Yield what a trunk computes between stages: norms and a linear step, in execution order."""
     modules = dict(trunk.named_modules())
     names = [n for n in modules if family.merging and re.fullmatch(family.merging, n)]
-    numbers = sorted({int(m[1]) for n in modules if (m := re.fullmatch(family.blocks, n))})
+    numbers = sorted(set(blocks_by_output(trunk, family).values()))
     for number, name in zip(numbers, names, strict=False):
-        steps = [f'{name}.{step}' for step in family.merging_steps]
-        if family.normed_stream:
-            steps.insert(0, family.output_norm.format(number))
-        # An option of the net may leave a norm out.
-        yield [modules[step] for step in steps if step in modules]
+        children = [f'{name}.{step}'.rstrip('.') for step in family.merging_steps]
+        # An option of the net may leave a norm out, or put it on the other side.
+        steps = [module for child, module in modules.items() if child in children]
+        normed = family.output_norm.format(number) if family.normed_stream else ''
+        yield [modules[normed], *steps] if normed in modules and normed else steps
 
 
 def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bool) -> str:
@@ -104,7 +107,7 @@ def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bo
     return name if name in dict(trunk.named_modules()) else ''
 
 
-def _number(family: BlockFamily, name: str) -> int:
-    match = re.fullmatch(family.blocks, name)
-    assert match is not None
-    return int(match[1])
+def _adapted_outputs(trunk: nn.Module, family: BlockFamily) -> list[int]:
+    """Return the numbers of the outputs behind blocks, ascending."""
+    first = min(blocks_by_output(trunk, family).values())
+    return [number for number in output_numbers(trunk, family) if number >= first]

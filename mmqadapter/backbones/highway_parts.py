@@ -84,15 +84,21 @@ def _low_rank_merging(
 
 
 def output_modules(
-    trunk: nn.Module, family: BlockFamily, names: Iterable[str]
+    trunk: nn.Module, family: BlockFamily, names: Sequence[str]
 ) -> Iterator[nn.Module]:
-    """Return what makes each map: a trained copy of the trunk's norm, an identity, or its neck."""
-    for name in names:
+    """Return what makes each map: a trained copy of the trunk's norm, an identity, or its neck.
+
+    A norm that the next stage reads as well stays frozen: it belongs to the stream, and a copy
+    would get no gradient from a head that does not read this map.
+    """
+    for number, name in enumerate(names, start=1):
+        norm = trunk.get_submodule(name) if name else nn.Identity()
         if family.neck:
             yield InheritedNeck(trunk.get_submodule(family.neck))
-            continue
-        norm = trunk.get_submodule(name) if name else nn.Identity()
-        yield deepcopy(norm).requires_grad_(True)
+        elif family.normed_stream and number < len(names):
+            yield InheritedNeck(norm)
+        else:
+            yield deepcopy(norm).requires_grad_(True)
 
 
 def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.timm_net import build_timm, load_weight_file
 from mmqadapter.backbones.weight_source import weight_file
 from mmqadapter.registry import MODELS
@@ -77,6 +78,8 @@ class TimmBackbone(BaseModule):
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
         _set_checkpointing(self.model, with_cp)
+        family = find_family(self)
+        self._norm = bool(family.output_norm or family.end_norm or family.neck)
         self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
 
     def init_weights(self) -> None:
@@ -85,10 +88,18 @@ class TimmBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, 3, H, W) to one map (B, C, h, w) per entry of ``out_indices``."""
+        _clear_biases(self.model)
         maps = self.model.forward_intermediates(
-            x, indices=list(self.out_indices), norm=True, intermediates_only=True
+            x, indices=list(self.out_indices), norm=self._norm, intermediates_only=True
         )
         return tuple(cast('list[Tensor]', maps))
+
+
+def _clear_biases(model: Any) -> None:
+    """Clear attention biases that timm caches in eval mode, the mode of a trunk that trains."""
+    for module in model.modules():
+        if hasattr(module, 'attention_bias_cache'):
+            module.attention_bias_cache = {}
 
 
 def _set_checkpointing(model: Any, with_cp: bool) -> None:

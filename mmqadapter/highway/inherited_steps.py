@@ -107,10 +107,10 @@ def inherit_merging(steps: Sequence[nn.Module], order: str) -> nn.Module:
 
 def rounds_down(steps: Sequence[nn.Module]) -> bool:
     """Return whether the steps halve a grid of odd size to the smaller half."""
-    convolutions = [step for step in steps if isinstance(step, nn.Conv2d)]
+    strided = [step for step in steps if isinstance(step, (nn.Conv2d, nn.MaxPool2d))]
     paddings = [s for s in steps if not _is_norm(s) and not list(s.parameters())]
-    paddings = [s for s in paddings if not isinstance(s, nn.Identity)]
-    return bool(convolutions) and not paddings and convolutions[0].padding in ((0, 0), 'valid')
+    paddings = [s for s in paddings if not isinstance(s, (nn.Identity, nn.MaxPool2d))]
+    return bool(strided) and not paddings and strided[0].padding in (0, (0, 0), 'valid')
 
 
 def _is_norm(step: nn.Module) -> bool:
@@ -123,7 +123,7 @@ def _is_batch_norm(step: nn.Module) -> bool:
 
 def _require_known(step: nn.Module) -> None:
     known = _is_norm(step) or isinstance(step, (nn.Linear, nn.Conv2d))
-    if not known and list(step.parameters()):
+    if not known and (list(step.parameters()) or isinstance(step, nn.MaxPool2d)):
         raise ValueError(
             f"downsample='inherited' is invalid for a step {type(step).__name__} between stages: "
             "expected norms and a linear layer or convolution; use downsample='low-rank'."
