@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 from old_torch import pytest_runtest_call
-from tiny_backbones import LAYOUTS, NO_CP, NO_LORA, NO_OUT_INDICES, TINY, tiny_config
+from tiny_backbones import LAYOUTS, NO_CP, NO_LORA, NO_OUT_INDICES, ROWS, TINY, tiny_config
 
 __all__ = ['pytest_runtest_call']
 
@@ -63,6 +63,12 @@ def real_data() -> Path:
 @pytest.fixture(params=list(TINY))
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
+    return partial(_changed, request.param)
+
+
+@pytest.fixture(params=list(ROWS))
+def row_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """As ``tiny_backbone``, of every row of the table: for what the names in a row say."""
     return partial(_changed, request.param)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.select import blocks_by_output, output_numbers
+from mmqadapter.highway import EvenPadding
 
 # Attributes of norms, linear layers and convolutions that hold the number of input channels.
 CHANNEL_ATTRIBUTES = (
@@ -97,6 +98,8 @@ def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[list[nn.Module]]
         children = [f'{name}.{step}'.rstrip('.') for step in family.merging_steps]
         # An option of the net may leave a norm out, or put it on the other side.
         steps = [module for child, module in modules.items() if child in children]
+        if family.merging_pads:
+            steps.insert(-1, EvenPadding())
         normed = family.output_norm.format(number) if family.normed_stream else ''
         yield [modules[normed], *steps] if normed in modules and normed else steps
 

@@ -68,6 +68,8 @@ class BlockFamily:
             execution order: norms and one linear step, an ``nn.Linear`` on patches of 2 x 2 tokens
             or an ``nn.Conv2d``. Where steps are of another kind, and so not linear, a highway needs
             ``downsample='low-rank'``.
+        merging_pads: The merging fills up an odd grid with zeros by a function before its
+            convolution.
         patch_order: Order in which a merging lays out 2 x 2 tokens, from slow to fast.
         float16: Its blocks compute in float16. Cosine attention divides by norms that round to 0.
         fused: Attention classes and their fused replacements; empty where the net uses
@@ -103,6 +105,7 @@ class BlockFamily:
     normed_stream: bool = False
     merging: str = ''
     merging_steps: tuple[str, ...] = ('norm', 'reduction')
+    merging_pads: bool = False
     patch_order: str = ''
     float16: bool = True
     fused: FusedModules = ()

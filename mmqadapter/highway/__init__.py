@@ -3,7 +3,12 @@
 from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.inherited_neck import InheritedNeck
-from mmqadapter.highway.inherited_steps import InheritedSteps, inherit_merging, rounds_down
+from mmqadapter.highway.inherited_steps import (
+    EvenPadding,
+    InheritedSteps,
+    inherit_merging,
+    rounds_down,
+)
 from mmqadapter.highway.recompute import Recompute
 from mmqadapter.highway.residual import FusedResidual, PendingUpdate, add_updates
 from mmqadapter.highway.saved_taps import SAVED_TAPS
@@ -14,6 +19,7 @@ __all__ = [
     'SAVED_TAPS',
     'Cell',
     'ConvStem',
+    'EvenPadding',
     'FusedResidual',
     'Highway',
     'InheritedMerging',

@@ -16,6 +16,14 @@ from mmqadapter.utils.token_grid import Grid, as_map, patch_weights, to_patches
 BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
+class EvenPadding(nn.Module):
+    """Zeros at the bottom and right of maps of odd height or width, as some mergings add."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C, H, W) of even height and width."""
+        return F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
+
+
 class InheritedSteps(nn.Module):
     """The trunk's norms and its strided convolution between two stages, frozen, without biases.
 
