@@ -28,9 +28,21 @@ def dicts(node: Any) -> Iterator[dict]:
             yield from dicts(child)
 
 
+# Nets that are cut to few blocks: their size does not change how a config puts a model together.
+CUT = {
+    'dinov': dict(depth=4, out_indices=(0, 1, 2, 3)),
+    'convnext': dict(depths=(1, 1, 1, 1)),
+    'MixVisionTransformer': dict(num_layers=(1, 1, 1, 1)),
+}
+
+
 def offline(cfg: Config) -> Config:
-    """Random weights, and batch norm that needs no process group."""
+    """Random weights, batch norm that needs no process group, and few blocks."""
     for node in dicts(cfg.model):
+        net = node.get('model_name', str(node.get('type')))
+        cut = next((cut for name, cut in CUT.items() if name in net), {})
+        count = len(node['out_indices']) if 'out_indices' in node else 0
+        node.update({k: v[-count:] if k == 'out_indices' else v for k, v in cut.items()})
         for key in ('init_cfg', 'checkpoint'):
             if key in node:
                 node[key] = None
