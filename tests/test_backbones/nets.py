@@ -194,7 +194,7 @@ def block_by_hand(
 
 def end_of_block(block: Any, x: Tensor) -> Tensor:
     """The stream as a block returns it: some of Swin V2 CR norm it."""
-    return block.norm3(x) if hasattr(block, 'norm3') else x
+    return block.norm3(x) if 'V2Cr' in kind(block) and hasattr(block, 'norm3') else x
 
 
 def _same(block: nn.Module, x: Tensor, *grid: Any) -> Tensor:
