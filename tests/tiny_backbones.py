@@ -15,7 +15,6 @@ from timm.models.metaformer import (
     SepConv,
 )
 
-
 # timm's functions of these nets fix the depths. It passes how to find weights as well.
 WEIGHTS = ('pretrained', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir')
 

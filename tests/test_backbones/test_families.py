@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +26,14 @@ def test_rows_have_their_own_names_and_blocks() -> None:
     for of in (lambda f: [f.name], lambda f: [(name, f.block) for name in f.classes]):
         found = [entry for family in FAMILIES for entry in of(family)]
         assert len(found) == len(set(found))
+
+
+def test_the_page_lists_every_row() -> None:
+    page = (Path(__file__).resolve().parents[2] / 'docs/adding_a_backbone.md').read_text()
+    listed = page.partition('## Networks that are known')[2].partition('## 1.')[0]
+    assert [
+        f.name for f in FAMILIES if not re.search(rf'[|,] {re.escape(f.name)}[ ,]', listed)
+    ] == []
 
 
 def test_row_names_modules_of_every_block(row_backbone: Factory) -> None:

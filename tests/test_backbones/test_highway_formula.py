@@ -10,8 +10,8 @@ import pytest
 import torch
 from highways import CONV, DUAL, TAPS, own, trained, wrap
 from nets import (
-    BRANCHES,
     BETWEEN,
+    BRANCHES,
     ON_MAPS,
     SHORTCUTS,
     backward,
