@@ -54,9 +54,8 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     blocks = {name: trunk.get_submodule(name) for name, n in numbers.items() if n <= last}
     if not blocks:
         raise ValueError(
-            f'no block of {type(trunk).__name__} is of {family.name}, or none reaches an output of '
-            f'out_indices up to {last}: use another model_name or later outputs, or see the docs '
-            'page "Adding a backbone".'
+            f'out_indices up to {last} is invalid: no block of {type(trunk).__name__} that takes '
+            'adapters reaches such an output; use later outputs, or another model_name.'
         )
     for name, block in blocks.items():
         if not is_block(family, block):

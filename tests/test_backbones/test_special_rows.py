@@ -53,7 +53,7 @@ def test_outputs_before_the_first_block_are_passed_on(name: str, before: int) ->
 
 @pytest.mark.parametrize('outputs', [(0,), (0, 1)])
 def test_outputs_before_the_first_block_alone(outputs: tuple[int, ...]) -> None:
-    match = 'no block of TimmBackbone is of timm CoAtNet, or none reaches an output of out_indices'
+    match = f'out_indices up to {outputs[-1]} is invalid: no block of TimmBackbone that takes'
     with pytest.raises(ValueError, match=match):
         HighwayBackbone(tiny_config('timm_coatnet', out_indices=outputs), highways.DUAL)
 
