@@ -90,6 +90,10 @@ FAMILY_NETS: dict[str, tuple[str, dict[str, Any]]] = {
         'ViT-B/16 xp',
         _timm('vit_base_patch16_xp_224', out_indices=(2, 5, 8, 11)),
     ),
+    'timm NaFlexViT': (
+        'NaFlexViT-B/16',
+        _timm('naflexvit_base_patch16_gap', out_indices=(2, 5, 8, 11)),
+    ),
     'timm Eva and DINOv3': (
         'DINOv3 ViT-S/16',
         _timm('vit_small_patch16_dinov3', out_indices=(2, 5, 8, 11)),

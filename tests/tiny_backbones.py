@@ -334,6 +334,15 @@ SAME_LAYOUT: dict[str, dict[str, Any]] = {
         out_indices=(0, 2),
         drop_path_rate=0.1,
     ),
+    'timm_naflexvit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='naflexvit_base_patch16_gap',
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
     'timm_vit_parallel': dict(
         type='mmqadapter.TimmBackbone',
         model_name='vit_base_patch16_xp_224',

@@ -59,6 +59,13 @@ TIMM = (
         mlp='',
         qkv='',
     ),
+    replace(
+        VIT,
+        name='timm NaFlexViT',
+        classes=('timm.models.naflexvit.NaFlexVit',),
+        resized=(r'model\.embeds\.pos_embed',),
+        grid='model.embeds',
+    ),
     EVA,
     _normed_behind(EVA, 'timm Eva with norms behind its branches', 'EvaBlockPostNorm'),
     BlockFamily(
