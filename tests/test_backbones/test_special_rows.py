@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import highways
 import nets
@@ -18,8 +19,8 @@ from mmqadapter.highway import EvenPadding
 NORMED = ('mmseg_mit', 'mmdet_pvt_v2', 'timm_pvt_v2', 'mmseg_svt', 'mmseg_mscan', 'timm_gcvit')
 
 
-def in_path(cfg: dict) -> AdaptedBackbone:
-    return nets.trained(cfg, 'conv')
+def in_path(cfg: dict, **options: Any) -> AdaptedBackbone:
+    return nets.trained(cfg, 'conv', **options).eval()
 
 
 @pytest.mark.parametrize('trained', [in_path, highways.trained])
@@ -96,6 +97,19 @@ def test_attention_biases_train_in_every_step(train: str) -> None:
     with torch.no_grad():
         biases.add_(torch.randn(biases.shape))
         assert not torch.equal(net(images())[-1], before[-1])
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+@pytest.mark.parametrize('name', SAME_LAYOUT)
+@torch.no_grad()
+def test_half_precision_is_near(name: str, dtype: str) -> None:
+    tolerance = {'float16': 2e-3, 'bfloat16': 2e-2}[dtype]
+    for trained in (in_path, highways.trained):
+        cfg = tiny_config(name)
+        maps = trained(cfg, trunk=dict(dtype=dtype))(images())
+        for half, whole in zip(maps, trained(cfg)(images()), strict=True):
+            assert half.isfinite().all()
+            assert (half.float() - whole).norm() < tolerance * whole.norm()
 
 
 @pytest.mark.parametrize('name', NORMED)

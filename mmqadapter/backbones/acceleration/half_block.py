@@ -27,9 +27,14 @@ class HalfBlock(FastForward):
     half_dtype: torch.dtype
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the stock block under autocast; its first argument must be a tensor."""
+        """Run the stock block under autocast; its first argument must be a tensor.
+
+        Some blocks compute the stream itself by a matrix (TinyViT's convolution between its
+        branches), so that it leaves them in half precision.
+        """
         with torch.autocast(args[0].device.type, self.half_dtype):
-            return super().forward(*args, **kwargs)
+            output = super().forward(*args, **kwargs)
+        return output.to(args[0].dtype)
 
 
 def store_blocks(
