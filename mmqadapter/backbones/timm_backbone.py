@@ -39,7 +39,8 @@ class TimmBackbone(BaseModule):
         model_name: Name of a timm model, such as ``'vit_tiny_patch16_224'``.
         checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded here, once, strictly.
         out_indices: Blocks (of a net of one stage; default: the last) or stages (default: all)
-            whose maps are returned, ascending; negative numbers count from the end.
+            whose maps are returned, ascending; negative numbers count from the end. In MaxViT and
+            CoAtNet, number 0 is the stem.
         pretrained: Load timm's own weights for ``model_name`` instead of a file. A file name, as
             parent models write it here, has the meaning of ``checkpoint``.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=<file>)``: as ``checkpoint``.
