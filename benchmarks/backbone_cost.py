@@ -1,11 +1,13 @@
 """Memory and time of a training step of a backbone alone, for different tuning methods.
 
 python benchmarks/backbone_cost.py --out benchmarks/results/backbone_cost
+python benchmarks/backbone_cost.py --families --out benchmarks/results/backbone_cost_families
 
 Images of 512 x 512, float32, random weights (they influence neither memory nor time), and a
 gradient of ones for every map instead of a loss. Methods are measured in rounds within one process,
 so that a change of the machine's speed affects all of them alike. Bytes are activation memory
-(saved for backward by autograd); seconds are medians.
+(saved for backward by autograd); seconds are medians. With ``--families``: one net of each family,
+with the adapters of the shipped configs, and the table of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import mmdet.models.backbones  # noqa: F401  (registers the nets)
 import torch
+from family_nets import FAMILY_NETS, LOW_RANK, family_config
 from mmengine.registry import MODELS
 from report_files import header, print_table, write_report
 from rich.progress import track
@@ -33,6 +35,12 @@ NETS = {
     'swin-l': dict(SWIN, embed_dims=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
 }
 BATCH = {'swin-t': 2, 'swin-b': 2, 'swin-l': 1}
+ROOT = Path(__file__).resolve().parents[1]
+FAMILY_RESULTS, PAGE = (
+    ROOT / 'benchmarks/results/backbone_cost_families',
+    ROOT / 'docs/performance.md',
+)
+BEGIN, END = '<!-- made by benchmarks/backbone_cost.py --families -->', '<!-- end -->'
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='JoinedCell')
@@ -99,6 +107,17 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'joined cell, half, fast trunk, bfloat16': _highway(**JOINED, saved_taps='half', **FASTER),
 }
 
+# The methods of the shipped configs, beside the two that they are compared with.
+IN_PATH, BESIDE = 'AdaptFormer at 1 bit', 'highway at 1 bit'
+SHIPPED: dict[str, Callable[[dict], dict]] = {
+    'full': METHODS['full'],
+    'frozen': METHODS['frozen'],
+    IN_PATH: _wrapped(
+        'AdaptedBackbone', adapter=dict(type='AdaptFormer', width=32), quantizer=ONE_BIT
+    ),
+    BESIDE: _highway(**JOINED, saved_taps='half', quantizer=ONE_BIT),
+}
+
 
 # Frozen tensors of the trunks built so far, by name, shape and dtype, which methods share.
 Frozen = dict[tuple, Tensor]
@@ -156,11 +175,22 @@ def share(trunk: nn.Module | None, frozen: Frozen) -> None:
             parameter.data = frozen.setdefault(key, parameter.data)
 
 
-def measure(net: str, methods: list[str], size: int, steps: int, warm_up: int) -> list[dict]:
-    """Return one row per method."""
-    images = torch.randn(BATCH[net], 3, size, size)
+def measure(
+    net: str, configs: dict[str, dict], batch: int, size: int, steps: int, warm_up: int
+) -> list[dict]:
+    """Return one row per method.
+
+    Args:
+        net: Name of the net.
+        configs: Config of the backbone in each method.
+        batch: Number of images.
+        size: Height and width of the images.
+        steps: Number of measured steps.
+        warm_up: Number of steps before.
+    """
+    images = torch.randn(batch, 3, size, size)
     frozen: Frozen = {}
-    measured = {name: Measured(METHODS[name](dict(NETS[net])), images, frozen) for name in methods}
+    measured = {name: Measured(config, images, frozen) for name, config in configs.items()}
     saved = {name: method.saved_bytes() for name, method in measured.items()}
     for _ in track(range(warm_up + steps), net):
         for method in measured.values():
@@ -170,7 +200,7 @@ def measure(net: str, methods: list[str], size: int, steps: int, warm_up: int) -
         rows.append(
             {
                 'net': net,
-                'batch': BATCH[net],
+                'batch': batch,
                 'method': name,
                 'trainable_backbone_params': method.trained,
                 'saved_for_backward_bytes': saved[name],
@@ -215,11 +245,48 @@ def markdown(rows: list[dict]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def family_table(rows: list[dict]) -> str:
+    """Return the table of the families in Markdown."""
+    lines = [
+        '| family | net | trunk, million parameters | AdaptFormer: trains | memory | time | '
+        'highway: trains | memory | time |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for family, (net, _) in FAMILY_NETS.items():
+        by_method = {row['method']: row for row in rows if row['net'] == family}
+        if by_method:
+            cells = [cell for name in (IN_PATH, BESIDE) for cell in _cells(by_method[name])]
+            trunk = by_method['full']['trainable_backbone_params'] / 1e6
+            lines.append(f'| {family} | {net} | {trunk:.1f} | {" | ".join(cells)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def _cells(row: dict) -> tuple[str, ...]:
+    shares = row['saved_for_backward_bytes_over_full'], row['step_seconds_over_full']
+    return (f'{row["trainable_backbone_params"]:,}', *(f'{share:.2f}' for share in shares))
+
+
+def shipped_configs(family: str, size: int) -> dict[str, dict]:
+    """Return the config of a family's net in each method of ``SHIPPED``."""
+    configs = {name: wrap(family_config(family, size)) for name, wrap in SHIPPED.items()}
+    if family in LOW_RANK:
+        configs[BESIDE]['downsample'] = 'low-rank'
+    return configs
+
+
+def write_page(rows: list[dict]) -> None:
+    """Write the table of the families into its page."""
+    before, _, rest = PAGE.read_text(encoding='utf-8').partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f'{before}{BEGIN}\n\n{family_table(rows)}\n{END}{after}', encoding='utf-8')
+
+
 def main() -> None:
     """Measure all methods, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--nets', nargs='+', choices=NETS, default=list(NETS))
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
+    parser.add_argument('--families', action='store_true', help='one net of each family')
     parser.add_argument('--image-size', type=int, default=512, help='pixels')
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--warm-up', type=int, default=5)
@@ -232,11 +299,18 @@ def main() -> None:
         steps=args.steps,
         warm_up=args.warm_up,
     )
-    rows = []
-    for net in args.nets:
-        rows += measure(net, args.methods, args.image_size, args.steps, args.warm_up)
+    rows: list[dict] = []
+    for net in FAMILY_NETS if args.families else args.nets:
+        if args.families:
+            configs, batch = shipped_configs(net, args.image_size), 1
+        else:
+            configs = {name: METHODS[name](dict(NETS[net])) for name in args.methods}
+            batch = BATCH[net]
+        rows += measure(net, configs, batch, args.image_size, args.steps, args.warm_up)
         write_report(args.out, head, rows, markdown(rows))
-    print_table(markdown(rows))
+    if args.families and args.out.resolve() == FAMILY_RESULTS:
+        write_page(rows)
+    print_table(family_table(rows) if args.families else markdown(rows))
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from tiny_backbones import (
     NO_DROP_PATH,
     NO_LORA,
     NO_OUT_INDICES,
+    ROWS,
     TINY,
     tiny_config,
 )
@@ -71,6 +72,12 @@ def real_data() -> Path:
 @pytest.fixture(params=list(TINY))
 def tiny_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
     """``tiny_backbone(**changes)``: config of a small backbone; a test runs once per family."""
+    return partial(_changed, request.param)
+
+
+@pytest.fixture(params=list(ROWS))
+def row_backbone(request: pytest.FixtureRequest) -> BackboneFactory:
+    """As ``tiny_backbone``, of every row of the table: for what the names in a row say."""
     return partial(_changed, request.param)
 
 

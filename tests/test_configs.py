@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 from mmengine.config import Config
 
 from mmqadapter.engine.runner import build_model, load_config
+from mmqadapter.own_data.models import describe_model
 from mmqadapter.quant import quantized_weights
 from mmqadapter.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmqadapter.utils.tuned_backbone import tuned_backbone
@@ -28,9 +30,21 @@ def dicts(node: Any) -> Iterator[dict]:
             yield from dicts(child)
 
 
+# Nets that are cut to few blocks: their size does not change how a config puts a model together.
+CUT = {
+    'dinov': dict(depth=4, out_indices=(0, 1, 2, 3)),
+    'convnext': dict(depths=(1, 1, 1, 1)),
+    'MixVisionTransformer': dict(num_layers=(1, 1, 1, 1)),
+}
+
+
 def offline(cfg: Config) -> Config:
-    """Random weights, and batch norm that needs no process group."""
+    """Random weights, batch norm that needs no process group, and few blocks."""
     for node in dicts(cfg.model):
+        net = node.get('model_name', str(node.get('type')))
+        cut = next((cut for name, cut in CUT.items() if name in net), {})
+        count = len(node['out_indices']) if 'out_indices' in node else 0
+        node.update({k: v[-count:] if k == 'out_indices' else v for k, v in cut.items()})
         for key in ('init_cfg', 'checkpoint'):
             if key in node:
                 node[key] = None
@@ -68,3 +82,35 @@ def test_config_names_what_exists_and_how_it_is_launched(path: Path) -> None:
 def test_32_bits_is_one_override(name: str) -> None:
     cfg = offline(load_config(ROOT / name, {'model.backbone.quantizer.bits': 32}))
     assert not list(quantized_weights(build_model(cfg)))
+
+
+@pytest.mark.parametrize('name', ['dinov3-s', 'dinov3-l', 'dinov2-s', 'dinov2-b', 'dinov2-l'])
+@pytest.mark.parametrize('config', ['upernet', 'mask2former', 'mask-rcnn', 'dino'])
+def test_plain_vits_by_name(config: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps, crops and strides are those of the net that the environment names."""
+    monkeypatch.setenv('MMQADAPTER_VIT', name)
+    cfg = load_config(next(ROOT.glob(f'{config}_dino-vit_highway_*.py')))
+    net = cfg.model.backbone.backbone
+    described = describe_model(net.model_name)
+    assert timm.is_model_pretrained(net.model_name)
+    assert tuple(net.out_indices) == described.out_indices[-len(net.out_indices) :]
+    assert cfg.model.data_preprocessor.mean == list(described.mean)
+    assert cfg.model.data_preprocessor.std == list(described.std)
+    necks = cfg.model.neck if isinstance(cfg.model.neck, list) else [cfg.model.neck]
+    assert necks[0].get('embed_dim', necks[0].get('in_channels', [0])[0]) == described.channels[0]
+    if config in ('upernet', 'mask2former'):
+        crop = next(s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'RandomCrop')
+        assert tuple(crop.crop_size) == tuple(cfg.model.data_preprocessor.size)
+        assert not any(side % described.patch for side in crop.crop_size)
+    else:
+        assert cfg.model.data_preprocessor.pad_size_divisor == 2 * described.patch
+    if config == 'mask-rcnn':
+        strides = [described.patch * scale / 4 for scale in (1, 2, 4, 8, 16)]
+        assert cfg.model.rpn_head.anchor_generator.strides == strides
+        assert cfg.model.roi_head.bbox_roi_extractor.featmap_strides == strides[:4]
+
+
+def test_a_wrong_name_of_a_plain_vit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MMQADAPTER_VIT', 'dinov3-giant')
+    with pytest.raises(ValueError, match="^MMQADAPTER_VIT='dinov3-giant' is invalid: expected "):
+        load_config(ROOT / 'upernet_dino-vit_highway_ade20k.py')

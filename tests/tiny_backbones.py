@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from timm.models import register_model
+from timm.models.focalnet import FocalNet
+from timm.models.gcvit import GlobalContextVit
 from timm.models.metaformer import (
     Attention,
     LayerNorm2dNoBias,
@@ -14,22 +16,37 @@ from timm.models.metaformer import (
     SepConv,
 )
 
+# timm's functions of these nets fix the depths. It passes how to find weights as well.
+WEIGHTS = ('pretrained', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir')
+
+
+def _without_weights(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in WEIGHTS}
+
 
 @register_model
-def tiny_caformer(
-    pretrained: bool = False,
-    pretrained_cfg: Any = None,
-    pretrained_cfg_overlay: Any = None,
-    cache_dir: Any = None,
-    **kwargs: Any,
-) -> MetaFormer:
-    """CaFormer of two stages, of convolutions and of attention; timm's own names fix the depths."""
+def tiny_caformer(**kwargs: Any) -> MetaFormer:
+    """CaFormer of two stages, of convolutions and of attention."""
     return MetaFormer(
         depths=(2, 2),
         token_mixers=(SepConv, Attention),
         norm_layers=(LayerNorm2dNoBias, LayerNormNoBias),
         res_scale_init_values=(None, 1.0),
-        **kwargs,
+        **_without_weights(kwargs),
+    )
+
+
+@register_model
+def tiny_focalnet(**kwargs: Any) -> FocalNet:
+    """FocalNet of two stages."""
+    return FocalNet(depths=(2, 2), embed_dim=8, **_without_weights(kwargs))
+
+
+@register_model
+def tiny_gcvit(**kwargs: Any) -> GlobalContextVit:
+    """GCViT of two stages, with local and global attention in each."""
+    return GlobalContextVit(
+        depths=(2, 2), num_heads=(1, 2), window_ratio=(32, 32), **_without_weights(kwargs)
     )
 
 
@@ -383,13 +400,145 @@ SWIN_V2 = dict(
 )
 
 
-# Nets without activation checkpointing.
+# Nets with the layout of a net above: they take the tests of what a row says, no others.
+SAME_LAYOUT: dict[str, dict[str, Any]] = {
+    'timm_vit_normed_behind': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_base_patch16_rpn_224',
+        img_size=64,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_naflexvit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='naflexvit_base_patch16_gap',
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_vit_parallel': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='vit_base_patch16_xp_224',
+        img_size=64,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_eva_normed_behind': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='eva02_enormous_patch14_clip_224',
+        img_size=56,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_tiny_vit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='tiny_vit_5m_224',
+        embed_dims=(8, 8, 16),
+        depths=(1, 2, 2),
+        num_heads=(1, 1, 2),
+        window_sizes=(4, 4, 4),
+        out_indices=(1, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_hieradet': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='sam2_hiera_tiny',
+        embed_dim=8,
+        stages=(2, 2),
+        window_spec=(4, 4),
+        global_att_blocks=(3,),
+        global_pos_size=(4, 4),
+        q_pool=1,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'timm_maxvit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='maxvit_tiny_tf_224',
+        img_size=64,
+        stem_width=8,
+        embed_dim=(8, 16),
+        depths=(1, 1),
+        block_type=('M', 'M'),
+        transformer_dim_head=4,
+        out_indices=(1, 2),
+        drop_path_rate=0.1,
+    ),
+    'timm_coatnet': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='coatnet_0_rw_224',
+        img_size=64,
+        stem_width=8,
+        embed_dim=(8, 8, 8, 16),
+        depths=(1, 1, 2, 2),
+        transformer_dim_head=4,
+        out_indices=(3, 4),
+        drop_path_rate=0.1,
+    ),
+    'timm_davit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='davit_tiny',
+        embed_dims=(8, 16),
+        depths=(1, 1),
+        num_heads=(1, 2),
+        window_size=4,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'timm_focalnet': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='tiny_focalnet',
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'timm_mambaout': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='mambaout_tiny',
+        dims=(8, 16),
+        depths=(2, 2),
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'timm_gcvit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='tiny_gcvit',
+        img_size=64,
+        embed_dim=8,
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
+    'timm_xcit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='xcit_tiny_12_p16_224',
+        img_size=64,
+        embed_dim=16,
+        depth=3,
+        num_heads=2,
+        out_indices=(0, 2),
+        drop_path_rate=0.1,
+    ),
+}
+ROWS = {**TINY, **SAME_LAYOUT}
+
+
 # One family for each way to lay out the stream: windows, tokens, separate projections that the net
 # reads, maps, tokens (B, H, W, C) with a neck, norms between stages, norms behind the branches.
 LAYOUTS = (
     'mmdet_swin', 'timm_vit', 'dinov3', 'timm_convnext', 'timm_sam', 'mmseg_mit', 'timm_swin_v2',
     'mmdet_resnet',
 )  # fmt: skip
+# Nets without activation checkpointing.
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
     'timm_twins', 'mmpretrain_vit', 'mmpretrain_beit', 'mmpretrain_sam',
@@ -411,9 +560,17 @@ NO_OUT_INDICES = ('mmseg_mscan',)
 def fitting(cfg: dict[str, Any], size: tuple[int, int]) -> tuple[int, int]:
     """An image size that a tiny net takes: some have position biases for one grid."""
     name = cfg.get('model_name', cfg['type']).lower()
-    return (64, 64) if any(net in name for net in ('beit', 'relpos', 'cait')) else size
+    fixed = ('beit', 'relpos', 'cait', 'hiera', 'maxvit', 'coatnet', 'gcvit')
+    return (64, 64) if any(net in name for net in fixed) else size
+
+
+def downsample(cfg: dict[str, Any]) -> str:
+    """The merging of a highway on a tiny net: the trunk's own, unless that is not linear."""
+    nonlinear = ('tiny_vit', 'hiera', 'maxvit', 'coatnet', 'gcvit')
+    name = cfg.get('model_name', '')
+    return 'low-rank' if any(net in name for net in nonlinear) else 'inherited'
 
 
 def tiny_config(name: str, **changes: Any) -> dict[str, Any]:
-    """Config of the tiny backbone ``name`` of ``TINY``, with ``changes``."""
-    return {**TINY[name], **changes}
+    """Config of the tiny backbone ``name`` of ``ROWS``, with ``changes``."""
+    return {**ROWS[name], **changes}

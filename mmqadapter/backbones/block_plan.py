@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.select import find_child, output_numbers
+from mmqadapter.backbones.select import blocks_by_output, find_child, output_numbers
+from mmqadapter.highway import EvenPadding
 
 # Attributes of norms, linear layers and convolutions that hold the number of input channels.
 CHANNEL_ATTRIBUTES = (
@@ -43,21 +44,23 @@ def plan_blocks(
 ) -> list[PlannedBlock]:
     """Return a plan of ``blocks``, all that reach an output, in execution order.
 
+    Outputs before the first block are none of the plan's.
+
     Raises:
         ValueError: ``out_indices`` are beyond the blocks of the net, or blocks of a stage differ in
             their number of channels.
     """
-    numbers = {name: _number(family, name) for name in blocks}
+    by_output = blocks_by_output(trunk, family)
+    numbers = {name: by_output[name] for name in blocks}
     last_of = {number: name for name, number in numbers.items()}
-    needed, ranks = output_numbers(trunk, family), sorted(last_of)
+    needed, ranks = _adapted_outputs(trunk, family), sorted(last_of)
     stages = {n: ranks.index(number) if family.merging else 0 for n, number in numbers.items()}
     channels = {name: block_channels(block, family) for name, block in blocks.items()}
     _require_equal_widths(family, stages, channels)
     if missing := sorted(set(needed) - last_of.keys()):
-        shift = family.first_output
         raise ValueError(
-            f'out_indices={[number + shift for number in missing]} is invalid: expected '
-            f'{ranks[0] + shift} to {ranks[-1] + shift} for a highway on {family.name}.'
+            f'out_indices={missing} is invalid: expected {ranks[0]} to {ranks[-1]} for '
+            f'{family.name}.'
         )
     outputs = {last_of[number] for number in needed}
     ends = set(last_of.values()) - {last_of[max(last_of)]} if family.merging else set()
@@ -98,9 +101,8 @@ def block_channels(block: nn.Module, family: BlockFamily) -> int:
 
 def output_norms(trunk: nn.Module, family: BlockFamily) -> list[str]:
     """Return the full name of each output's norm, in execution order; '' where it has none."""
-    matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
-    end = max(int(match[1]) for match in matches if match)
-    numbers = output_numbers(trunk, family)
+    end = max(blocks_by_output(trunk, family).values())
+    numbers = _adapted_outputs(trunk, family)
     return [_output_norm(trunk, family, number, number == end) for number in numbers]
 
 
@@ -113,13 +115,15 @@ def mergings(trunk: nn.Module, family: BlockFamily) -> Iterator[list[nn.Module]]
     """Yield what a trunk computes between stages: norms and a linear step, in execution order."""
     modules = dict(trunk.named_modules())
     names = [n for n in modules if family.merging and re.fullmatch(family.merging, n)]
-    numbers = sorted({int(m[1]) for n in modules if (m := re.fullmatch(family.blocks, n))})
+    numbers = sorted(set(blocks_by_output(trunk, family).values()))
     for number, name in zip(numbers, names, strict=False):
-        steps = [f'{name}.{step}' for step in family.merging_steps]
-        if family.normed_stream:
-            steps.insert(0, family.output_norm.format(number))
-        # An option of the net may leave a norm out.
-        yield [modules[step] for step in steps if step in modules]
+        children = [f'{name}.{step}'.rstrip('.') for step in family.merging_steps]
+        # An option of the net may leave a norm out, or put it on the other side.
+        steps = [module for child, module in modules.items() if child in children]
+        if family.merging_pads:
+            steps.insert(-1, EvenPadding())
+        normed = family.output_norm.format(number) if family.normed_stream else ''
+        yield [modules[normed], *steps] if normed in modules and normed else steps
 
 
 def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bool) -> str:
@@ -128,7 +132,7 @@ def _output_norm(trunk: nn.Module, family: BlockFamily, number: int, is_last: bo
     return name if name in dict(trunk.named_modules()) else ''
 
 
-def _number(family: BlockFamily, name: str) -> int:
-    match = re.fullmatch(family.blocks, name)
-    assert match is not None
-    return int(match[1])
+def _adapted_outputs(trunk: nn.Module, family: BlockFamily) -> list[int]:
+    """Return the numbers of the outputs behind blocks, ascending."""
+    first = min(blocks_by_output(trunk, family).values())
+    return [number for number in output_numbers(trunk, family) if number >= first]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from torch import nn
 
 from mmqadapter.backbones.acceleration import FusedModules
 
@@ -19,11 +22,14 @@ class BlockFamily:
         name: Name of the family in messages.
         classes: Qualified names of the nets it covers: the trunk itself or its child ``model``.
         blocks: Regex of the blocks' full names; group 1 is the number that ``out_indices`` counts.
-            A net without ``out_indices`` returns an output for each number.
-        first_output: What ``out_indices`` calls the output of blocks whose group 1 is 0.
+            A net without ``out_indices`` returns an output for each number. Outputs before the
+            first block, such as of a stem, are passed on as they are.
         block: Regex of the class names of the blocks. Some nets of these classes can be built of
             other blocks (norm behind the branch, parallel branches), which the row does not
             describe.
+        first_output: What ``out_indices`` calls the output of blocks whose group 1 is 0.
+        stage_ends: Attribute of the net that lists the last block of each output, where group 1
+            counts blocks and ``out_indices`` counts stages.
         attn_branch: Child whose output is the attention branch before its residual sum, (B, L, C).
             The same name as ``mlp_branch`` for a module that both branches call; '' where no module
             returns the branch.
@@ -68,8 +74,12 @@ class BlockFamily:
             added to the maps that it returns, one for each stage.
         normed_stream: The next stage reads what ``output_norm`` returns.
         merging: Regex of the modules between stages; '' for a net of one stage.
-        merging_steps: Children of such a module, in execution order: norms and one linear step,
-            an ``nn.Linear`` on patches of 2 x 2 tokens or an ``nn.Conv2d``.
+        merging_steps: Children of such a module ('' for itself), which it has to register in
+            execution order: norms and one linear step, an ``nn.Linear`` on patches of 2 x 2 tokens
+            or an ``nn.Conv2d``. Where steps are of another kind, and so not linear, a highway needs
+            ``downsample='low-rank'``.
+        merging_pads: The merging fills up an odd grid with zeros by a function before its
+            convolution.
         patch_order: Order in which a merging lays out 2 x 2 tokens, from slow to fast.
         float16: Its blocks compute in float16. Cosine attention divides by norms that round to 0.
         fused: Attention classes and their fused replacements; empty where the net uses
@@ -80,7 +90,6 @@ class BlockFamily:
     classes: tuple[str, ...]
     blocks: str
     block: str
-    first_output: int = 0
     attn_branch: str = ''
     mlp_in: str = ''
     mlp_branch: str = ''
@@ -88,6 +97,8 @@ class BlockFamily:
     mlp: str = ''
     attn_in: str = ''
     qkv: str = ''
+    first_output: int = 0
+    stage_ends: str = ''
     split_bias: str = ''
     scaled_shortcut: bool = False
     behind: str = '$'
@@ -107,6 +118,7 @@ class BlockFamily:
     normed_stream: bool = False
     merging: str = ''
     merging_steps: tuple[str, ...] = ('norm', 'reduction')
+    merging_pads: bool = False
     patch_order: str = ''
     float16: bool = True
     fused: FusedModules = ()
@@ -125,3 +137,8 @@ class BlockFamily:
     def norms_on_maps(self) -> bool:
         """True if what follows the stream takes maps (B, C, H, W) instead of tokens."""
         return self.map_norms or bool(self.neck)
+
+
+def is_block(family: BlockFamily, module: nn.Module) -> bool:
+    """Return whether a module is of a class that ``block`` names, or of an accelerated subclass."""
+    return any(re.fullmatch(family.block, c.__name__) for c in type(module).__mro__)

@@ -25,7 +25,7 @@ from mmqadapter.backbones.highway_parts import (
 from mmqadapter.backbones.in_path import adapt_block
 from mmqadapter.backbones.taps import TAPS, BlockTaps, MapTaps, TrunkRun
 from mmqadapter.backbones.trunk_outputs import find_readout
-from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, Stem
+from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, InheritedNeck, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
 
 
@@ -35,7 +35,8 @@ class HighwayBackbone(FrozenBackbone):
 
     The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
     side stream; a block of convolutions has one tap, its output. Each output map is
-    norm(trunk + side stream), with a trained copy of the trunk's norm. At the start the maps equal
+    norm(trunk + side stream), with a trained copy of the trunk's norm; a norm whose result the
+    trunk's next stage reads stays frozen. At the start the maps equal
     those of the trunk bit for bit, unless a quantized adapter has a fixed scale.
 
     Args:
@@ -200,6 +201,8 @@ class HighwayBackbone(FrozenBackbone):
 
     def _trunk_norms(self, state_dict: dict, prefix: str) -> Iterator[tuple[str, Tensor]]:
         for number, name in enumerate(self._norms):
+            if isinstance(self.highway.norms[number], InheritedNeck):
+                continue
             trunk = f'{prefix}trunk.{name}.'
             for key in [k for k in state_dict if name and k.startswith(trunk)]:
                 own = f'{prefix}adapters.highway.norms.{number}.'

@@ -107,22 +107,29 @@ def _low_rank_merging(
 
 
 def output_modules(
-    trunk: nn.Module, family: BlockFamily, names: Iterable[str]
+    trunk: nn.Module, family: BlockFamily, names: Sequence[str]
 ) -> Iterator[nn.Module]:
-    """Return what makes each map: a trained copy of the trunk's norm, an identity, or its neck."""
+    """Return what makes each map: a trained copy of the trunk's norm, an identity, or its neck.
+
+    A norm that the next stage reads as well stays frozen: it belongs to the stream, and a copy
+    would get no gradient from a head that does not read this map.
+    """
     neck = neck_of(trunk, family)
-    for name in names:
+    for number, name in enumerate(names, start=1):
+        norm = trunk.get_submodule(name) if name else nn.Identity()
         if neck:
             yield InheritedNeck(trunk.get_submodule(neck))
-            continue
-        norm = trunk.get_submodule(name) if name else nn.Identity()
-        yield deepcopy(norm).requires_grad_(True)
+        elif family.normed_stream and number < len(names):
+            yield InheritedNeck(norm)
+        else:
+            yield deepcopy(norm).requires_grad_(True)
 
 
 def build_stem(stem: dict, quantizer: dict | None, trunk: nn.Module, channels: int) -> nn.Module:
     """Build the stem of the side stream for the stride of the trunk's patch embedding."""
-    embedding = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    built = build_own('stem', stem, stride=embedding.stride[0], channels=channels)
+    embedding = next((m for m in trunk.modules() if isinstance(m, nn.Conv2d)), None)
+    stride = embedding.stride[0] if embedding else 16  # the check of the build tells a wrong one
+    built = build_own('stem', stem, stride=stride, channels=channels)
     if quantizer is not None and not is_float(quantizer):
         built.quantize(quantizer)
     return built

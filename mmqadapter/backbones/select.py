@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from operator import attrgetter
 from typing import Any
 
 from torch import nn
 
-from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.family import BlockFamily, is_block
+
+
+def output_of(trunk: nn.Module, family: BlockFamily, match: re.Match[str]) -> int:
+    """Return the number, as ``out_indices`` counts, of the output that a block belongs to.
+
+    Args:
+        trunk: The net.
+        family: Its row.
+        match: Of the block's name with ``blocks``.
+    """
+    number = int(match[1])
+    if family.stage_ends:
+        return bisect_left(attrgetter(family.stage_ends)(trunk), number)
+    return number + family.first_output
+
+
+def blocks_by_output(trunk: nn.Module, family: BlockFamily) -> dict[str, int]:
+    """Return the number of the output that each block belongs to, by full name of the block."""
+    matches = ((name, re.fullmatch(family.blocks, name)) for name, _ in trunk.named_modules())
+    return {name: output_of(trunk, family, match) for name, match in matches if match}
 
 
 def output_numbers(trunk: nn.Module, family: BlockFamily) -> list[int]:
-    """Return the numbers of a trunk's outputs, as group 1 of ``blocks`` counts, ascending."""
+    """Return the numbers of a trunk's outputs, ascending."""
     indices: Any = getattr(trunk, 'out_indices', None)
-    if indices is not None:
-        return sorted(int(index) - family.first_output for index in indices)
-    matches = (re.fullmatch(family.blocks, name) for name, _ in trunk.named_modules())
-    return sorted({int(match[1]) for match in matches if match})
+    if indices is None:
+        indices = set(blocks_by_output(trunk, family).values())
+    return sorted(int(index) for index in indices)
 
 
 def find_child(block: nn.Module, names: str) -> nn.Module | None:
@@ -36,14 +57,18 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     which DDP refuses.
 
     Raises:
-        ValueError: The blocks are of another class than the row names.
+        ValueError: No block reaches an output, or the blocks are of another class than the row
+            names.
     """
-    last = output_numbers(trunk, family)[-1]
-    matches = ((re.fullmatch(family.blocks, n), n, m) for n, m in trunk.named_modules())
-    blocks = {name: module for match, name, module in matches if match and int(match[1]) <= last}
+    numbers, last = blocks_by_output(trunk, family), output_numbers(trunk, family)[-1]
+    blocks = {name: trunk.get_submodule(name) for name, n in numbers.items() if n <= last}
+    if not blocks:
+        raise ValueError(
+            f'out_indices up to {last} is invalid: no block of {type(trunk).__name__} that takes '
+            'adapters reaches such an output; use later outputs, or another model_name.'
+        )
     for name, block in blocks.items():
-        # An accelerated block is a subclass of its stock class.
-        if not any(re.fullmatch(family.block, c.__name__) for c in type(block).__mro__):
+        if not is_block(family, block):
             raise ValueError(
                 f'{name} is a {type(block).__name__}: expected a {family.block}, the only block '
                 f'of {family.name} that is supported. Use another model_name, or see the '
@@ -57,7 +82,7 @@ def unused_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
     last = output_numbers(trunk, family)[-1]
     names = [name for name, _ in trunk.named_parameters()]
     blocks = ((re.match(family.blocks + r'\.', name), name) for name in names)
-    unused = {name for match, name in blocks if match and int(match[1]) > last}
+    unused = {name for match, name in blocks if match and output_of(trunk, family, match) > last}
     stages = ((re.match(family.stages, name), name) for name in names)
     unused |= {name for match, name in stages if match and int(match[1]) > last}
     behind = [(match, name) for name in names if (match := re.match(family.behind, name))]

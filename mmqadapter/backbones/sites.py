@@ -235,7 +235,8 @@ def projection_sites(adapter: LoRA, block: nn.Module, family: BlockFamily) -> No
     if shapes != [(len(projection.part) * channels, channels) for projection in projections]:
         raise ValueError(
             f'LoRA is invalid for {type(block).__name__}: its projections to q, k and v have '
-            f'weights of {shapes}, expected {channels} channels each; use AdaptFormer or the like.'
+            f'weights of {shapes}, expected {channels} channels each; leave it out with `blocks`, '
+            'or use AdaptFormer.'
         )
     for projection in projections:
         if projection.reader is None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.timm_net import build_timm, load_weight_file
 from mmqadapter.backbones.weight_source import weight_file
 from mmqadapter.registry import MODELS
@@ -40,8 +41,8 @@ class TimmBackbone(BaseModule):
         model_name: Name of a timm model, such as ``'vit_tiny_patch16_224'``.
         checkpoint: Local safetensors, npz (ViT) or ``.pth`` file; loaded here, once, strictly.
         out_indices: Blocks (of a net of one stage; default: the last) or stages (default: all)
-            whose maps are returned, ascending; negative numbers count from the end. In ResNet and
-            RegNet, 0 is the stem, before the first block: a highway needs 1 to 4.
+            whose maps are returned, ascending; negative numbers count from the end. In ResNet,
+            RegNet, MaxViT and CoAtNet, number 0 is the stem.
         pretrained: Load timm's own weights for ``model_name`` instead of a file. A file name, as
             parent models write it here, has the meaning of ``checkpoint``.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=<file>)``: as ``checkpoint``.
@@ -83,6 +84,8 @@ class TimmBackbone(BaseModule):
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
         _set_checkpointing(self.model, with_cp)
+        family = find_family(self)
+        self._norm = bool(family.output_norm or family.end_norm or family.neck)
         self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
         self.out_type = out_type
         _check_out_type(out_type, model_name, self.model)
@@ -96,7 +99,8 @@ class TimmBackbone(BaseModule):
 
         With ``out_type='cls_token'`` these are class tokens (B, C).
         """
-        options: dict[str, Any] = dict(norm=True, intermediates_only=True)
+        _clear_biases(self.model)
+        options: dict[str, Any] = dict(norm=self._norm, intermediates_only=True)
         options.update(indices=list(self.out_indices))
         if self.out_type == 'cls_token':
             pairs = self.model.forward_intermediates(x, return_prefix_tokens=True, **options)
@@ -112,6 +116,13 @@ def _check_out_type(out_type: str, model_name: str, model: Any) -> None:
             f"out_type='cls_token' is invalid for {model_name!r}, which has no class token: use "
             "'featmap' with the neck GlobalAveragePooling."
         )
+
+
+def _clear_biases(model: Any) -> None:
+    """Clear attention biases that timm caches in eval mode, the mode of a trunk that trains."""
+    for module in model.modules():
+        if hasattr(module, 'attention_bias_cache'):
+            module.attention_bias_cache = {}
 
 
 def _set_checkpointing(model: Any, with_cp: bool) -> None:

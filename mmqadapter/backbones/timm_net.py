@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mmqadapter.backbones.timm_names import check_name, is_supported, unsupported
 
 ANY_SIZE = 'dynamic_img_size'
-HEADS = ('head', 'head_dist', 'fc_norm', 'attn_pool', 'blocks_token_only')
+HEADS = ('head', 'head_dist', 'fc_norm', 'attn_pool', 'blocks_token_only', 'cls_attn_blocks')
 MISFIT = 'Use the weight file of this model_name, or change model_name or its arguments.'
 
 

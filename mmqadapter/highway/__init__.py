@@ -4,6 +4,7 @@ from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.inherited_neck import InheritedNeck
 from mmqadapter.highway.inherited_steps import (
+    EvenPadding,
     InheritedSteps,
     inherit_merging,
     merging_stride,
@@ -27,6 +28,7 @@ __all__ = [
     'SAVED_TAPS',
     'Cell',
     'ConvStem',
+    'EvenPadding',
     'FusedResidual',
     'Highway',
     'InheritedMerging',

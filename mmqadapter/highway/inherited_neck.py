@@ -1,4 +1,4 @@
-"""The trunk's own neck behind its last block, for the maps of a highway."""
+"""The trunk's own neck or norm behind a block, for a map of a highway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class InheritedNeck(nn.Module):
     """The trunk's neck, frozen: gradients cross it, and it is neither trained nor saved again.
 
     Args:
-        neck: Module from a map (B, C, H, W) to a map (B, C', H, W).
+        neck: Module from a map (B, C, H, W) to a map (B, C', H, W), or a norm of tokens.
     """
 
     def __init__(self, neck: nn.Module) -> None:
@@ -18,5 +18,5 @@ class InheritedNeck(nn.Module):
         self._inherited = (neck,)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H, W)."""
+        """Map (B, C, H, W) to (B, C', H, W), or tokens (B, L, C) to normed ones."""
         return self._inherited[0](x)

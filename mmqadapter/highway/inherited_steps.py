@@ -16,6 +16,14 @@ from mmqadapter.utils.token_grid import Grid, as_map, patch_weights, to_patches
 BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
+class EvenPadding(nn.Module):
+    """Zeros at the bottom and right of maps of odd height or width, as some mergings add."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps (B, C, H, W) of even height and width."""
+        return F.pad(maps, (0, maps.shape[3] % 2, 0, maps.shape[2] % 2))
+
+
 class InheritedSteps(nn.Module):
     """The trunk's norms and its strided convolution between two stages, frozen, without biases.
 
@@ -110,13 +118,12 @@ def inherit_merging(steps: Sequence[nn.Module], order: str) -> nn.Module:
 
 def rounds_down(steps: Sequence[nn.Module]) -> bool:
     """Return whether the steps halve a grid of odd size to the smaller half."""
-    convolutions = [step for step in steps if isinstance(step, nn.Conv2d)]
+    strided = [step for step in steps if isinstance(step, (nn.Conv2d, nn.MaxPool2d))]
     paddings = [s for s in steps if not _is_norm(s) and not list(s.parameters())]
-    paddings = [s for s in paddings if not isinstance(s, nn.Identity)]
-    if not convolutions or paddings:
+    paddings = [s for s in paddings if not isinstance(s, (nn.Identity, nn.MaxPool2d))]
+    if not strided or paddings:
         return False
-    unpadded = convolutions[0].padding in ((0, 0), 'valid')
-    return unpadded and convolutions[0].kernel_size[0] > 1
+    return strided[0].padding in (0, (0, 0), 'valid') and _side(strided[0].kernel_size) > 1
 
 
 def merging_stride(steps: Sequence[nn.Module]) -> int:
@@ -125,9 +132,13 @@ def merging_stride(steps: Sequence[nn.Module]) -> int:
     for step in steps:
         if isinstance(step, nn.Linear):
             stride *= 2  # on patches of 2 x 2 tokens
-        elif isinstance(step, (nn.Conv2d, nn.AvgPool2d)):
-            stride *= step.stride if isinstance(step.stride, int) else step.stride[0]
+        elif isinstance(step, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)):
+            stride *= _side(step.stride)
     return stride
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def _is_norm(step: nn.Module) -> bool:
@@ -142,7 +153,7 @@ def _require_known(step: nn.Module) -> None:
     # A subclass with a forward of its own standardizes its weight, or pads first.
     plain = isinstance(step, nn.Conv2d) and type(step).forward is nn.Conv2d.forward
     known = _is_norm(step) or isinstance(step, nn.Linear) or plain
-    if not known and list(step.parameters()):
+    if not known and (list(step.parameters()) or isinstance(step, nn.MaxPool2d)):
         raise ValueError(
             f"downsample='inherited' is invalid for a step {type(step).__name__} between stages: "
             "expected norms and a linear layer or convolution; use downsample='low-rank'."

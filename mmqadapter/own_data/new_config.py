@@ -256,7 +256,16 @@ def _model_fields(data: FoundData, parts: Parts, model: Model, choices: Choices)
         'rate_mult': mult,
         'anchor': _anchor(data),
         'reads_token': model.class_token and choices.method != 'highway',
+        **_stride_fields(model),
     }
+
+
+def _stride_fields(model: Model) -> dict[str, Any]:
+    """Return the strides of a pyramid made of the maps of a plain ViT."""
+    strides = [model.patch * scale / 4 for scale in (1, 2, 4, 8, 16)]
+    usual = model.pyramid or model.patch == 16
+    featmap_strides = '' if usual else f', featmap_strides={strides[:4]}'
+    return {'strides': strides, 'featmap_strides': featmap_strides}
 
 
 def _length_fields(parts: Parts, proposal: Proposal) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from nets import bare, images, randomize
+from tiny_backbones import downsample
 from torch import Tensor, nn
 
 from mmqadapter.backbones import HighwayBackbone
@@ -31,7 +32,7 @@ ADAPTERS = pytest.mark.parametrize(
 def wrap(cfg: dict, adapter: dict = DUAL, **kwargs: Any) -> HighwayBackbone:
     """``bare(cfg)`` with a highway as it starts."""
     torch.manual_seed(0)
-    wrapped = HighwayBackbone(cfg, adapter, **kwargs)
+    wrapped = HighwayBackbone(cfg, adapter, **{'downsample': downsample(cfg), **kwargs})
     wrapped.load_state_dict(bare(cfg).state_dict(), strict=False)
     return wrapped
 

@@ -33,6 +33,15 @@ WITHOUT_SITE = {
     'tiny_caformer': ('lora', 'lora-qkv', 'adaptformer-normed', 'mona'),
     'mmpretrain.ConvNeXt': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mmpretrain.PoolFormer': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'vit_base_patch16_xp_224': ('lora', 'lora-qkv'),
+    'tiny_vit_5m_224': ('lora', 'lora-qkv'),
+    'sam2_hiera_tiny': ('lora', 'lora-qkv'),
+    'maxvit_tiny_tf_224': ('lora', 'lora-qkv'),
+    'coatnet_0_rw_224': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'davit_tiny': ('adaptformer-normed',),
+    'tiny_focalnet': ('lora', 'lora-qkv', 'adaptformer-normed'),
+    'mambaout_tiny': ('lora', 'lora-qkv'),
+    'tiny_gcvit': ('lora', 'lora-qkv'),
 }
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 
@@ -159,23 +168,22 @@ def block_by_hand(
     if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
         x, places, grid = x.transpose(1, 2).unflatten(2, grid), grid, ()
     maps = x.ndim == 4 and kind(block) in ON_MAPS
-    if grid and not isinstance(grid[0], tuple):  # position biases, or None, of mmpretrain's BEiT
+    if grid and not isinstance(grid[0], (tuple, int)):  # position biases, or None, of BEiT
         grid = ()
-    if grid or (x.ndim == 4 and not maps):
-        places = grid[0] if grid else x.shape[1:3]
-    elif maps:
-        places = x.shape[2:]
+    if grid and x.ndim == 3:
+        places = grid[0] if len(grid) == 1 else grid
 
     def change(adapter: Any, x: Tensor, by_hand: Any, *args: Any) -> Tensor:
         if maps:
-            return by_hand(adapter, x.permute(0, 2, 3, 1), *args, places).permute(0, 3, 1, 2)
-        return by_hand(adapter, x, *args, places)
+            x = x.permute(0, 2, 3, 1)
+        branch = by_hand(adapter, x, *args, x.shape[1:3] if x.ndim == 4 else places)
+        return branch.permute(0, 3, 1, 2) if maps else branch
 
     if attn is not None:
         branch = attn(block, x, *grid, **kwargs)
         if 'attn_branch' in adapters:
             branch = branch + change(adapters['attn_branch'], branch, bottleneck_by_hand, F.gelu)
-        x = first(block, x) + branch
+        x = BETWEEN.get(kind(block), _same)(block, first(block, x) + branch, *grid)
     if 'attn_stream' in adapters:
         x = x + change(adapters['attn_stream'], x, mona_by_hand)
     branch = mlp(block, x, places)
@@ -209,18 +217,20 @@ def adapted_output(y: Tensor, adapters: nn.ModuleDict) -> Tensor:
 
 def end_of_block(block: Any, x: Tensor) -> Tensor:
     """The stream as a block returns it: some of Swin V2 CR norm it."""
-    return block.norm3(x) if hasattr(block, 'norm3') else x
+    return block.norm3(x) if 'V2Cr' in kind(block) and hasattr(block, 'norm3') else x
 
 
-def _same(block: nn.Module, x: Tensor) -> Tensor:
+def _same(block: nn.Module, x: Tensor, *grid: Any) -> Tensor:
     return x
 
 
 def _mlp_input(block: Any, x: Tensor) -> Tensor:
     """What the MLP reads of the stream."""
-    if 'V2' in type(block).__name__:
+    if any(part in type(block).__name__ for part in ('V2', 'Post')):
         return x  # its norm is behind the MLP
-    return (block.ln2 if hasattr(block, 'ln2') else block.norm2)(x)
+    norms = ('ln2', 'norm2', 'mlp.norm', 'in_norm', 'norm')
+    modules = dict(block.named_modules())
+    return next(modules[name] for name in norms if name in modules)(x)
 
 
 @torch.no_grad()
@@ -375,6 +385,60 @@ def _basic_block(block: Any, x: Tensor) -> Tensor:
     return F.relu(branch + x)
 
 
+def _tokens_of(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(1, 2)
+
+
+def _maps_of(tokens: Tensor, like: Tensor) -> Tensor:
+    return tokens.transpose(1, 2).unflatten(2, like.shape[2:])
+
+
+def _window_attention(block: Any, size: int, x: Tensor) -> Tensor:
+    """Attention of a block on each window of (B, H, W, C), which it takes as tokens."""
+    return _within_windows(lambda w: block.attn(w.flatten(1, 2)).view_as(w), size, x)
+
+
+def _davit_attention(block: Any, x: Tensor) -> Tensor:
+    x = block.cpe1(x)
+    normed = block.norm1(_tokens_of(x))
+    if not hasattr(block, 'window_size'):
+        return _maps_of(block.attn(normed), x)
+    windows = _maps_of(normed, x).permute(0, 2, 3, 1)
+    return _window_attention(block, block.window_size[0], windows).permute(0, 3, 1, 2)
+
+
+def _hiera_attention(block: Any, x: Tensor) -> Tensor:
+    """Attention on whole windows, which may pool them."""
+    normed, (size, _) = block.norm1(x), block.window_size
+    if not size:
+        return block.attn(normed)
+    rows = [[block.attn(w) for w in row.split(size, 2)] for row in normed.split(size, 1)]
+    return torch.cat([torch.cat(row, 2) for row in rows], 1)
+
+
+def _hiera_shortcut(block: Any, x: Tensor) -> Tensor:
+    if block.dim == block.dim_out:
+        return x
+    wide = block.proj(block.norm1(x))
+    pooled = wide.permute(0, 3, 1, 2) if block.pool is None else block.pool(wide.movedim(-1, 1))
+    return pooled.permute(0, 2, 3, 1)
+
+
+def _gated_convolution(block: Any, x: Tensor) -> Tensor:
+    gate, whole, mixed = block.fc1(block.norm(x)).split(block.split_indices, -1)
+    mixed = block.conv(mixed.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return block.ls(block.fc2(block.act(gate) * torch.cat((whole, mixed), -1)))
+
+
+def _parallel_branches(block: Any, x: Tensor) -> Tensor:
+    hidden, q, k, v = block.in_proj(block.in_norm(x)).split(block.in_split, -1)
+    q, k, v = (p.unflatten(2, (block.num_heads, -1)).transpose(1, 2) for p in (q, k, v))
+    weights = torch.softmax(block.q_norm(q) @ block.k_norm(k).mT * block.scale, -1)
+    attended = (weights @ v).transpose(1, 2).flatten(2)
+    hidden = F.gelu(hidden if block.mlp_bias is None else hidden + block.mlp_bias)
+    return block.ls(block.attn_out_proj(attended) + block.mlp_out_proj(hidden))
+
+
 def _pyramid(norm: str, branch: str) -> Any:
     """A branch of mmcv's modules, which add what they are given as ``identity``."""
     return lambda block, x, grid: getattr(block, branch)(
@@ -471,6 +535,55 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
         lambda block, x: block.norm1(block._shifted_window_attn(x)),
         lambda block, x, grid: block.norm2(block.mlp(x)),
     ),
+    'vision_transformer.ResPostBlock': (
+        lambda block, x: block.norm1(block.attn(x)),
+        lambda block, x, grid: block.norm2(block.mlp(x)),
+    ),
+    'vision_transformer.ParallelScalingBlock': (
+        None,
+        lambda block, x, grid: _parallel_branches(block, x),
+    ),
+    'eva.EvaBlockPostNorm': (
+        lambda block, x, **kwargs: block.norm1(block.attn(x, **kwargs)),
+        lambda block, x, grid: block.norm2(block.mlp(x)),
+    ),
+    'tiny_vit.TinyVitBlock': (
+        lambda block, x: _window_attention(block, block.window_size, x),
+        lambda block, x, grid: block.mlp(x),
+    ),
+    'hieradet_sam2.MultiScaleBlock': (
+        _hiera_attention,
+        lambda block, x, grid: block.mlp(block.norm2(x)),
+    ),
+    'maxxvit.PartitionAttentionCl': (
+        lambda block, x: block._partition_attn(block.norm1(x)),
+        lambda block, x, grid: block.mlp(block.norm2(x)),
+    ),
+    'maxxvit.TransformerBlock2d': (
+        lambda block, x: block.attn(block.norm1(x)),
+        lambda block, x, grid: block.mlp(block.norm2(x)),
+    ),
+    'davit.SpatialBlock': (
+        _davit_attention,
+        lambda block, x, grid: _maps_of(block.mlp(block.norm2(_tokens_of(x))), x),
+    ),
+    'davit.ChannelBlock': (
+        _davit_attention,
+        lambda block, x, grid: _maps_of(block.mlp(block.norm2(_tokens_of(x))), x),
+    ),
+    'focalnet.FocalNetBlock': (
+        lambda block, x: block.ls1(block.modulation(block.norm1(x))),
+        lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'mambaout.GatedConvBlock': (None, lambda block, x, grid: _gated_convolution(block, x)),
+    'gcvit.GlobalContextVitBlock': (
+        lambda block, x, query: block.ls1(block._window_attn(block.norm1(x), query)),
+        lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
+    ),
+    'xcit.XCABlock': (
+        lambda block, x, *grid: block.gamma1 * block.attn(block.norm1(x)),
+        lambda block, x, grid: block.gamma2 * block.mlp(block.norm2(x)),
+    ),
     'convnext.ConvNeXtBlock': (None, lambda block, x, grid: _convnext(block, x)),
     'swin_transformer_v2.SwinTransformerV2Block': (
         lambda block, x: block.norm1(block._attn(x)),
@@ -488,14 +601,28 @@ WHOLE: dict[str, Any] = {'resnet.BasicBlock': _basic_block}
 # Blocks whose streams of four axes are maps (B, C, H, W).
 ON_MAPS = (
     'convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock',
-    'poolformer.PoolFormerBlock', *WHOLE,
+    'poolformer.PoolFormerBlock', 'maxxvit.TransformerBlock2d', 'davit.SpatialBlock',
+    'davit.ChannelBlock', 'focalnet.FocalNetBlock', *WHOLE,
 )  # fmt: skip
+# What blocks do to the stream between their two branches.
+BETWEEN: dict[str, Any] = {
+    'tiny_vit.TinyVitBlock': lambda block, x: block.local_conv(x.movedim(-1, 1)).movedim(1, -1),
+    'davit.SpatialBlock': lambda block, x: block.cpe2(x),
+    'davit.ChannelBlock': lambda block, x: block.cpe2(x),
+    'xcit.XCABlock': lambda block, x, *grid: (
+        x + block.gamma3 * block.local_mp(block.norm3(x), *grid)
+    ),
+}
 # The stream as blocks add each branch to it, where they scale it.
 SHORTCUTS: dict[str, tuple[Any, Any]] = {
     'metaformer.MetaFormerBlock': (
         lambda block, x: block.res_scale1(x),
         lambda block, x: block.res_scale2(x),
     ),
+    'hieradet_sam2.MultiScaleBlock': (_hiera_shortcut, lambda block, x: x),
+    'maxxvit.TransformerBlock2d': (lambda block, x: block.shortcut(x), lambda block, x: x),
+    'davit.SpatialBlock': (lambda block, x: block.cpe1(x), lambda block, x: x),
+    'davit.ChannelBlock': (lambda block, x: block.cpe1(x), lambda block, x: x),
 }
 
 

@@ -24,9 +24,9 @@ LEARNED = dict(CONV, scale='learned')
 @pytest.mark.parametrize('inpath_blocks', [0, 2])
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 def test_starts_as_the_bare_net_bit_for_bit(
-    tiny_backbone: Factory, quantizer: dict | None, inpath_blocks: int
+    row_backbone: Factory, quantizer: dict | None, inpath_blocks: int
 ) -> None:
-    cfg = tiny_backbone()
+    cfg = row_backbone()
     wrapped = wrap(cfg, LEARNED, quantizer=quantizer, inpath_blocks=inpath_blocks, **JOINED)
     for size in [(64, 64), (70, 93)]:
         x = images_for(cfg, *size)

@@ -65,10 +65,10 @@ def assert_nothing_left(wrapped: nn.Module) -> None:
 @pytest.mark.parametrize('size', [(64, 64), (70, 93)])
 @torch.no_grad()
 def test_equals_a_block_written_by_hand(
-    tiny_backbone: Factory, adapter: str, size: tuple[int, int]
+    row_backbone: Factory, adapter: str, size: tuple[int, int]
 ) -> None:
-    net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
-    x = images_for(tiny_backbone(), *size)
+    net, wrapped = bare(row_backbone()), trained(row_backbone(), adapter).eval()
+    x = images_for(row_backbone(), *size)
     blocks, places = 0, net(x)[-1].shape[2:]
     for name, args, kwargs, out in traced(wrapped, x):
         adapters = wrapped.adapters[name.replace('.', '_')]
@@ -85,8 +85,8 @@ def test_equals_a_block_written_by_hand(
 
 @LORAS
 @torch.no_grad()
-def test_lora_equals_merged_weights(tiny_backbone: Factory, adapter: str) -> None:
-    net, wrapped = bare(tiny_backbone()), trained(tiny_backbone(), adapter).eval()
+def test_lora_equals_merged_weights(row_backbone: Factory, adapter: str) -> None:
+    net, wrapped = bare(row_backbone()), trained(row_backbone(), adapter).eval()
     before = net(images())
     merge_lora(net, wrapped)
     for out, expected, unmerged in zip(wrapped(images()), net(images()), before, strict=True):

@@ -154,7 +154,7 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
             r'supported; similar names that are: [a-z]\w+, \w+, \w+\.$',
         ),
         (dict(model_name='hiera_tiny_224'), r'timm\.models\.hiera, which is not supported'),
-        (dict(model_name='maxvit_tiny_tf_224'), 'MaxxVit, .*vit_tiny'),
+        (dict(model_name='nest_tiny'), 'timm builds Nest, which is not supported; .*_tiny'),
         (dict(model_name=3), 'model_name=3 is invalid: expected the name of a timm model'),
         (dict(depht=3), 'depht'),
         (dict(out_indices=(3,)), 'from 0 to 2'),

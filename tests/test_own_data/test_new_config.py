@@ -12,12 +12,14 @@ from typing import Any
 import annotation_writers as writers
 import numpy as np
 import pytest
+import timm
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
 from mmqadapter.data_checks import check_dataset
 from mmqadapter.own_data import Choices, new_config
+from mmqadapter.own_data.models import MODELS, describe_model
 
 new_config_module = import_module('mmqadapter.own_data.new_config')  # the function has its name
 PARTS = ('train', 'val')
@@ -149,16 +151,36 @@ def test_methods(tmp_path: Path, method: str) -> None:
         assert cfg.model.backbone.quantizer.bits == 2
 
 
-@pytest.mark.parametrize('model', ['vit-small', 'dinov2-base', 'swin-tiny'])
+@pytest.mark.parametrize('model', ['vit-small', 'dinov2-base', 'swin-tiny', 'convnext-base'])
 def test_models(tmp_path: Path, model: str) -> None:
     writers.coco(tmp_path / 'data')
     cfg = Config.fromfile(new_config(tmp_path / 'data', tmp_path / 'task.py', Choices(model)).path)
-    pyramid = model.startswith('swin')
+    pyramid = not cfg.model.backbone.backbone.model_name.startswith('vit')
     neck = cfg.model.neck if pyramid else cfg.model.neck[1]
-    expected = {'vit-small': [384] * 4, 'dinov2-base': [768] * 4, 'swin-tiny': [96, 192, 384, 768]}
+    expected = {
+        'vit-small': [384] * 4,
+        'dinov2-base': [768] * 4,
+        'swin-tiny': [96, 192, 384, 768],
+        'convnext-base': [128, 256, 512, 1024],
+    }
     assert list(neck.in_channels) == expected[model]
+    patches = 3.5 if model == 'dinov2-base' else 4
+    strides = [patches * scale for scale in (1, 2, 4, 8)]
+    assert cfg.model.rpn_head.anchor_generator.strides == [*strides, patches * 16]
+    heads = cfg.model.roi_head
+    for extractor in (heads.bbox_roi_extractor, heads.mask_roi_extractor):
+        assert extractor.featmap_strides == strides
     if model == 'dinov2-base':
         assert cfg.model.data_preprocessor.mean == [123.675, 116.28, 103.53]
+
+
+@pytest.mark.parametrize('short', MODELS)
+def test_short_names_are_names_of_timm_with_weights(short: str) -> None:
+    model = describe_model(short)
+    assert timm.is_model_pretrained(model.name)
+    assert len(model.channels) == len(model.out_indices) == 4
+    assert model.pyramid == (len(set(model.channels)) > 1)
+    assert model.patch in ((4,) if model.pyramid else (14, 16))
 
 
 def test_wrong_choices(tmp_path: Path) -> None:

@@ -28,7 +28,11 @@ class HalfBlock(FastForward):
     half_dtype: torch.dtype
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the stock block under autocast; its first argument must be a tensor."""
+        """Run the stock block under autocast; its first argument must be a tensor.
+
+        Some blocks compute the stream itself by a matrix (TinyViT's convolution between its
+        branches), so that it leaves them in half precision.
+        """
         with torch.autocast(args[0].device.type, self.half_dtype):
             output = super().forward(*args, **kwargs)
         return output.to(args[0].dtype) if isinstance(output, torch.Tensor) else output

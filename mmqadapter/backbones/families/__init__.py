@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from torch import nn
 
 from mmqadapter.backbones.families.convolutional import CONVOLUTIONAL, REFUSED
 from mmqadapter.backbones.families.mmpretrain import MMPRETRAIN
 from mmqadapter.backbones.families.openmmlab import OPENMMLAB
 from mmqadapter.backbones.families.timm import TIMM
-from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.families.timm_pyramids import TIMM_PYRAMIDS
+from mmqadapter.backbones.family import BlockFamily, is_block
 
-FAMILIES = (*OPENMMLAB, *CONVOLUTIONAL, *MMPRETRAIN, *TIMM)
+FAMILIES = (*OPENMMLAB, *CONVOLUTIONAL, *MMPRETRAIN, *TIMM, *TIMM_PYRAMIDS)
 # Wrappers of other packages around nets that have rows, and what to use instead.
 INSTEAD = {'TIMMBackbone': 'mmqadapter.TimmBackbone, which takes the same model_name'}
 
@@ -18,21 +22,32 @@ INSTEAD = {'TIMMBackbone': 'mmqadapter.TimmBackbone, which takes the same model_
 def find_family(trunk: nn.Module) -> BlockFamily:
     """Return the row of the table that covers a built backbone.
 
+    Several rows may have a class: the block that the net is built of tells them apart.
+
     Raises:
         ValueError: No row covers it, or it is known not to fit.
     """
     candidates = (trunk, getattr(trunk, 'model', None))
     names = {f'{c.__module__}.{c.__qualname__}' for m in candidates for c in type(m).__mro__}
-    if reason := next((REFUSED[name] for name in names if name in REFUSED), None):
-        raise ValueError(f'backbone={type(trunk).__name__} is not supported: {reason}.')
-    for family in FAMILIES:
-        if names.intersection(family.classes):
-            return family
     name = type(trunk).__name__
+    if reason := next((REFUSED[name] for name in names if name in REFUSED), None):
+        raise ValueError(f'backbone={name} is not supported: {reason}.')
+    families = [family for family in FAMILIES if names.intersection(family.classes)]
+    if families:
+        return _of_these_blocks(families, trunk) if len(families) > 1 else families[0]
     if name in INSTEAD:
         raise ValueError(f'backbone={name} is not supported: use {INSTEAD[name]}.')
-    known = ', '.join(family.name for family in FAMILIES)
     raise ValueError(
-        f'backbone={name} is not supported: expected one of {known}; '
-        'the docs page "Adding a backbone" shows how to add a row for it.'
+        f'backbone={name} is not supported: expected a net that the docs page '
+        '"Adding a backbone" lists; it also shows how to add one.'
     )
+
+
+def _of_these_blocks(families: Sequence[BlockFamily], trunk: nn.Module) -> BlockFamily:
+    """Return the first row that has the trunk's kind of block; the first row if none has."""
+    modules = list(trunk.named_modules())
+    for family in families:
+        blocks = (m for name, m in modules if re.fullmatch(family.blocks, name))
+        if any(is_block(family, block) for block in blocks):
+            return family
+    return families[0]

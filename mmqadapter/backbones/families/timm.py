@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mmqadapter.backbones.acceleration import FusedSwinBlock, FusedWindowAttention
 from mmqadapter.backbones.family import BlockFamily
 
+VIT = BlockFamily(
+    name='timm ViT and DINOv2',
+    classes=('timm.models.vision_transformer.VisionTransformer',),
+    blocks=r'model\.blocks\.(\d+)',
+    block='Block',
+    attn_branch='drop_path1',
+    mlp_in='norm2',
+    mlp_branch='drop_path2',
+    mlp_end='drop_path2',
+    mlp='mlp',
+    qkv='attn.qkv',
+    resized=('model.pos_embed',),
+    grid='model.patch_embed',
+    output_norm='model.norm',
+)
+EVA = BlockFamily(
+    name='timm Eva and DINOv3',
+    classes=('timm.models.eva.Eva',),
+    blocks=r'model\.blocks\.(\d+)',
+    block='EvaBlock',
+    attn_branch='drop_path1',
+    mlp_in='norm2',
+    mlp_branch='drop_path2',
+    mlp_end='drop_path2',
+    mlp='mlp',
+    qkv=r'attn\.(qkv|[qkv]_proj)',
+    split_bias='attn.q_bias',
+    resized=(r'model\.pos_embed',),
+    grid='model.patch_embed',
+    output_norm='model.norm',
+)
+
+
+def _normed_behind(family: BlockFamily, name: str, block: str) -> BlockFamily:
+    """Return the row of a net whose blocks norm the branches instead of their inputs."""
+    return replace(family, name=name, block=block, mlp_in='mlp', channels='norm1')
+
+
 TIMM = (
-    BlockFamily(
-        name='timm ViT and DINOv2',
-        classes=('timm.models.vision_transformer.VisionTransformer',),
-        blocks=r'model\.blocks\.(\d+)',
-        block='Block',
-        attn_branch='drop_path1',
-        mlp_in='norm2',
-        mlp_branch='drop_path2',
-        mlp_end='drop_path2',
-        mlp='mlp',
-        qkv='attn.qkv',
-        resized=('model.pos_embed',),
-        grid='model.patch_embed',
-        output_norm='model.norm',
+    VIT,
+    _normed_behind(VIT, 'timm ViT with norms behind its branches', 'ResPostBlock'),
+    replace(
+        VIT,
+        name='timm ViT of parallel branches',
+        block='(Diff)?ParallelScalingBlock',
+        attn_branch='',
+        mlp_in='in_norm',
+        mlp_branch='drop_path',
+        mlp_end='drop_path',
+        mlp='',
+        qkv='',
     ),
-    BlockFamily(
-        name='timm Eva and DINOv3',
-        classes=('timm.models.eva.Eva',),
-        blocks=r'model\.blocks\.(\d+)',
-        block='EvaBlock',
-        attn_branch='drop_path1',
-        mlp_in='norm2',
-        mlp_branch='drop_path2',
-        mlp_end='drop_path2',
-        mlp='mlp',
-        qkv=r'attn\.(qkv|[qkv]_proj)',
-        split_bias='attn.q_bias',
-        resized=(r'model\.pos_embed',),
-        grid='model.patch_embed',
-        output_norm='model.norm',
+    replace(
+        VIT,
+        name='timm NaFlexViT',
+        classes=('timm.models.naflexvit.NaFlexVit',),
+        resized=(r'model\.embeds\.pos_embed',),
+        grid='model.embeds',
     ),
+    EVA,
+    _normed_behind(EVA, 'timm Eva with norms behind its branches', 'EvaBlockPostNorm'),
     BlockFamily(
         name='timm BEiT',
         classes=('timm.models.beit.Beit',),

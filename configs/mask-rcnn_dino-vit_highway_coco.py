@@ -1,0 +1,8 @@
+"""Mask R-CNN, DINOv3 or DINOv2, COCO: 1-bit joined highway beside the frozen trunk.
+
+python tools/train.py configs/mask-rcnn_dino-vit_highway_coco.py
+32 bits: --cfg-options model.backbone.quantizer.bits=32
+"""
+
+_base_ = ['./mask-rcnn_dino-vit_qadapter_coco.py', './_base_/methods/highway.py']
+model = dict(backbone=dict(_delete_=True, backbone=_base_.model.backbone.backbone, **_base_.method))
