@@ -8,7 +8,7 @@ import re
 import pytest
 from tiny_runs import Run, tool
 
-QUICK = ('--methods', 'frozen', '--memory', '2GB')
+QUICK = ('--methods', 'frozen', '--memory', '700MB')
 
 
 @pytest.mark.parametrize('kind', ['semantic', 'instances'])
@@ -18,16 +18,16 @@ def test_which_methods_fit(kind: str, request, tmp_path, capsys) -> None:
     capsys.readouterr()
     assert tool('fits')([run.config, *QUICK, '--image-size', '64', '96', '--json', str(out)]) == 0
     shown = capsys.readouterr().out
-    assert 'frozen' in shown and '64 x 96 pixels, on 2.0 GB' in shown
+    assert 'frozen' in shown and '64 x 96 pixels, on 0.7 GB' in shown
     assert f'mmqadapter benchmark {run.config} --methods frozen --image-size 64 96' in shown
     report = json.loads(out.read_text())
     (row,) = report['rows']
-    assert report['header']['memory_bytes'] == 2 * 10**9 and report['header']['batch'] == 2
+    assert report['header']['memory_bytes'] == 7 * 10**8 and report['header']['batch'] == 2
     assert row['method'] == 'frozen' and row['frozen_bytes'] > 0
     for precision in ('float32', 'amp'):
         needs = row[precision]
         assert 0 < needs['peak_bytes'] < needs['needed_bytes'] < needs['needed_bytes_ddp']
-        assert 2 < needs['max_batch_ddp'] <= needs['max_batch']
+        assert 0 < needs['max_batch_ddp'] <= needs['max_batch']
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mmqadapter.studies.report.settings import Settings
 
 CONTEXT = 600 * 2**20  # bytes of CUDA's context, libraries and their workspaces
 FRAGMENTS = 0.1  # of the foretold peak: workspaces of operations, and gaps between blocks
-CEILING = 1024  # images at which the search stops
+CEILING = 256  # images at which the search stops; each takes the time of its own boxes
 MANY = 6  # known points
 PRECISIONS = {'float32': False, 'amp': True}
 
