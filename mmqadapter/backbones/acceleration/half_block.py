@@ -34,7 +34,7 @@ class HalfBlock(FastForward):
         """
         with torch.autocast(args[0].device.type, self.half_dtype):
             output = super().forward(*args, **kwargs)
-        return output.to(args[0].dtype)
+        return output.float() if args[0].dtype == SINGLE else output
 
 
 def store_blocks(
