@@ -52,7 +52,7 @@ def build_timm(model_name: str, pretrained: bool = False, **model_kwargs: Any) -
         ) from error
     if not is_supported(type(model)):
         raise unsupported(model_name, type(model).__name__)
-    embedding: Any = getattr(model, 'patch_embed', None)
+    embedding: Any = getattr(model, 'patch_embed', None) or getattr(model, 'embeds', None)
     if hasattr(embedding, 'dynamic_img_pad'):
         embedding.dynamic_img_pad = True  # timm's Swin has no argument for it
     return model

@@ -458,7 +458,7 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
         lambda block, x, grid: block.ffn.layers(block.ln2(x)),
     ),
     'vision_transformer.Block': (
-        lambda block, x: block.ls1(block.attn(block.norm1(x))),
+        lambda block, x, **kwargs: block.ls1(block.attn(block.norm1(x), **kwargs)),
         lambda block, x, grid: block.ls2(block.mlp(block.norm2(x))),
     ),
     'eva.EvaBlock': (

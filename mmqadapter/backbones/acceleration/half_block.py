@@ -35,7 +35,8 @@ class HalfBlock(FastForward):
         """
         with torch.autocast(args[0].device.type, self.half_dtype):
             output = super().forward(*args, **kwargs)
-        return output.to(args[0].dtype) if isinstance(output, torch.Tensor) else output
+        single = isinstance(output, torch.Tensor) and args[0].dtype == SINGLE
+        return output.float() if single else output
 
 
 def store_blocks(
