@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from family_nets import FAMILY_NETS, LOW_RANK, family_config
+from family_nets import FAMILY_NETS, IN_PATH_ONLY, LOW_RANK, family_config
 from mmengine.registry import MODELS
 from report_files import header, print_table, write_report
 from rich.progress import track
@@ -255,13 +255,15 @@ def family_table(rows: list[dict]) -> str:
     for family, (net, _) in FAMILY_NETS.items():
         by_method = {row['method']: row for row in rows if row['net'] == family}
         if by_method:
-            cells = [cell for name in (IN_PATH, BESIDE) for cell in _cells(by_method[name])]
+            cells = [cell for name in (IN_PATH, BESIDE) for cell in _cells(by_method.get(name))]
             trunk = by_method['full']['trainable_backbone_params'] / 1e6
             lines.append(f'| {family} | {net} | {trunk:.1f} | {" | ".join(cells)} |')
     return '\n'.join(lines) + '\n'
 
 
-def _cells(row: dict) -> tuple[str, ...]:
+def _cells(row: dict | None) -> tuple[str, ...]:
+    if row is None:
+        return '-', '-', '-'
     shares = row['saved_for_backward_bytes_over_full'], row['step_seconds_over_full']
     return (f'{row["trainable_backbone_params"]:,}', *(f'{share:.2f}' for share in shares))
 
@@ -271,6 +273,8 @@ def shipped_configs(family: str, size: int) -> dict[str, dict]:
     configs = {name: wrap(family_config(family, size)) for name, wrap in SHIPPED.items()}
     if family in LOW_RANK:
         configs[BESIDE]['downsample'] = 'low-rank'
+    if family in IN_PATH_ONLY:
+        del configs[BESIDE]
     return configs
 
 

@@ -11,6 +11,21 @@ def _timm(model_name: str, **options: Any) -> dict[str, Any]:
     return dict(type='mmqadapter.TimmBackbone', model_name=model_name, **options)
 
 
+def _hrnet(width: int) -> dict[str, Any]:
+    """Return the stages of a small HRNet."""
+    first = dict(num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(2,))
+    stages: dict[str, Any] = dict(stage1=dict(first, num_channels=(64,)))
+    for stage, modules in ((2, 1), (3, 3), (4, 2)):
+        stages[f'stage{stage}'] = dict(
+            num_modules=modules,
+            num_branches=stage,
+            block='BASIC',
+            num_blocks=(2,) * stage,
+            num_channels=tuple(width * 2**branch for branch in range(stage)),
+        )
+    return stages
+
+
 # By name of the family: name of the net, and its config.
 FAMILY_NETS: dict[str, tuple[str, dict[str, Any]]] = {
     'mmdet and mmseg Swin': (
@@ -78,6 +93,87 @@ FAMILY_NETS: dict[str, tuple[str, dict[str, Any]]] = {
             norm_cfg=dict(type='BN'),
         ),
     ),
+    'mmdet and mmseg ResNet': ('ResNet-50', dict(type='mmdet.ResNet', depth=50)),
+    'mmdet and mmseg HRNet': ('HRNet-W18 small', dict(type='mmseg.HRNet', extra=_hrnet(18))),
+    'mmdet CSPDarknet and CSPNeXt': (
+        'CSPNeXt-S',
+        dict(type='mmdet.CSPNeXt', deepen_factor=0.33, widen_factor=0.5),
+    ),
+    'mmdet Darknet': ('Darknet-53', dict(type='mmdet.Darknet', depth=53)),
+    'mmdet EfficientNet': ('EfficientNet-B0', dict(type='mmdet.EfficientNet', arch='b0')),
+    'mmdet MobileNetV2': ('MobileNetV2', dict(type='mmdet.MobileNetV2')),
+    'mmseg MobileNetV2': ('MobileNetV2', dict(type='mmseg.MobileNetV2')),
+    'mmseg MobileNetV3': (
+        'MobileNetV3 large',
+        dict(type='mmseg.MobileNetV3', arch='large', out_indices=(1, 3, 16)),
+    ),
+    'timm ResNet': ('ResNet-50', _timm('resnet50', out_indices=(1, 2, 3, 4))),
+    'timm RegNet': ('RegNetY-800MF', _timm('regnety_008', out_indices=(1, 2, 3, 4))),
+    'mmpretrain ViT': (
+        'ViT-S/16',
+        dict(
+            type='mmpretrain.VisionTransformer',
+            arch='deit-s',
+            img_size=SIZE,
+            out_type='featmap',
+            out_indices=(2, 5, 8, 11),
+        ),
+    ),
+    'mmpretrain BEiT': (
+        'BEiT-B/16',
+        dict(
+            type='mmpretrain.BEiTViT',
+            arch='base',
+            img_size=SIZE,
+            out_type='featmap',
+            out_indices=(2, 5, 8, 11),
+        ),
+    ),
+    'mmpretrain SAM ViT': (
+        'SAM ViT-B/16',
+        dict(type='mmpretrain.ViTSAM', img_size=SIZE, out_indices=(2, 5, 8, 11)),
+    ),
+    'mmpretrain Swin': (
+        'Swin-T',
+        dict(
+            type='mmpretrain.SwinTransformer',
+            arch='tiny',
+            img_size=SIZE,
+            pad_small_map=True,
+            drop_path_rate=0.0,
+            out_indices=(0, 1, 2, 3),
+        ),
+    ),
+    'mmpretrain Swin V2': (
+        'Swin V2 T',
+        dict(
+            type='mmpretrain.SwinTransformerV2',
+            arch='tiny',
+            img_size=SIZE,
+            window_size=8,
+            pad_small_map=True,
+            drop_path_rate=0.0,
+            out_indices=(0, 1, 2, 3),
+        ),
+    ),
+    'mmpretrain ConvNeXt': (
+        'ConvNeXt-T',
+        dict(
+            type='mmpretrain.ConvNeXt',
+            arch='tiny',
+            gap_before_final_norm=False,
+            out_indices=(0, 1, 2, 3),
+        ),
+    ),
+    'mmpretrain PoolFormer': (
+        'PoolFormer-S12',
+        dict(
+            type='mmpretrain.PoolFormer',
+            arch='s12',
+            drop_path_rate=0.0,
+            out_indices=(0, 2, 4, 6),
+        ),
+    ),
     'timm ViT and DINOv2': (
         'DINOv2 ViT-S/14',
         _timm('vit_small_patch14_reg4_dinov2', out_indices=(2, 5, 8, 11)),
@@ -142,6 +238,8 @@ FAMILY_NETS: dict[str, tuple[str, dict[str, Any]]] = {
 LOW_RANK = (
     'timm TinyViT', 'timm SAM 2 HieraDet', 'timm MaxViT', 'timm CoAtNet', 'timm GCViT',
 )  # fmt: skip
+# Families whose stages a highway cannot follow.
+IN_PATH_ONLY = ('mmdet EfficientNet', 'mmseg MobileNetV3')
 
 
 def family_config(family: str, size: int) -> dict[str, Any]:
