@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,13 +129,15 @@ def rounds_down(steps: Sequence[nn.Module]) -> bool:
 
 def merging_stride(steps: Sequence[nn.Module]) -> int:
     """Return how many tokens of each side of the grid become one in the steps between stages."""
-    stride = 1
-    for step in steps:
-        if isinstance(step, nn.Linear):
-            stride *= 2  # on patches of 2 x 2 tokens
-        elif isinstance(step, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)):
-            stride *= _side(step.stride)
-    return stride
+    return math.prod(_stride(step) for step in steps)
+
+
+def _stride(step: nn.Module) -> int:
+    """Return the stride of a step; branches inside it, such as a shortcut, have the same."""
+    if isinstance(step, nn.Linear):
+        return 2  # on patches of 2 x 2 tokens
+    strided = (m for m in step.modules() if isinstance(m, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)))
+    return max((_side(module.stride) for module in strided), default=1)
 
 
 def _side(value: int | tuple[int, ...]) -> int:

@@ -11,6 +11,7 @@ from tiny_backbones import downsample
 from torch import Tensor, nn
 
 from mmqadapter.backbones import HighwayBackbone
+from mmqadapter.highway import InheritedNeck
 from mmqadapter.utils.accounting import saved_for_backward
 
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=2)
@@ -42,6 +43,12 @@ def trained(cfg: dict, adapter: dict = DUAL, **kwargs: Any) -> HighwayBackbone:
     wrapped = wrap(cfg, adapter, **kwargs)
     randomize(wrapped.adapters)
     return wrapped
+
+
+def runs_behind(wrapped: HighwayBackbone) -> set[nn.Module]:
+    """Modules of the trunk that make its maps of the joined stream, with gradients."""
+    inherited = [n._inherited[0] for n in wrapped.highway.norms if isinstance(n, InheritedNeck)]
+    return {module for net in inherited for module in net.modules()}
 
 
 def own(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:

@@ -168,7 +168,7 @@ def block_by_hand(
     if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
         x, places, grid = x.transpose(1, 2).unflatten(2, grid), grid, ()
     maps = x.ndim == 4 and kind(block) in ON_MAPS
-    if grid and not isinstance(grid[0], (tuple, int)):  # position biases, or None, of BEiT
+    if 'BEiT' in kind(block):  # position biases, or None
         grid = ()
     if grid and x.ndim == 3:
         places = grid[0] if len(grid) == 1 else grid
@@ -217,7 +217,7 @@ def adapted_output(y: Tensor, adapters: nn.ModuleDict) -> Tensor:
 
 def end_of_block(block: Any, x: Tensor) -> Tensor:
     """The stream as a block returns it: some of Swin V2 CR norm it."""
-    return block.norm3(x) if 'V2Cr' in kind(block) and hasattr(block, 'norm3') else x
+    return block.norm3(x) if 'XCA' not in kind(block) and hasattr(block, 'norm3') else x
 
 
 def _same(block: nn.Module, x: Tensor, *grid: Any) -> Tensor:
@@ -393,7 +393,7 @@ def _maps_of(tokens: Tensor, like: Tensor) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, like.shape[2:])
 
 
-def _window_attention(block: Any, size: int, x: Tensor) -> Tensor:
+def _attention_on_windows(block: Any, size: int, x: Tensor) -> Tensor:
     """Attention of a block on each window of (B, H, W, C), which it takes as tokens."""
     return _within_windows(lambda w: block.attn(w.flatten(1, 2)).view_as(w), size, x)
 
@@ -404,7 +404,7 @@ def _davit_attention(block: Any, x: Tensor) -> Tensor:
     if not hasattr(block, 'window_size'):
         return _maps_of(block.attn(normed), x)
     windows = _maps_of(normed, x).permute(0, 2, 3, 1)
-    return _window_attention(block, block.window_size[0], windows).permute(0, 3, 1, 2)
+    return _attention_on_windows(block, block.window_size[0], windows).permute(0, 3, 1, 2)
 
 
 def _hiera_attention(block: Any, x: Tensor) -> Tensor:
@@ -548,7 +548,7 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
         lambda block, x, grid: block.norm2(block.mlp(x)),
     ),
     'tiny_vit.TinyVitBlock': (
-        lambda block, x: _window_attention(block, block.window_size, x),
+        lambda block, x: _attention_on_windows(block, block.window_size, x),
         lambda block, x, grid: block.mlp(x),
     ),
     'hieradet_sam2.MultiScaleBlock': (

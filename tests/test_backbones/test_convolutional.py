@@ -390,7 +390,7 @@ def test_width_that_changes_within_a_stage(name: str) -> None:
 def test_map_behind_the_last_block() -> None:
     cfg = dict(type='mmdet.MobileNetV2', widen_factor=0.25, out_indices=(2, 7))
     AdaptedBackbone(cfg, ADAPTERS['conv'])
-    with pytest.raises(ValueError, match=r'out_indices=\[7\] is invalid: expected 0 to 6 for a hi'):
+    with pytest.raises(ValueError, match=r'out_indices=\[7\] is invalid: expected 0 to 6 for mm'):
         HighwayBackbone(cfg, CONV)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from highways import CONV, DUAL, own, saved_bytes, trained, wrap
+from highways import CONV, DUAL, own, runs_behind, saved_bytes, trained, wrap
 from nets import ONE_BIT, backward, bare, equal, images, images_for, randomize
 from torch import nn
 
@@ -48,9 +48,8 @@ def test_only_the_highway_gets_gradients_and_all_of_it(
     def check(module: nn.Module, args: tuple, output: Any) -> None:
         seen.append(torch.is_grad_enabled())
 
-    for name, module in wrapped.trunk.named_modules():
-        if '.neck' not in name and name not in wrapped._norms:  # behind the highway
-            module.register_forward_hook(check)
+    for module in set(wrapped.trunk.modules()) - runs_behind(wrapped):
+        module.register_forward_hook(check)
     gradients = own(backward(wrapped))
     assert all(gradient.abs().max() > 0 for gradient in gradients.values())
     assert seen and not any(seen)

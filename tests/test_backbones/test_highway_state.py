@@ -29,7 +29,8 @@ def test_ema_copy_is_independent(rotating_backbone: Factory, inpath_blocks: int)
     randomize(wrapped.adapters)
     after = wrapped(images())
     assert not equal(after, before)
-    assert equal(average(images()), before)
+    # Attention may compute in another order when no weight asks for a gradient.
+    torch.testing.assert_close(average(images()), before, rtol=1e-5, atol=1e-5)
     randomize(average.module, 0.5)  # its trunk as well, whose mergings the highway inherits
     assert not equal(average(images()), before)
     assert equal(wrapped(images()), after)
