@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
+from importlib.util import find_spec
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ NETS: dict[str, dict[str, Any]] = {
     'timm_resnest': timm('resnest14d', channels=(8, 16, 16, 16)),
     'timm_regnet': timm('regnetx_002'),
 }  # fmt: skip
+if find_spec('mmpretrain'):
+    NETS['mmpretrain_resnet'] = resnet('mmpretrain.ResNet', depth=18, base_channels=8)
 # Nets whose stages a highway cannot follow.
 IN_PATH_ONLY: dict[str, dict[str, Any]] = {
     'efficientnet': dict(type='mmdet.EfficientNet', arch='b0', out_indices=(2, 4)),

@@ -46,6 +46,7 @@ CONVOLUTIONAL = (
         classes=(
             'mmdet.models.backbones.resnet.ResNet',
             'mmseg.models.backbones.resnet.ResNet',
+            'mmpretrain.models.backbones.resnet.ResNet',
         ),
         blocks=r'layer(\d+)\.\d+',
         first_output=-1,
