@@ -66,7 +66,7 @@ WIDTHS = {'upernet_vit-tiny_highway_camvid.py': 64, 'mask-rcnn_vit-tiny_highway_
 def test_all_highways_of_the_configs_are_the_one_of_the_fragment() -> None:
     paths = [*ROOT.glob('*_highway_*.py'), *ZOO]
     expected = fragment(DEFAULT)
-    assert len(paths) == 9 + 9
+    assert len(paths) == 18 + 9
     for path in paths:
         backbone = load_config(path).model.backbone.to_dict()
         own = {**expected, 'adapter': {**expected['adapter'], 'width': WIDTHS.get(path.name, 32)}}

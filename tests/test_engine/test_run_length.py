@@ -99,5 +99,6 @@ def test_every_shipped_config_can_be_shortened(path: Path) -> None:
     epochs = bool(cfg.train_cfg.get('max_epochs'))
     set_run_length(cfg, 3, EPOCHS if epochs else ITERATIONS)
     assert cut_schedule(cfg) is None
-    for part in cfg.param_scheduler:
+    schedule = cfg.param_scheduler
+    for part in [schedule] if isinstance(schedule, dict) else schedule:
         assert part.get('begin', 0) < part.get('end', INFINITE)

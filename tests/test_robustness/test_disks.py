@@ -160,7 +160,7 @@ def predictions(folder: Path) -> None:
     image = Path('elsewhere/a.jpg')
     found = Prediction(image, shape=(4, 4), labels=None, instances=[])
     writer = ResultWriter(folder, [image], {'classes': ['one']})
-    writer._write_instances(image, found)
+    writer._write_json(writer._instance_file(image), found, annotations=[])
     writer.finish([image])
 
 

@@ -1,5 +1,6 @@
 """Families of mmpretrain."""
 
+# pylint: disable=duplicate-code  # rows of nets that two packages have
 from __future__ import annotations
 
 from mmqadapter.backbones.family import BlockFamily

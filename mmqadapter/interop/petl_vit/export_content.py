@@ -37,7 +37,11 @@ def to_petl(task: TaskContent) -> PetlContent:
     tensors = dict(task.tensors)
     codes, statistics = (tensors.pop(ADAPTER_PREFIX + name, None) for name in (CODES, STATISTICS))
     # mmpretrain's heads hold the layer as fc.
-    head = {n.split('.')[-1]: t for n, t in tensors.items() if n.startswith(HEAD_PREFIX)}
+    head = {
+        n.removeprefix(HEAD_PREFIX).removeprefix('fc.'): t
+        for n, t in tensors.items()
+        if n.startswith(HEAD_PREFIX)
+    }
     if len(head) != len(tensors) or set(head) not in HEADS or codes is None or statistics is None:
         raise UnfitError(f'it holds {short(sorted(task.tensors))}')
     if any(t.dtype not in (torch.float32, torch.uint8) for t in head.values()):
