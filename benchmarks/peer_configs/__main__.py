@@ -1,6 +1,6 @@
 """Run every config that mmdet and mmseg ship, with its backbone in our wrappers.
 
-python -m benchmarks.peer_configs                  # about half an hour on one core; can be resumed
+python -m benchmarks.peer_configs                  # hours on one core; can be resumed
 python -m benchmarks.peer_configs --only swin/     # configs whose name contains a text
 python -m benchmarks.peer_configs --render         # only the tables of docs/compatibility.md
 
