@@ -33,11 +33,20 @@ def blocks_by_output(trunk: nn.Module, family: BlockFamily) -> dict[str, int]:
 
 
 def output_numbers(trunk: nn.Module, family: BlockFamily) -> list[int]:
-    """Return the numbers of a trunk's outputs, ascending."""
+    """Return the numbers of a trunk's outputs, ascending.
+
+    Raises:
+        ValueError: There are none, or a number occurs twice.
+    """
     indices: Any = getattr(trunk, 'out_indices', None)
     if indices is None:
         indices = set(blocks_by_output(trunk, family).values())
-    return sorted(int(index) for index in indices)
+    numbers = sorted(int(index) for index in indices)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f'out_indices={tuple(indices)} is invalid: expected one number or more, each once.'
+        )
+    return numbers
 
 
 def find_child(block: nn.Module, names: str) -> nn.Module | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
 from mmqadapter.studies.benchmark.report import live_report, rebuild_report, write_report
 from mmqadapter.studies.benchmark.run import run_benchmark
+from mmqadapter.studies.fits.image_size import largest_image_size
 from mmqadapter.studies.report.settings import Settings, parse_bytes
 
 METHODS = 'full,full+checkpointing,frozen,partial1,bitfit,norm,adapter,adaptformer,lora,highway'
@@ -81,6 +83,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     methods, settings = parse_methods(args.methods), read_settings(args)
     cfg = load_config(args.config, args.cfg_options)
+    if settings.image_size is None and cfg.get('default_scope') == 'mmpretrain':
+        settings = replace(settings, image_size=largest_image_size(cfg))
     with live_report(args.out) as observe, batch_norm_remedy():
         report = run_benchmark(cfg, methods, settings, observe)
     print_written(write_report(report, args.out))

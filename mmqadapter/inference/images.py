@@ -55,7 +55,10 @@ def _expand(name: Path, keep_missing: bool) -> list[Path]:
         visible = (p for p in name.iterdir() if not p.name.startswith('.'))
         images = sorted(p for p in visible if p.suffix.lower() in SUFFIXES)
         if not images:
-            raise ValueError(f'the folder {str(name)!r} has no images ({", ".join(SUFFIXES)}).')
+            raise ValueError(
+                f'the folder {str(name)!r} has no images ({", ".join(SUFFIXES)}); those of its '
+                f"folders are '{name}/*/*'."
+            )
         return images
     matches = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
     images = [match for match in matches if match.is_file()]

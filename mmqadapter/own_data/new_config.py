@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,17 +106,46 @@ def new_config(
         raise ValueError(f'out={str(out)!r} is invalid: expected a file name that ends in .py.')
     if path.exists() and not force:
         raise ValueError(f'{str(path)!r} exists: choose another name, or replace it with --force.')
+    _check_numbers(choices)
     method_of(choices.method, choices.bits)
     model = describe_model(choices.model)
     data = _with_classes(_checked(read_folder(root, choices.format)), choices.classes)
     converted = root.with_name(f'{root.name}_mmqadapter')
+    before = _lists(converted)
     parts = _parts(data, converted, choices.seed)
+    if not force:
+        _keep_lists(converted, before)
     proposal = _proposal(data, parts, model, choices)
     text = _text(path, data, parts, model, proposal, choices)
     _check_packages(text)
     atomic_write(path, text.encode())
     written = converted if converted.exists() else None
     return NewConfig(path, _found(data, parts), parts.split, data.notes, written, proposal)
+
+
+def _check_numbers(choices: Choices) -> None:
+    for name, least in (('iterations', 2), ('batch', 1)):
+        value = getattr(choices, name)
+        if value is not None and value < least:
+            raise ValueError(f'{name}={value} is invalid: expected {least} or more.')
+
+
+def _lists(converted: Path) -> dict[Path, bytes]:
+    """Return the lists and annotation files that an earlier config of the same folder reads."""
+    return {path: path.read_bytes() for path in converted.glob('*.*') if path.is_file()}
+
+
+def _keep_lists(converted: Path, before: Mapping[Path, bytes]) -> None:
+    """Check that the lists of an earlier config are as they were, and restore them if not."""
+    changed = [path for path, content in before.items() if path.read_bytes() != content]
+    for path in changed:
+        atomic_write(path, before[path])
+    if changed:
+        raise ValueError(
+            f'{str(changed[0])!r} is the list of an earlier config of this folder, and would '
+            'change: with it the images that this config validates on. Use the same seed and data, '
+            'remove the folder, or replace its files with --force.'
+        )
 
 
 def task_of(data: FoundData) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import TypeVar
 
 from mmqadapter.own_data.samples import LabeledImage, MaskPair, Sample
@@ -17,10 +18,11 @@ def train_and_val(
     """Return the items to train on, those to validate on, and a sentence that says which.
 
     A split of the data is used where there is one; ``test`` is used for validation if there is no
-    ``val``. Otherwise every fifth image, drawn with ``seed``, is for validation.
+    ``val``. Otherwise every fifth image, drawn with ``seed``, is for validation; of classified
+    images every fifth of each class.
 
     Raises:
-        ValueError: There are fewer than two images to train and validate on.
+        ValueError: There are too few images to train and validate on.
     """
     named = {name: list(items) for name, items in splits.items() if items}
     train = named.pop('train', None) or _merged(named, 'val', 'test')
@@ -32,7 +34,9 @@ def train_and_val(
             f'only {len(train)} annotated image is found: expected at least 2, one to train and '
             'one to validate on.'
         )
-    drawn = _drawn(len(train), seed)
+    drawn = _drawn(train, seed)
+    if not drawn:
+        raise ValueError('every class has one image: expected two of some, to validate on one.')
     val = [item for number, item in enumerate(train) if number in drawn]
     rest = [item for number, item in enumerate(train) if number not in drawn]
     return rest, val, f'no validation split: {len(val)} of {len(train)} images drawn (seed {seed})'
@@ -44,6 +48,16 @@ def _merged(named: dict[str, list[Item]], *without: str) -> list[Item]:
     return [item for name in names for item in named.pop(name)]
 
 
-def _drawn(count: int, seed: int) -> set[int]:
-    size = max(1, round(VAL_SHARE * count))
-    return set(random.Random(seed).sample(range(count), size))
+def _drawn(items: Sequence[Item], seed: int) -> set[int]:
+    """Return the numbers of the items to validate on: of classified images a share of each class.
+
+    One image of each class is left for training.
+    """
+    groups: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        groups.setdefault(item.label if isinstance(item, LabeledImage) else '', []).append(number)
+    draw, drawn = random.Random(seed), set[int]()
+    for numbers in groups.values():
+        size = min(max(1, round(VAL_SHARE * len(numbers))), len(numbers) - 1)
+        drawn |= set(draw.sample(numbers, size))
+    return drawn

@@ -111,6 +111,12 @@ def test_unknown_block_of_a_known_net(tiny_timm_vit: Factory, model_name: str) -
         FrozenBackbone(tiny_timm_vit(model_name=model_name))
 
 
+@pytest.mark.parametrize('indices', [(), (1, 1)])
+def test_outputs_are_named_once(tiny_mmdet_swin: Factory, indices: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r'out_indices=.* is invalid: expected one number or more'):
+        FrozenBackbone(tiny_mmdet_swin(out_indices=indices))
+
+
 def test_select_blocks(tiny_timm_vit: Factory) -> None:
     net = bare(tiny_timm_vit())
     blocks = find_blocks(net, find_family(net))

@@ -21,6 +21,14 @@ def read(root: Path) -> ImageClassData:
     return data
 
 
+@pytest.mark.parametrize('top', ['', 'train'])
+def test_an_empty_class_folder_is_refused(tmp_path: Path, top: str) -> None:
+    write_classes(tmp_path / top, 2)
+    (tmp_path / top / 'zebra').mkdir()
+    with pytest.raises(ValueError, match="zebra' has no images: add some, or remove the folder"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize('top', ['', 'images', 'archive/images'])
 def test_without_a_split(tmp_path: Path, top: str) -> None:
     write_classes(tmp_path / top, 2)

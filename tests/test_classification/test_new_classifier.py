@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,36 @@ def test_every_fifth_image_validates(tmp_path: Path) -> None:
     assert (len(train), len(val)) == (12, 3)
     assert all(folder == name for folder, name in (*train, *val))
     assert cfg.model.head.num_classes == 3
+
+
+def test_each_class_trains_and_validates(tmp_path: Path) -> None:
+    """However small the classes are, and whatever the seed."""
+    for seed in range(5):
+        cfg = written(write_classes(tmp_path / 'data', 2), seed=seed)
+        assert [len(labels(cfg, part)) for part in ('train', 'val')] == [3, 3]
+        assert len(set(labels(cfg, 'train'))) == len(set(labels(cfg, 'val'))) == 3
+
+
+def test_a_split_of_one_image_per_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='every class has one image'):
+        written(write_classes(tmp_path / 'data', 1))
+
+
+def test_a_second_config_keeps_the_split_of_the_first(tmp_path: Path) -> None:
+    root, first = write_classes(tmp_path / 'data', 5), tmp_path / 'first.py'
+    choices = Choices(iterations=20, batch=2)
+    new_config(root, first, choices)
+    before = (
+        labels(Config.fromfile(first), 'val'),
+        (tmp_path / 'data_mmqadapter/val.txt').read_text(),
+    )
+    new_config(root, tmp_path / 'same.py', choices)
+    with pytest.raises(ValueError, match="val.txt' is the list of an earlier config|train.txt' is"):
+        new_config(root, tmp_path / 'other.py', replace(choices, seed=3))
+    assert not (tmp_path / 'other.py').exists()
+    assert before[1] == (tmp_path / 'data_mmqadapter/val.txt').read_text()
+    new_config(root, tmp_path / 'other.py', replace(choices, seed=3), force=True)
+    assert before[1] != (tmp_path / 'data_mmqadapter/val.txt').read_text()
 
 
 def test_classes_keep_their_numbers_where_a_split_lacks_one(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_which_methods_fit(kind: str, request, tmp_path, capsys) -> None:
     ('options', 'message'),
     [
         (['--gpu', 'Voodoo 2'], "ValueError: gpu='Voodoo 2' is invalid: expected a known name"),
+        (['--memory', '11'], "ValueError: memory='11' is invalid: expected a size such as 11GB"),
         (['--memory', 'much'], "ValueError: memory='much' is invalid"),
         (['--memory', '2GB', '--methods', 'none'], "ValueError: method='none' is invalid"),
         (['--memory', '2GB', '--image-size', '1', '2', '3'], 'ValueError: --image-size'),

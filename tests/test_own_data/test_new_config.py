@@ -192,6 +192,10 @@ def test_wrong_choices(tmp_path: Path) -> None:
         new_config(tmp_path / 'data', out, Choices(method='side'))
     with pytest.raises(ValueError, match='1 class names are given, but the data have 3 classes'):
         new_config(tmp_path / 'data', out, Choices(classes=('leaf',)))
+    with pytest.raises(ValueError, match='iterations=0 is invalid: expected 2 or more'):
+        new_config(tmp_path / 'data', out, Choices(iterations=0))
+    with pytest.raises(ValueError, match='batch=0 is invalid: expected 1 or more'):
+        new_config(tmp_path / 'data', out, Choices(batch=0))
     with pytest.raises(ValueError, match=r'expected a file name that ends in \.py'):
         new_config(tmp_path / 'data', tmp_path / 'task', CHOICES)
     assert list(tmp_path.iterdir()) == [tmp_path / 'data']
@@ -218,6 +222,14 @@ def test_a_package_that_the_config_needs_is_named(
     with pytest.raises(ValueError, match=re.escape(text)):
         new_config(tmp_path / 'data', out, choices)
     assert not out.exists()
+
+
+def test_a_very_short_training_has_a_schedule(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path / 'data')
+    new_config(tmp_path / 'data', tmp_path / 'task.py', Choices(iterations=5))
+    cfg = Config.fromfile(tmp_path / 'task.py')
+    assert cfg.train_cfg.val_interval == 1
+    assert [(part.begin, part.end) for part in cfg.param_scheduler] == [(0, 1), (1, 5)]
 
 
 def test_an_existing_config_stays(tmp_path: Path) -> None:

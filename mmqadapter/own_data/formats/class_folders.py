@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmqadapter.own_data.formats.label_maps import MASK_WORDS
@@ -24,7 +24,7 @@ def read(root: Path) -> ImageClassData:
     """Read the images of all class folders: ``CLASS/NAME.jpg`` or ``train/CLASS/NAME.jpg``.
 
     Raises:
-        ValueError: An image cannot be read, or there are fewer than two class folders.
+        ValueError: An image cannot be read, a class folder is empty, or there are fewer than two.
     """
     splits: dict[str, list[LabeledImage]] = {}
     for image, split, label in _labeled(root):
@@ -34,6 +34,10 @@ def read(root: Path) -> ImageClassData:
         raise ValueError(
             f'{str(root)!r} has {len(classes)} class folders: expected two or more, as in '
             'CLASS/NAME.jpg or train/CLASS/NAME.jpg.'
+        )
+    if empty := _empty_folders(splits):
+        raise ValueError(
+            f'the class folder {str(empty[0])!r} has no images: add some, or remove the folder.'
         )
     notes = list(_left_out(root, sum(map(len, splits.values()))))
     return ImageClassData(NAME, root, classes, splits, notes)
@@ -57,6 +61,19 @@ def _common_folder(root: Path, images: list[Path]) -> Path:
     if len(folders) != 1 or images[0].parent == root or folders & SPLIT_WORDS.keys():
         return root
     return _common_folder(root / folders.pop(), images)
+
+
+def _empty_folders(splits: Mapping[str, Sequence[LabeledImage]]) -> list[Path]:
+    """Return the folders beside class folders in which there are no images."""
+    places = {
+        parent.parent
+        for items in splits.values()
+        for item in items
+        for parent in item.image.parents
+        if parent.name == item.label
+    }
+    folders = (path for place in sorted(places) for path in sorted(place.iterdir()))
+    return [f for f in folders if f.is_dir() and f.name[0] != '.' and not images_below(f)]
 
 
 def _left_out(root: Path, used: int) -> Iterator[str]:

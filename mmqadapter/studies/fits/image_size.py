@@ -59,6 +59,8 @@ def _resized(transform: Mapping[str, Any]) -> Size | None:
     scales = transform.get('scales') or transform.get('scale')
     if not scales or 'Resize' not in str(transform.get('type')):
         return None
+    if isinstance(scales, int):  # of mmpretrain
+        return scales, scales
     scales = [scales] if isinstance(scales[0], (int, float)) else scales
     factor = max(transform.get('ratio_range') or (1.0,))
     sizes = [(int(min(scale) * factor), int(max(scale) * factor)) for scale in scales]

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmqadapter.engine.runner import require_model
 
 UNITS = {'': 1, 'MB': 10**6, 'GB': 10**9, 'MIB': 2**20, 'GIB': 2**30}
+SMALLEST = 10**6  # bytes of memory
 DEFAULT_BATCH = 2
 DEFAULT_SIZE = (512, 512)
 CLASSIFIED_SIZE = (224, 224)
@@ -81,7 +82,7 @@ def parse_bytes(text: str) -> int:
     """Return the bytes of a size such as ``'11GB'``, ``'24GiB'`` or ``'8000000000'``.
 
     Raises:
-        ValueError: The text is not a positive number with one of these units.
+        ValueError: The text is not a number with one of these units, or is less than 1 MB.
     """
     match = re.fullmatch(r'([\d.]+)\s*([A-Za-z]*)', text.strip())
     unit = UNITS.get(match[2].upper()) if match else None
@@ -89,6 +90,6 @@ def parse_bytes(text: str) -> int:
         size = int(float(match[1]) * unit) if match and unit else 0
     except ValueError:
         size = 0
-    if size < 1:
+    if size < SMALLEST:  # a forgotten unit
         raise ValueError(f'memory={text!r} is invalid: expected a size such as 11GB or 24GiB.')
     return size

@@ -28,6 +28,7 @@ CASES = {
     'one scale': ([WIDE], (800, 1333)),
     'the largest of several': ([SCALES], (800, 1333)),
     'without the ratio': ([resize((320, 240))], (240, 320)),
+    'one side': ([dict(type='RandomResizedCrop', scale=128)], (128, 128)),
     'a range': ([resize((320, 240), 'RandomResize', ratio_range=(0.5, 2.0))], (480, 640)),
     'a crop comes last': ([WIDE, crop((512, 640))], (512, 640)),
     'a crop of unknown size does not count': ([WIDE, RELATIVE], (800, 1333)),
