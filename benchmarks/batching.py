@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import mmdet.models.backbones  # noqa: F401  (registers the net)
 import torch
 from mmengine.registry import MODELS
 from report_files import header, print_table, write_report

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import mmdet.models.backbones  # noqa: F401  (registers the nets)
-import mmseg.models.backbones  # noqa: F401
 import torch
 from report_files import header, print_table, write_report
 from rich.progress import track
