@@ -14,7 +14,7 @@ from tiny_runs import ROOT
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 PARTS = {'tests': 'tests.log', 'trunk': 'trunk/report.json', 'batching': 'batching/report.json'}
-PARTS |= {'compiled': 'compiled/report.json', 'camvid': 'camvid/report.json'}
+PARTS |= {'compiled': 'compiled/report.json', 'camvid': 'camvid/seg/report.json'}
 
 
 def report(out: Path, **variables: str) -> subprocess.CompletedProcess:
