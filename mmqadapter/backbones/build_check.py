@@ -52,7 +52,7 @@ def check_build(
     family: BlockFamily,
     blocks: Collection[str],
     in_path: Mapping[str, Any] | None = None,
-    highway: BuiltHighway | None = None,
+    built: BuiltHighway | None = None,
 ) -> None:
     """Run a trunk dry, with its hooks, and check what they see.
 
@@ -61,7 +61,7 @@ def check_build(
         family: Its row.
         blocks: Names of the blocks that reach an output.
         in_path: Adapters by site, by name of their block.
-        highway: The highway beside the trunk, if there is one.
+        built: The highway beside the trunk, if there is one.
 
     Raises:
         ValueError: A block that reaches an output is not among ``blocks``, an adapter or a tap is
@@ -70,7 +70,7 @@ def check_build(
     """
     check = _Check(trunk, family, blocks)
     for shape in image_shapes(trunk):
-        outputs = check.run(shape, in_path or {}, highway)
+        outputs = check.run(shape, in_path or {}, built)
         if outputs is not None:
             break
     else:
@@ -79,11 +79,11 @@ def check_build(
     check.blocks(blocks, outputs)
     check.calls()
     check.grids(outputs)
-    if highway:
-        check.taps(highway.plan)
-        check.stem(highway.highway.stem, shape)
-        check.mergings(highway.plan, [merging.stride for merging in highway.highway.mergings])
-        check.maps(highway, outputs)
+    if built:
+        check.taps(built.plan)
+        check.stem(built.highway.stem, shape)
+        check.mergings(built.plan, [merging.stride for merging in built.highway.mergings])
+        check.maps(built, outputs)
 
 
 class _Check:

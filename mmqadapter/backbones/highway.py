@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmqadapter.adapters import is_float
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
@@ -36,8 +36,8 @@ class HighwayBackbone(FrozenBackbone):
     The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
     side stream; a block of convolutions has one tap, its output. Each output map is
     norm(trunk + side stream), with a trained copy of the trunk's norm; a norm whose result the
-    trunk's next stage reads stays frozen. At the start the maps equal
-    those of the trunk bit for bit, unless a quantized adapter has a fixed scale.
+    trunk's next stage reads stays frozen. At the start the maps equal those of the trunk bit for
+    bit, unless a quantized adapter has a fixed scale.
 
     Args:
         backbone: Config of the net.
@@ -88,28 +88,18 @@ class HighwayBackbone(FrozenBackbone):
         _check_choice('saved_taps', saved_taps, SAVED_TAPS)
         _check_choice('downsample', downsample, DOWNSAMPLE)
         super().__init__(backbone, (), trunk_drop_path, trunk, **common)
-        readout = find_readout(self.trunk, self.family)
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
         residual = FusedResidual(SAVED_TAPS[saved_taps])
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
-            self.adapters['highway'] = Highway(
+            self.adapters['highway'] = self._build_highway(
                 build_cells(plan, adapter, quantizer, cell, residual, self.family.taps_per_block),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
-                output_modules(self.trunk, self.family, self._norms),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
-                self.family.norms_on_maps,
-                readout,
-                self.family.fused_maps,
             )
-            require_mixing(self.highway, readout)
-            self._run = TrunkRun()
-            for block in plan:
-                BlockTaps(self._run, self.trunk, block, self.family, taps)
-            if self.family.fused_maps:
-                MapTaps(self._run, self.trunk, len(self._norms))
+            self._attach_taps(plan, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
         built = BuiltHighway(self._run, plan, self._norms, self.highway)
@@ -125,6 +115,26 @@ class HighwayBackbone(FrozenBackbone):
             'stem': stem,
         }
         self._log_summary()
+
+    def _build_highway(
+        self,
+        cells: Iterable[Iterable[nn.Module]],
+        mergings: Iterable[nn.Module],
+        stem: nn.Module,
+    ) -> Highway:
+        readout = find_readout(self.trunk, self.family)
+        norms = output_modules(self.trunk, self.family, self._norms)
+        on_maps, fused_maps = self.family.norms_on_maps, self.family.fused_maps
+        highway = Highway(cells, mergings, norms, stem, on_maps, readout, fused_maps)
+        require_mixing(highway, readout)
+        return highway
+
+    def _attach_taps(self, plan: Iterable[PlannedBlock], taps: str) -> None:
+        self._run = TrunkRun()
+        for block in plan:
+            BlockTaps(self._run, self.trunk, block, self.family, taps)
+        if self.family.fused_maps:
+            MapTaps(self._run, self.trunk, len(self._norms))
 
     @property
     def summary(self) -> str:

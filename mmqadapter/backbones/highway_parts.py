@@ -8,7 +8,7 @@ from itertools import groupby
 
 from torch import nn
 
-from mmqadapter.adapters import TokenAdapter, build_adapter, is_float
+from mmqadapter.adapters import ParallelConvAdapter, TokenAdapter, build_adapter, is_float
 from mmqadapter.backbones.block_plan import PlannedBlock, mergings, neck_of
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.highway import (
@@ -58,6 +58,11 @@ def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Toke
             f'adapter type {adapter["type"]!r} is invalid on a highway, since it changes a '
             'projection of the trunk: expected DualLowRankAdapter, SequentialAdapter, AdaptFormer '
             'or the like.'
+        )
+    if isinstance(built, ParallelConvAdapter):
+        raise ValueError(
+            "adapter type 'ParallelConvAdapter' is invalid on a highway, since it belongs beside a "
+            'convolution of the trunk: use ConvAdapter.'
         )
     return built
 

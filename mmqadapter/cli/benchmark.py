@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from mmqadapter.cli.common import (
     add_config_options,
     add_render,
     command_parser,
+    height_and_width,
     print_written,
     user_errors,
 )
@@ -22,7 +22,6 @@ from mmqadapter.inference.model import choose_device
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
 from mmqadapter.studies.benchmark.report import live_report, rebuild_report, write_report
 from mmqadapter.studies.benchmark.run import run_benchmark
-from mmqadapter.studies.fits.image_size import largest_image_size
 from mmqadapter.studies.report.settings import Settings, parse_bytes
 
 METHODS = 'full,full+checkpointing,frozen,partial1,bitfit,norm,adapter,adaptformer,lora,highway'
@@ -83,8 +82,6 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     methods, settings = parse_methods(args.methods), read_settings(args)
     cfg = load_config(args.config, args.cfg_options)
-    if settings.image_size is None and cfg.get('default_scope') == 'mmpretrain':
-        settings = replace(settings, image_size=largest_image_size(cfg))
     with live_report(args.out) as observe, batch_norm_remedy():
         report = run_benchmark(cfg, methods, settings, observe)
     print_written(write_report(report, args.out))
@@ -107,18 +104,3 @@ def read_settings(args: argparse.Namespace) -> Settings:
         real_data=args.real_data,
         memory_limit=parse_bytes(args.find_max_batch) if args.find_max_batch else None,
     )
-
-
-def height_and_width(pixels: Sequence[int] | None) -> tuple[int, int] | None:
-    """Return height and width of ``--image-size``; None if it was not given.
-
-    Raises:
-        ValueError: There are more than two numbers.
-    """
-    if pixels is None:
-        return None
-    if len(pixels) > 2:
-        raise ValueError(
-            f'--image-size={pixels} is invalid: expected one side, or a height and a width.'
-        )
-    return pixels[0], pixels[-1]

@@ -130,3 +130,18 @@ def _message(error: Exception) -> str:
     ours = any(origin.is_relative_to(folder) for folder in OURS)
     ours = ours or type(error).__module__.startswith('mmqadapter.')
     return message if ours else f'{message} (for the traceback: {SHOW_TRACEBACK}=1)'
+
+
+def height_and_width(pixels: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return height and width of ``--image-size``; None if it was not given.
+
+    Raises:
+        ValueError: There are more than two numbers.
+    """
+    if pixels is None:
+        return None
+    if len(pixels) > 2:
+        raise ValueError(
+            f'--image-size={pixels} is invalid: expected one side, or a height and a width.'
+        )
+    return pixels[0], pixels[-1]

@@ -12,19 +12,19 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import track
 
-from mmqadapter.cli.benchmark import height_and_width
 from mmqadapter.cli.common import (
     add_config_options,
     command_parser,
+    height_and_width,
     print_written,
     user_errors,
 )
 from mmqadapter.engine.runner import load_config
 from mmqadapter.studies.benchmark.methods import KNOWN, parse_methods
 from mmqadapter.studies.fits.cards import card_bytes
-from mmqadapter.studies.fits.image_size import largest_image_size
 from mmqadapter.studies.fits.report import MARGIN, cells, make_header, write_fits
 from mmqadapter.studies.fits.run import fit_rows
+from mmqadapter.studies.report.image_size import largest_image_size
 from mmqadapter.studies.report.settings import Settings, parse_bytes
 from mmqadapter.studies.report.table import terminal_table
 from mmqadapter.utils.terminal import print_line
@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> ar
         'Foretell which tuning methods train in the memory of a GPU, with which batch, in float32 '
         'and in mixed precision. No GPU is needed.',
     )
-    parser.add_argument('config', help='an mmdetection or mmsegmentation config')
+    parser.add_argument('config', help='an mmdetection, mmsegmentation or mmpretrain config')
     memory = parser.add_mutually_exclusive_group(required=True)
     memory.add_argument('--memory', help='memory of the GPU, such as 11GB or 24GiB')
     memory.add_argument('--gpu', metavar='NAME', help='its name, such as "RTX 4090"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from mmqadapter.utils.atomic import atomic_write
 IGNORED = 255
 
 
-def write_coco(path: Path, samples: Sequence[Sample], classes: Sequence[str], root: Path) -> None:
-    """Write samples as a COCO JSON; file names are relative to ``root``."""
+def write_coco(path: Path, samples: Sequence[Sample], classes: Sequence[str], root: Path) -> Path:
+    """Write samples as a COCO JSON, and return its path; file names are relative to ``root``."""
     numbers = {name: number for number, name in enumerate(classes, 1)}
     images: list[dict] = []
     annotations: list[dict] = []
@@ -33,21 +34,40 @@ def write_coco(path: Path, samples: Sequence[Sample], classes: Sequence[str], ro
             annotations.append({**ids, 'category_id': numbers[instance.label], **annotation})
     categories = [{'id': number, 'name': name} for name, number in numbers.items()]
     content = {'images': images, 'annotations': annotations, 'categories': categories}
-    atomic_write(path, json.dumps(content).encode())
+    return _write_list(path, json.dumps(content))
 
 
-def write_names(path: Path, names: Iterable[str]) -> None:
-    """Write a list of sample names, one per line."""
-    atomic_write(path, ''.join(f'{name}\n' for name in names).encode())
+def write_names(path: Path, names: Iterable[str]) -> Path:
+    """Write a list of sample names, one per line, and return its path."""
+    return _write_list(path, ''.join(f'{name}\n' for name in names))
 
 
 def write_class_list(
     path: Path, images: Iterable[LabeledImage], classes: Sequence[str], root: Path
-) -> None:
-    """Write a list of images, each with its class number; file names are relative to ``root``."""
+) -> Path:
+    """Write a list of images with their class numbers, and return its path.
+
+    File names are relative to ``root``.
+    """
     numbers = {name: number for number, name in enumerate(classes)}
     lines = (f'{i.image.relative_to(root).as_posix()} {numbers[i.label]}\n' for i in images)
-    atomic_write(path, ''.join(lines).encode())
+    return _write_list(path, ''.join(lines))
+
+
+def _write_list(path: Path, text: str) -> Path:
+    """Write a list and return its path.
+
+    If an earlier config of the same data reads another list of this name, which another seed makes,
+    that one stays, and this one gets a number: ``val_2.txt``.
+    """
+    content, numbered = text.encode(), (path.with_stem(f'{path.stem}_{n}') for n in count(2))
+    free = next(
+        file
+        for file in chain([path], numbered)
+        if not file.exists() or file.read_bytes() == content
+    )
+    atomic_write(free, content)
+    return free
 
 
 def write_label_map(path: Path, pair: MaskPair, numbers: dict[int, int]) -> None:

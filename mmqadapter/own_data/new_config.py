@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,10 +110,7 @@ def new_config(
     model = describe_model(choices.model)
     data = _with_classes(_checked(read_folder(root, choices.format)), choices.classes)
     converted = root.with_name(f'{root.name}_mmqadapter')
-    before = _lists(converted)
     parts = _parts(data, converted, choices.seed)
-    if not force:
-        _keep_lists(converted, before)
     proposal = _proposal(data, parts, model, choices)
     text = _text(path, data, parts, model, proposal, choices)
     _check_packages(text)
@@ -128,24 +124,6 @@ def _check_numbers(choices: Choices) -> None:
         value = getattr(choices, name)
         if value is not None and value < least:
             raise ValueError(f'{name}={value} is invalid: expected {least} or more.')
-
-
-def _lists(converted: Path) -> dict[Path, bytes]:
-    """Return the lists and annotation files that an earlier config of the same folder reads."""
-    return {path: path.read_bytes() for path in converted.glob('*.*') if path.is_file()}
-
-
-def _keep_lists(converted: Path, before: Mapping[Path, bytes]) -> None:
-    """Check that the lists of an earlier config are as they were, and restore them if not."""
-    changed = [path for path, content in before.items() if path.read_bytes() != content]
-    for path in changed:
-        atomic_write(path, before[path])
-    if changed:
-        raise ValueError(
-            f'{str(changed[0])!r} is the list of an earlier config of this folder, and would '
-            'change: with it the images that this config validates on. Use the same seed and data, '
-            'remove the folder, or replace its files with --force.'
-        )
 
 
 def task_of(data: FoundData) -> str:

@@ -107,10 +107,10 @@ def class_parts(data: ImageClassData, folder: Path, seed: int) -> Parts:
         seed: Seed of the split, if the data have none.
     """
     train, val, sentence = train_and_val(data.splits, seed)
-    files = folder / 'train.txt', folder / 'val.txt'
-    for file, images in zip(files, (train, val), strict=True):
-        write_class_list(file, images, data.classes, data.root)
-    first, second = (Part('', names=file.as_posix()) for file in files)
+    first, second = (
+        Part('', names=write_class_list(file, images, data.classes, data.root).as_posix())
+        for file, images in ((folder / 'train.txt', train), (folder / 'val.txt', val))
+    )
     return Parts(first, second, [image.size for image in train], len(val), sentence)
 
 
@@ -124,8 +124,8 @@ def _coco_part(data: InstanceData, name: str) -> Part:
 
 
 def _converted_part(data: InstanceData, samples: list[Sample], path: Path) -> Part:
-    write_coco(path, samples, data.classes, data.root)
-    return Part('./', path.as_posix(), evaluated=path.as_posix())
+    written = write_coco(path, samples, data.classes, data.root).as_posix()
+    return Part('./', written, evaluated=written)
 
 
 def _in_place(pairs: list[MaskPair]) -> bool:
@@ -144,12 +144,11 @@ def _stored_part(data: LabelMapData, pairs: list[MaskPair], path: Path) -> Part:
     images, label_maps, image_suffix, map_suffix = _layout(pairs[0])
     names = [pair.image.name.removesuffix(image_suffix) for pair in pairs]
     present = [file for file in images.iterdir() if file.name.endswith(image_suffix)]
-    if len(present) != len(pairs):
-        write_names(path, names)
+    listed = write_names(path, names).as_posix() if len(present) != len(pairs) else ''
     return Part(
         _below(images, data.root) or './',
         label_maps=_below(label_maps, data.root) or './',
-        names=path.as_posix() if len(present) != len(pairs) else '',
+        names=listed,
         image_suffix=image_suffix,
         map_suffix=map_suffix,
     )
@@ -169,11 +168,11 @@ def _converted_maps(
     names = [pair.image.relative_to(images).as_posix() for pair in pairs]
     for pair, image in progress(list(zip(pairs, names, strict=True))):
         write_label_map(maps / f'{image}.png', pair, numbers)
-    write_names(folder / f'{name}.txt', names)
+    listed = write_names(folder / f'{name}.txt', names)
     return Part(
         _below(images, data.root) or './',
         label_maps=maps.as_posix(),
-        names=(folder / f'{name}.txt').as_posix(),
+        names=listed.as_posix(),
         map_suffix='.png',
     )
 

@@ -45,7 +45,7 @@ def _codebook(bits: int, criterion: str, device: torch.device) -> tuple[Tensor, 
 
 
 def _mean_and_std(stack: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return mean and unbiased std; in a fifth of the CPU time of ``torch.std_mean``."""
+    """Return mean and unbiased std; ``torch.std_mean`` is slower (benchmarks/quantizer_step.py)."""
     mean = stack.mean(dims, keepdim=True)
     squares = (stack - mean).square_().sum(dims, keepdim=True)
     return mean, (squares / (stack.numel() // mean.numel() - 1)).sqrt_()
@@ -54,7 +54,7 @@ def _mean_and_std(stack: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]
 def _nearest(values: Tensor, thresholds: Tensor) -> Tensor:
     """Return the code of each value (uint8): how many thresholds are below it.
 
-    Comparing takes a tenth of the CPU time of ``torch.bucketize`` for 1 threshold, half for 15.
+    On a CPU few comparisons are faster than ``torch.bucketize`` (benchmarks/quantizer_step.py).
     """
     if len(thresholds) > FEW_THRESHOLDS:
         return torch.bucketize(values, thresholds, out_int32=True).to(torch.uint8)
@@ -65,7 +65,7 @@ def _nearest(values: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def _look_up(levels: Tensor, codes: Tensor) -> Tensor:
-    """Return the level of each code; in a fifth of the CPU time of ``levels[codes]``."""
+    """Return the level of each code; ``levels[codes]`` is slower on a CPU."""
     return levels.index_select(0, codes.flatten().int()).view(codes.shape)
 
 

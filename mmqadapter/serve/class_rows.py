@@ -11,7 +11,7 @@ import torch
 from pycocotools import mask as run_lengths
 from torch import Tensor
 
-from mmqadapter.inference.class_file import LISTED
+from mmqadapter.inference.class_file import best_classes
 from mmqadapter.inference.prediction import Prediction
 
 
@@ -45,10 +45,9 @@ def class_rows(prediction: Prediction, sample: Any, meta: dict[str, Any]) -> lis
         meta: ``classes`` and ``palette``.
     """
     if prediction.scores is not None:
-        best = np.argsort(-prediction.scores, kind='stable')[:LISTED]
+        best = best_classes(prediction.scores, meta['classes'])
         return [
-            ClassRow(*_name_and_color(meta, index), float(prediction.scores[index]), None)
-            for index in best
+            ClassRow(*_name_and_color(meta, entry['index']), entry['score'], None) for entry in best
         ]
     if prediction.instances is not None:
         rows = _instance_rows(prediction.instances, prediction.shape, meta)

@@ -211,6 +211,12 @@ def test_conv_adapter_in_a_net_of_attention(tiny_timm_vit: Callable[..., dict]) 
         AdaptedBackbone(tiny_timm_vit(), PARALLEL)
 
 
+@pytest.mark.parametrize('name', ['bottlenecks', 'timm_resnet'])
+def test_conv_adapter_on_a_highway_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="'ParallelConvAdapter' is invalid on a highway.*ConvAdap"):
+        HighwayBackbone(config(name), PARALLEL)
+
+
 # Convolutions and batch norms between stages, in order.
 BETWEEN: dict[str, Callable[[Any], list[list[nn.Module]]]] = {
     'ResNet': lambda net: [list(net.layer2[0].downsample)],

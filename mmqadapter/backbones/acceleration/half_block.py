@@ -22,17 +22,13 @@ class HalfBlock(FastForward):
     """Forward of a block under autocast, whose matrices already have the dtype of autocast.
 
     What autocast does not cast stays in single precision: the residual stream, norms and scales.
-    Blocks of convolutions end in half precision; their output is cast to the dtype of the input.
+    Where a block leaves the stream in half precision (convolutions, TinyViT), it is cast back.
     """
 
     half_dtype: torch.dtype
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the stock block under autocast; its first argument must be a tensor.
-
-        Some blocks compute the stream itself by a matrix (TinyViT's convolution between its
-        branches), so that it leaves them in half precision.
-        """
+        """Run the stock block under autocast; its first argument must be a tensor."""
         with torch.autocast(args[0].device.type, self.half_dtype):
             output = super().forward(*args, **kwargs)
         single = isinstance(output, torch.Tensor) and args[0].dtype == SINGLE

@@ -1,8 +1,10 @@
 """Families of mmpretrain."""
 
-# pylint: disable=duplicate-code  # rows of nets that two packages have
 from __future__ import annotations
 
+from dataclasses import replace
+
+from mmqadapter.backbones.families.openmmlab import BEIT
 from mmqadapter.backbones.family import BlockFamily
 
 MMPRETRAIN = (
@@ -23,22 +25,11 @@ MMPRETRAIN = (
         end_norm='ln1',
         pooled_norm='ln2',
     ),
-    BlockFamily(
+    replace(
+        BEIT,
         name='mmpretrain BEiT',
         classes=('mmpretrain.models.backbones.beit.BEiTViT',),
-        blocks=r'layers\.(\d+)',
-        block='BEiTTransformerEncoderLayer',
-        attn_branch='drop_path',
-        mlp_in='ln2',
-        mlp_branch='drop_path',
-        mlp_end='drop_path',
-        mlp='ffn.layers',
-        qkv='attn.qkv',
-        split_bias='attn.q_bias',
         behind=r'ln[12]\.',
-        resized=('pos_embed', r'.*relative_position_bias_table'),
-        grid='patch_embed',
-        end_norm='ln1',
         pooled_norm='ln2',
     ),
     BlockFamily(

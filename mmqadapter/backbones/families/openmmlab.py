@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mmqadapter.backbones.acceleration import (
     FusedMultiheadAttention,
     FusedShiftedWindows,
     FusedWindowAttention,
 )
 from mmqadapter.backbones.family import BlockFamily
+
+BEIT = BlockFamily(
+    name='mmseg BEiT and MAE',
+    classes=('mmseg.models.backbones.beit.BEiT',),
+    blocks=r'layers\.(\d+)',
+    block='BEiTTransformerEncoderLayer',
+    attn_branch='drop_path',
+    mlp_in='ln2',
+    mlp_branch='drop_path',
+    mlp_end='drop_path',
+    mlp='ffn.layers',
+    qkv='attn.qkv',
+    split_bias='attn.q_bias',
+    behind=r'ln1\.',
+    resized=('pos_embed', r'.*relative_position_bias_table'),
+    grid='patch_embed',
+    end_norm='ln1',
+)
+MIT = BlockFamily(
+    name='mmseg MiT',
+    classes=('mmseg.models.backbones.mit.MixVisionTransformer',),
+    blocks=r'layers\.(\d+)\.1\.\d+',
+    block='TransformerEncoderLayer',
+    attn_branch='attn.dropout_layer',
+    mlp_in='norm2',
+    mlp_branch='ffn.dropout_layer',
+    mlp_end='ffn',
+    mlp='',
+    qkv='attn.attn',
+    stages=r'layers\.(\d+)\.',
+    block_grid='attn',
+    output_norm='layers.{}.2',
+    normed_stream=True,
+    merging=r'layers\.[1-9]\d*\.0',
+    merging_steps=('projection', 'norm'),
+)
 
 OPENMMLAB = (
     BlockFamily(
@@ -53,58 +91,13 @@ OPENMMLAB = (
         end_norm='ln1',
         fused=(('torch.nn.modules.activation.MultiheadAttention', FusedMultiheadAttention),),
     ),
-    BlockFamily(
-        name='mmseg BEiT and MAE',
-        classes=('mmseg.models.backbones.beit.BEiT',),
-        blocks=r'layers\.(\d+)',
-        block='BEiTTransformerEncoderLayer',
-        attn_branch='drop_path',
-        mlp_in='ln2',
-        mlp_branch='drop_path',
-        mlp_end='drop_path',
-        mlp='ffn.layers',
-        qkv='attn.qkv',
-        split_bias='attn.q_bias',
-        behind=r'ln1\.',
-        resized=('pos_embed', r'.*relative_position_bias_table'),
-        grid='patch_embed',
-        end_norm='ln1',
-    ),
-    BlockFamily(
-        name='mmseg MiT',
-        classes=('mmseg.models.backbones.mit.MixVisionTransformer',),
-        blocks=r'layers\.(\d+)\.1\.\d+',
-        block='TransformerEncoderLayer',
-        attn_branch='attn.dropout_layer',
-        mlp_in='norm2',
-        mlp_branch='ffn.dropout_layer',
-        mlp_end='ffn',
-        mlp='',
-        qkv='attn.attn',
-        stages=r'layers\.(\d+)\.',
-        block_grid='attn',
-        output_norm='layers.{}.2',
-        normed_stream=True,
-        merging=r'layers\.[1-9]\d*\.0',
-        merging_steps=('projection', 'norm'),
-    ),
-    BlockFamily(
+    BEIT,
+    MIT,
+    replace(
+        MIT,
         name='mmdet PVT v2',
         classes=('mmdet.models.backbones.pvt.PyramidVisionTransformerV2',),
-        blocks=r'layers\.(\d+)\.1\.\d+',
         block='PVTEncoderLayer',
-        attn_branch='attn.dropout_layer',
-        mlp_in='norm2',
-        mlp_branch='ffn.dropout_layer',
-        mlp_end='ffn',
-        mlp='',
-        qkv='attn.attn',
-        stages=r'layers\.(\d+)\.',
-        block_grid='attn',
-        output_norm='layers.{}.2',
-        normed_stream=True,
-        merging=r'layers\.[1-9]\d*\.0',
-        merging_steps=('projection', 'norm'),
     ),
     BlockFamily(
         name='mmdet PVT',

@@ -1,4 +1,4 @@
-"""What a step does otherwise on a GPU, for tensors without content that say they are on a CPU.
+"""Rules by which a step runs on a GPU, for tensors without content that say they are on a CPU.
 
 Autograd of tensors on a GPU needs the GPU, even if they have no content.
 """

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmqadapter.engine.runner import require_model
+from mmqadapter.studies.report.image_size import largest_image_size
 
 UNITS = {'': 1, 'MB': 10**6, 'GB': 10**9, 'MIB': 2**20, 'GIB': 2**30}
 SMALLEST = 10**6  # bytes of memory
@@ -65,7 +66,9 @@ class Settings:
         require_model(cfg)
         loader = cfg.get('train_dataloader') or {}
         batch_size = self.batch_size or loader.get('batch_size') or DEFAULT_BATCH
-        usual = CLASSIFIED_SIZE if cfg.get('default_scope') == 'mmpretrain' else DEFAULT_SIZE
+        # A classifier sees whole images, whose size the pipeline sets.
+        classifies = cfg.get('default_scope') == 'mmpretrain'
+        usual = (largest_image_size(cfg) or CLASSIFIED_SIZE) if classifies else DEFAULT_SIZE
         configured = (cfg.model.get('data_preprocessor') or {}).get('size') or usual
         height, width = self.image_size or configured
         # In mmengine a config asks for mixed precision by the type of its optim_wrapper.

@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 from tiny_runs import ROOT
 
 from mmqadapter.engine.runner import load_config
-from mmqadapter.studies.fits.image_size import largest_image_size
+from mmqadapter.studies.report.image_size import largest_image_size
+from mmqadapter.studies.report.settings import Settings
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackDetInputs')
 
@@ -80,3 +82,10 @@ def test_no_data_have_no_size() -> None:
 )
 def test_configs_of_the_zoo(name: str, size: tuple[int, int]) -> None:
     assert largest_image_size(load_config(str(ROOT / f'configs/zoo/{name}.py'), None)) == size
+
+
+def test_a_classifier_is_measured_at_the_size_of_its_pipeline() -> None:
+    cfg = config([dict(type='RandomResizedCrop', scale=128)])
+    cfg.default_scope = 'mmpretrain'
+    assert Settings(torch.device('cpu')).completed(cfg).image_size == (128, 128)
+    assert Settings(torch.device('cpu'), image_size=(64, 96)).completed(cfg).image_size == (64, 96)
