@@ -85,7 +85,7 @@ def test_configs_of_the_zoo(name: str, size: tuple[int, int]) -> None:
 
 
 def test_a_classifier_is_measured_at_the_size_of_its_pipeline() -> None:
-    cfg = config([dict(type='RandomResizedCrop', scale=128)])
+    cfg = config([dict(type='RandomResizedCrop', scale=128)], type='ImageClassifier')
     cfg.default_scope = 'mmpretrain'
     assert Settings(torch.device('cpu')).completed(cfg).image_size == (128, 128)
     assert Settings(torch.device('cpu'), image_size=(64, 96)).completed(cfg).image_size == (64, 96)
