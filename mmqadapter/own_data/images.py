@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp'}
+UNREAD = ('.avif', '.dng', '.gif', '.heic', '.heif', '.jp2')
 SPLIT_WORDS = {
     'train': 'train', 'training': 'train', 'trn': 'train',
     'val': 'val', 'valid': 'val', 'validation': 'val', 'dev': 'val',
@@ -24,6 +25,13 @@ def files_below(root: Path, *suffixes: str) -> list[Path]:
 def images_below(root: Path) -> list[Path]:
     """Return the image files below ``root``, sorted."""
     return files_below(root, *SUFFIXES)
+
+
+def unread_images(root: Path) -> Iterator[str]:
+    """Yield a remark on each kind of image file below ``root`` that is not read."""
+    for suffix in UNREAD:
+        if files := files_below(root, suffix):
+            yield f'{len(files)} {suffix} files are left out; convert them to PNG to use them'
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from mmengine.config import Config
 
 from mmqadapter.own_data.formats import read_folder
-from mmqadapter.own_data.methods import class_rates, method_of, rates
+from mmqadapter.own_data.images import unread_images
+from mmqadapter.own_data.methods import Method, class_rates, method_of, rates
 from mmqadapter.own_data.models import MODELS, Model, describe_model
 from mmqadapter.own_data.originals import check_originals
 from mmqadapter.own_data.parts import Parts, class_parts, instance_parts, label_map_parts
 from mmqadapter.own_data.proposal import PASSES, Proposal, propose, propose_classifier
 from mmqadapter.own_data.samples import FoundData, ImageClassData, InstanceData, LabelMapData
+from mmqadapter.registry import MODELS as REGISTRY
 from mmqadapter.utils.atomic import atomic_write
 from mmqadapter.utils.text import printable
 
@@ -97,7 +100,8 @@ def new_config(
         FileNotFoundError: There is no such folder.
         FaultyAnnotationsError: Annotations that would be converted have errors.
         ValueError: The data are of no known format or invalid, a choice is invalid, the config
-            exists, or it needs an mm package that is not installed.
+            exists, it needs an mm package that is not installed, or the backbone does not fit the
+            method or the weights.
     """
     choices = choices or Choices()
     path, root = Path(out), Path(folder).resolve()
@@ -106,9 +110,11 @@ def new_config(
     if path.exists() and not force:
         raise ValueError(f'{str(path)!r} exists: choose another name, or replace it with --force.')
     _check_numbers(choices)
-    method_of(choices.method, choices.bits)
-    model = describe_model(choices.model)
+    model, method = describe_model(choices.model), method_of(choices.method, choices.bits)
+    _check_backbone(model, method, choices.checkpoint)
     data = _with_classes(_checked(read_folder(root, choices.format)), choices.classes)
+    if isinstance(data, LabelMapData) and choices.batch == 1:
+        raise ValueError('batch=1 is invalid: expected 2 or more, as the head has batch norm.')
     converted = root.with_name(f'{root.name}_mmqadapter')
     parts = _parts(data, converted, choices.seed)
     proposal = _proposal(data, parts, model, choices)
@@ -116,7 +122,8 @@ def new_config(
     _check_packages(text)
     atomic_write(path, text.encode())
     written = converted if converted.exists() else None
-    return NewConfig(path, _found(data, parts), parts.split, data.notes, written, proposal)
+    notes = [*data.notes, *unread_images(root)]
+    return NewConfig(path, _found(data, parts), parts.split, notes, written, proposal)
 
 
 def _check_numbers(choices: Choices) -> None:
@@ -143,6 +150,23 @@ def _check_packages(text: str) -> None:
                 f'the config needs {name}, which is not installed; run '
                 f'`pip install onedl-{name}`, or `pip install {name}` beside the upstream packages.'
             )
+
+
+def _check_backbone(model: Model, method: Method, checkpoint: str | None) -> None:
+    """Build the backbone, which refuses a method or a weight file that does not fit it.
+
+    Weights of timm are left out: they fit, and may not have been fetched yet.
+    """
+    settings = ', '.join(f'{key}={value}' for key, value in method.settings.items())
+    wrapper = Config.fromstring(f'backbone = dict({settings})', '.py').backbone
+    net = dict(
+        type='mmqadapter.TimmBackbone',
+        model_name=model.name,
+        out_indices=model.out_indices,
+        checkpoint=checkpoint,
+    )
+    wrapped = dict(type=method.wrapper, backbone=net, **wrapper) if method.wrapper else net
+    REGISTRY.build(wrapped)
 
 
 def _checked(data: FoundData) -> FoundData:

@@ -79,8 +79,8 @@ def test_images_alone_are_not_classes(tmp_path: Path, folders: list[str]) -> Non
 
 def test_one_class_is_none(tmp_path: Path) -> None:
     write_classes(tmp_path, 2, red=(200, 0, 0))
-    with pytest.raises(ValueError, match='no images with annotations .* expected class folders'):
-        read_folder(tmp_path, 'class-folders')
+    with pytest.raises(ValueError, match="without annotations, in one folder, 'red': expected"):
+        read_folder(tmp_path)
 
 
 def test_a_file_that_is_no_image(tmp_path: Path) -> None:

@@ -196,9 +196,35 @@ def test_wrong_choices(tmp_path: Path) -> None:
         new_config(tmp_path / 'data', out, Choices(iterations=0))
     with pytest.raises(ValueError, match='batch=0 is invalid: expected 1 or more'):
         new_config(tmp_path / 'data', out, Choices(batch=0))
+    with pytest.raises(ValueError, match='batch=1 is invalid: expected 2 or more'):
+        new_config(tmp_path / 'data', out, Choices(batch=1))
     with pytest.raises(ValueError, match=r'expected a file name that ends in \.py'):
         new_config(tmp_path / 'data', tmp_path / 'task', CHOICES)
     assert list(tmp_path.iterdir()) == [tmp_path / 'data']
+
+
+@pytest.mark.parametrize(
+    ('choices', 'error', 'message'),
+    [
+        (Choices('convnext-tiny', 'lora'), ValueError, "'LoRA' is invalid for timm ConvNeXt"),
+        (Choices('tiny_vit_5m_224'), ValueError, "downsample='inherited' is invalid"),
+        (Choices(method='full', checkpoint='a.pth'), FileNotFoundError, "'a.pth' is not a file"),
+    ],
+)
+def test_what_the_net_would_refuse_is_refused_before_anything_is_written(
+    tmp_path: Path, choices: Choices, error: type[Exception], message: str
+) -> None:
+    writers.yolo(tmp_path / 'data')
+    with pytest.raises(error, match=message):
+        new_config(tmp_path / 'data', tmp_path / 'task.py', choices)
+    assert list(tmp_path.iterdir()) == [tmp_path / 'data']
+
+
+def test_images_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    writers.coco(tmp_path / 'data')
+    (tmp_path / 'data' / 'c.gif').write_bytes(b'')
+    notes = new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES).notes
+    assert notes == ['1 .gif files are left out; convert them to PNG to use them']
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,13 @@ OTHERS = {'images', 'image', 'imgs', 'img', 'jpegimages', 'photos', *MASK_WORDS}
 
 def matches(root: Path) -> bool:
     """Return whether images lie in two class folders or more below ``root``."""
+    return len(class_names(root)) > 1
+
+
+def class_names(root: Path) -> set[str]:
+    """Return the names of the class folders below ``root``; none where others hold images too."""
     names = {label for _, _, label in _labeled(root)}
-    return len(names) > 1 and not any(name.lower() in OTHERS for name in names)
+    return set() if any(name.lower() in OTHERS for name in names) else names
 
 
 def read(root: Path) -> ImageClassData:
