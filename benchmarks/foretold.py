@@ -32,7 +32,7 @@ from mmqadapter.studies.report.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = 'full,full+checkpointing,frozen,partial1,adapter,adaptformer,lora,lorand,mona,highway,highway-joined'  # noqa: E501
-HALF_TRUNK = ', 16-bit trunk'
+HALF_TRUNK, INT8_TAPS = ', 16-bit trunk', ', int8 taps'
 # Operations a second in float32 and in 16 bits with float32 sums, and bytes a second, as the vendor
 # names them for dense matrices.
 CARDS = {'RTX 4090': (82.6e12, 165.2e12, 1008e9), 'A100 40GB': (19.5e12, 312e12, 1555e9)}
@@ -75,20 +75,17 @@ RUNS = {
 }  # fmt: skip
 
 
-def with_half_trunk(method: Method) -> Method:
-    """Return the method with the frozen matrices of the trunk stored in 16 bits."""
-
-    def change(net: dict) -> dict:
-        return {**method.change(net), 'trunk': dict(dtype='bfloat16')}
-
-    return Method(method.name + HALF_TRUNK, method.bits, change)
+def with_options(method: Method, name: str, **options: Any) -> Method:
+    """Return the method with further arguments of its wrapper, and a name that says so."""
+    return Method(method.name + name, method.bits, lambda net: {**method.change(net), **options})
 
 
 def selected(names: str) -> list[Method]:
-    """Return the methods, and highways also on a trunk of 16 bits."""
+    """Return the methods, and highways also on a trunk of 16 bits, without and with int8 taps."""
     methods = parse_methods(names)
     highways = [m for m in methods if m.name.partition('@')[0] in HIGHWAYS]
-    return [*methods, *map(with_half_trunk, highways)]
+    half = [with_options(m, HALF_TRUNK, trunk=dict(dtype='bfloat16')) for m in highways]
+    return [*methods, *half, *(with_options(m, INT8_TAPS, saved_taps='int8') for m in half)]
 
 
 def foretell(run: Run, method: Method) -> dict[str, Any]:

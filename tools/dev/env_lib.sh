@@ -152,7 +152,8 @@ overlay() {
   local base=$1 requirement=$2 wheel
   above "$base"
   compiled_mmcv "$base" "$requirement"
-  watched mmcv-install install_above "$base" --no-index "$wheel"
+  # Not an upgrade: pip sees the copy of the base, which has to stay.
+  watched mmcv-install install_above "$base" --no-index --ignore-installed "$wheel"
   "$py" -c 'import torch, mmcv._ext, sys; sys.exit(not mmcv._ext.__file__.startswith(sys.prefix))' ||
     die "mmcv was installed from $wheel, but its operators do not load; remove that file and run the same command again to compile anew"
 }
