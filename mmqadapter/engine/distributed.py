@@ -73,8 +73,9 @@ def _join_group(cfg: Config) -> None:
     if is_distributed():
         return
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-    timeout = None if seconds is None else timedelta(seconds=seconds)
-    torch.distributed.init_process_group('gloo', timeout=timeout)
+    # PyTorch 2.1 refuses timeout=None.
+    limits = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
+    torch.distributed.init_process_group('gloo', **limits)
     atexit.register(_leave_group)
 
 

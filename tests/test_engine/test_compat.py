@@ -139,10 +139,10 @@ def test_stock_checkpointing_is_back_after_an_error() -> None:
 
 
 def test_the_decoder_of_grounding_dino_runs() -> None:
-    """As released: its layer reads 4 values of each of 32 / 2 frequencies."""
+    """As released: its layer reads 4 values of each of 256 / 2 frequencies."""
     assert MODELS.get('mmdet.GroundingDINO') is not None  # imports mmdet
     layers: Any = sys.modules[GROUNDING_DINO]
-    attention, ffn = dict(embed_dims=32, num_heads=4), dict(embed_dims=32, feedforward_channels=32)
+    attention, ffn = dict(embed_dims=256, num_heads=4), dict(embed_dims=256, feedforward_channels=8)
     decoder = layers.GroundingDinoTransformerDecoder(
         num_layers=1,
         layer_cfg=dict(
@@ -155,13 +155,13 @@ def test_the_decoder_of_grounding_dino_runs() -> None:
         return_intermediate=False,
     )
     head = decoder.ref_point_head
-    assert head.layers[0].in_features == 2 * 32
+    assert head.layers[0].in_features == 2 * 256
     boxes = torch.rand(2, 3, 4)
-    released = coordinate_to_encoding(boxes, num_feats=16)
-    assert torch.equal(head(coordinate_to_encoding(boxes, num_feats=32)), head(released))
+    released = coordinate_to_encoding(boxes, num_feats=128)
+    assert torch.equal(head(coordinate_to_encoding(boxes, num_feats=256)), head(released))
     query, _ = decoder(
-        query=torch.rand(2, 3, 32),
-        value=torch.rand(2, 16, 32),
+        query=torch.rand(2, 3, 256),
+        value=torch.rand(2, 16, 256),
         key_padding_mask=None,
         self_attn_mask=None,
         reference_points=boxes,
@@ -169,10 +169,10 @@ def test_the_decoder_of_grounding_dino_runs() -> None:
         level_start_index=torch.tensor([0]),
         valid_ratios=torch.ones(2, 1, 2),
         reg_branches=None,
-        memory_text=torch.rand(2, 5, 32),
+        memory_text=torch.rand(2, 5, 256),
         text_attention_mask=None,
     )
-    assert query.shape == (2, 3, 32)
+    assert query.shape == (2, 3, 256)
 
 
 def test_dino_stays_as_its_release_has_it() -> None:
