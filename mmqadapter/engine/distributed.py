@@ -74,7 +74,7 @@ def _join_group(cfg: Config) -> None:
         return
     seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
     # PyTorch 2.1 refuses timeout=None.
-    limits = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
+    limits: dict[str, Any] = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
     torch.distributed.init_process_group('gloo', **limits)
     atexit.register(_leave_group)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from old_torch import needs_torch
 
 THREADS = Path('/proc/self/task')
 RUN = """
@@ -39,6 +40,7 @@ main()
 """
 
 
+@needs_torch(2, 4, 'naming the threads of gloo')
 @pytest.mark.skipif(not THREADS.is_dir(), reason='the threads of a process are read from /proc')
 def test_no_thread_of_gloo_outlives_the_run(tmp_path):
     rendezvous = dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
