@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 aten = torch.ops.aten
 LARGE = 2**20  # bytes from which on a new tensor of floats gets no content
@@ -44,7 +44,7 @@ class Outline(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, without content if an input has none."""
         kwargs = kwargs or {}
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         if not inputs:
             return self._new(func, args, kwargs)
         if not any(isinstance(tensor, FakeTensor) for tensor in inputs):
