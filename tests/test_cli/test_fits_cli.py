@@ -6,11 +6,13 @@ import json
 import re
 
 import pytest
+from old_torch import needs_torch
 from tiny_runs import Run, tool
 
 QUICK = ('--methods', 'frozen', '--memory', '660MB')
 
 
+@needs_torch(2, 6, 'foretelling memory')
 @pytest.mark.parametrize('kind', ['semantic', 'instances'])
 def test_which_methods_fit(kind: str, request, tmp_path, capsys) -> None:
     run: Run = request.getfixturevalue(kind)

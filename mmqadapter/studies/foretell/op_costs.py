@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
-from torch.utils.flop_counter import flop_registry
 
 
 class Cost(NamedTuple):
@@ -44,7 +44,7 @@ class OpCosts(TorchDispatchMode):
         read = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         written = [leaf for leaf in tree_flatten(out)[0] if isinstance(leaf, Tensor)]
         if read and not func.is_view:
-            count = flop_registry.get(func._overloadpacket)
+            count = flop_counter.flop_registry.get(func._overloadpacket)
             flops = count(*args, **kwargs, out_val=out) if count else 0
             half = any(t.dtype in (torch.float16, torch.bfloat16) for t in read)
             self.counts[Cost(int(flops), sum(t.nbytes for t in read + written), half)] += 1

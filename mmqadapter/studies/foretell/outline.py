@@ -15,7 +15,10 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from mmqadapter.compat.torch_names import TORCH
+
 aten = torch.ops.aten
+OLDEST = (2, 6)  # PyTorch 2.1 crashes
 LARGE = 2**20  # bytes from which on a new tensor of floats gets no content
 INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 REMEDY = 'measure the model where it trains: `mmqadapter benchmark CONFIG --out DIR`.'
@@ -34,11 +37,17 @@ class Outline(TorchDispatchMode):
     are of floats and take 1 MiB or more.
 
     Raises:
+        ValueError: PyTorch is too old.
         UnknownValueError: Within the mode, if the step depends on the values of such a tensor.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        if TORCH < OLDEST:
+            raise ValueError(
+                f'PyTorch {torch.__version__} cannot foretell memory: expected 2.6 or newer; '
+                f'{REMEDY}'
+            )
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

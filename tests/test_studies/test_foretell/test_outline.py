@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from old_torch import needs_torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from mmqadapter.studies.foretell import outline as module
 from mmqadapter.studies.foretell.op_costs import OpCosts
 from mmqadapter.studies.foretell.outline import LARGE, Outline, UnknownValueError
+
+pytestmark = needs_torch(2, 6, 'foretelling memory')
 
 
 def test_small_tensors_and_what_is_computed_from_them_have_content() -> None:
@@ -77,3 +81,9 @@ def test_costs_of_operations() -> None:
     # The product is bound by operations, the rest by bytes; 16 bits are for the sum alone.
     seconds = costs.seconds(flops=1.0, half_flops=1.0, bandwidth=1e9)
     assert seconds == pytest.approx(costs.flops, rel=1e-5)
+
+
+def test_an_old_pytorch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, 'TORCH', (2, 5))
+    with pytest.raises(ValueError, match='cannot foretell memory: expected 2.6 or newer; measure'):
+        Outline()

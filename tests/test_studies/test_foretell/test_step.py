@@ -12,6 +12,8 @@ from mmqadapter.studies.benchmark.model import plain_config
 from mmqadapter.studies.foretell.outline import Outline, UnknownValueError
 from mmqadapter.studies.foretell.step import OutlinedModel, readable_errors
 
+pytestmark = needs_torch(2, 6, 'foretelling memory')
+
 
 def outlined(name: str, method: str, on_gpu: bool = False) -> OutlinedModel:
     cfg = small_config(name)
@@ -30,7 +32,6 @@ def test_foretold_is_what_a_real_step_needs(name: str, method: str) -> None:
     assert foretold_peak(name, method) == pytest.approx(real, rel=0.02)
 
 
-@needs_torch(2, 4, 'autocast for a device by name')
 def test_mixed_precision_takes_less() -> None:
     model, cfg = outlined('upernet_swin', 'full', on_gpu=True), small_config('upernet_swin')
     float32, amp = (model.peak_bytes(settings(cfg, batch_size=16, amp=a)) for a in (False, True))
