@@ -6,11 +6,20 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from mmqadapter.compat.torch_names import TORCH
+
+OLDEST = (2, 6)  # PyTorch 2.1 crashes on references to storages
 BLOCK = 512  # bytes; PyTorch's allocator for GPUs rounds sizes up to a multiple
+
+
+def counts_live_bytes() -> bool:
+    """Return whether this PyTorch is new enough for :class:`LiveBytes`."""
+    return TORCH >= OLDEST
 
 
 class LiveBytes(TorchDispatchMode):
@@ -29,10 +38,17 @@ class LiveBytes(TorchDispatchMode):
     Attributes:
         now: Bytes that live at present.
         peak: Most bytes that lived at the same time.
+
+    Raises:
+        ValueError: PyTorch is too old.
     """
 
     def __init__(self, present: Iterable[Tensor] = ()) -> None:
         super().__init__()
+        if not counts_live_bytes():
+            raise ValueError(
+                f'PyTorch {torch.__version__} cannot count living tensors: expected 2.6 or newer.'
+            )
         self.now = self.peak = 0
         self._known: dict[int, Any] = {}
         for tensor in present:

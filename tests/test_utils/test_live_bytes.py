@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 from fake_device import fake_device, move
+from old_torch import needs_torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmqadapter.utils import live_bytes
 from mmqadapter.utils.live_bytes import BLOCK, LiveBytes
 
+pytestmark = needs_torch(2, 6, 'counting living tensors')
 KIB = 1024
 
 
@@ -113,3 +116,9 @@ def test_tensors_without_content_count_the_same(frozen: int) -> None:
         fake = second_step(models[1])
     assert fake.peak == real.peak
     assert fake.now == real.now
+
+
+def test_an_old_pytorch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_bytes, 'TORCH', (2, 5))
+    with pytest.raises(ValueError, match='cannot count living tensors: expected 2.6 or newer'):
+        LiveBytes()

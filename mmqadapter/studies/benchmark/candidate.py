@@ -13,6 +13,7 @@ from mmqadapter.studies.benchmark.memory import is_out_of_memory, peaks, reset_p
 from mmqadapter.studies.benchmark.methods import Method
 from mmqadapter.studies.benchmark.sizes import Sizes
 from mmqadapter.studies.benchmark.training import Training
+from mmqadapter.utils.live_bytes import counts_live_bytes
 from mmqadapter.utils.step_meter import StepSeconds
 
 OUT_OF_MEMORY = 'out of memory'
@@ -45,7 +46,8 @@ class Candidate:
     Attributes:
         seconds: Times of each measured step so far.
         saved_bytes: Activation memory (saved for backward); None until it is measured.
-        live_bytes: Peak of the bytes of living tensors in a step; None until it is measured.
+        live_bytes: Peak of the bytes of living tensors in a step; None until it is measured, and
+            with PyTorch before 2.6.
         peak_bytes: Peaks of allocated and reserved bytes over all rounds; None on a CPU.
         note: Reason why there are no measurements; None if there are.
         max_batch: Largest batch, in images, within a memory limit; None unless it was searched.
@@ -100,7 +102,9 @@ class Candidate:
         reset_peak(training.device)
         self.seconds += [training.step() for _ in range(current_round.steps)]
         self._update_peaks(training.device)
-        if self.live_bytes is None:  # after a step, which makes the optimizer's state
+        if (
+            self.live_bytes is None and counts_live_bytes()
+        ):  # after a step, which makes the optimizer's state
             self.live_bytes = training.peak_live_bytes()
 
     def _update_peaks(self, device: torch.device) -> None:

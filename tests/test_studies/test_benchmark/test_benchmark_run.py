@@ -18,6 +18,7 @@ from mmqadapter.studies.benchmark.report import write_report
 from mmqadapter.studies.benchmark.run import run_benchmark
 from mmqadapter.studies.benchmark.training import Training
 from mmqadapter.studies.report.settings import Settings
+from mmqadapter.utils.live_bytes import counts_live_bytes
 
 METHODS = 'full,full+checkpointing,frozen,norm,adaptformer,adaptformer@1,highway@1'
 KEYS = {
@@ -60,7 +61,10 @@ def test_rows_of_all_methods(rows: dict[str, dict]) -> None:
     saved = [row['saved_for_backward_bytes'] for row in rows.values()]
     assert all(saved[2] < saved[index] < saved[0] for index in (1, 3, 6))
     live = [row['peak_live_bytes'] for row in rows.values()]
-    assert all(live[2] < live[index] < live[0] for index in (1, 3, 6))
+    if counts_live_bytes():
+        assert all(live[2] < live[index] < live[0] for index in (1, 3, 6))
+    else:
+        assert set(live) == {None}
     cost_left = [row['backbone_cost_left_memory'] for row in rows.values()]
     assert cost_left[0] == 1 and cost_left[2] == 0 and 0 < cost_left[6] < 1
     assert full['time_saving'] == 0 and full['backbone_cost_left_time'] == 1
