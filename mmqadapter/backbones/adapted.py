@@ -13,7 +13,7 @@ from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.description import describe_adapter
 from mmqadapter.backbones.frozen import FrozenBackbone
-from mmqadapter.backbones.in_path import adapt_block
+from mmqadapter.backbones.in_path import adapt_blocks
 from mmqadapter.backbones.select import select_blocks
 from mmqadapter.registry import MODELS, full_config, require_config
 
@@ -56,11 +56,8 @@ class AdaptedBackbone(FrozenBackbone):
         selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
-            for name, block in selected.items():
-                self.adapters[name.replace('.', '_')] = adapt_block(
-                    self.trunk, block, self.family, adapter, quantizer
-                )
-        in_path = {name: self.adapters[name.replace('.', '_')] for name in selected}
+            in_path = adapt_blocks(self.trunk, selected, self.family, adapter, quantizer)
+        self.adapters.update({name.replace('.', '_'): module for name, module in in_path.items()})
         check_build(self.trunk, self.family, self.block_names, in_path)
         self.tuning_config = {
             'type': 'AdaptedBackbone',
