@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmqadapter.adapters import is_float
+from mmqadapter.adapters.arguments import require_flag
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.description import describe_adapter
@@ -32,6 +33,7 @@ class AdaptedBackbone(FrozenBackbone):
             for float adapters.
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: See :class:`FrozenBackbone`.
+        shared: All blocks of equal width have the same adapters, which a task file holds once.
         trunk: See :class:`FrozenBackbone`.
         **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
             version 0.1.0; see :class:`FrozenBackbone`.
@@ -49,14 +51,16 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: str | None = None,
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
+        shared: bool = False,
         **common: Any,
     ) -> None:
         adapter = require_config('adapter', adapter)
+        require_flag(shared=shared)
         super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
-            in_path = adapt_blocks(self.trunk, selected, self.family, adapter, quantizer)
+            in_path = adapt_blocks(self.trunk, selected, self.family, adapter, quantizer, shared)
         self.adapters.update({name.replace('.', '_'): module for name, module in in_path.items()})
         check_build(self.trunk, self.family, self.block_names, in_path)
         self.tuning_config = {
@@ -64,6 +68,8 @@ class AdaptedBackbone(FrozenBackbone):
             'adapter': full_config(adapter),
             'quantizer': None if is_float(quantizer) else full_config(quantizer),
             'blocks': blocks,
+            # Only where it is set, so that files from before this option still load.
+            **({'shared': True} if shared else {}),
         }
         self._log_summary()
 
