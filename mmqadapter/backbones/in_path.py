@@ -107,7 +107,8 @@ def _carry_prompts(
         )
     first = next(iter(blocks))
     adapters = build_adapters(blocks[first], family, adapter, quantizer)
-    CarriedPromptSite(adapters['prompts'], list(blocks.values()), family)
+    prompts: Any = adapters['prompts']
+    CarriedPromptSite(prompts, list(blocks.values()), family)
     return {first: adapters}
 
 
