@@ -78,7 +78,8 @@ class AdaptedBackbone(FrozenBackbone):
         """Adapters, their sites and the number of blocks, in a few words."""
         sites = ', '.join(site for site, _ in next(self.adapters.children()).named_children())
         text = describe_adapter(self.tuning_config['adapter'], self.tuning_config['quantizer'])
-        return f'{text}, at {sites} in {len(self.adapters)} blocks'
+        shared = ', shared' if self.tuning_config.get('shared') else ''
+        return f'{text}, at {sites} in {len(self.adapters)} blocks{shared}'
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""
