@@ -33,8 +33,8 @@ class AdaptedBackbone(FrozenBackbone):
             for float adapters.
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: See :class:`FrozenBackbone`.
-        shared: All blocks of equal width have the same adapters, which a task file holds once.
         trunk: See :class:`FrozenBackbone`.
+        shared: All blocks of equal width have the same adapters, which a task file holds once.
         **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
             version 0.1.0; see :class:`FrozenBackbone`.
 
