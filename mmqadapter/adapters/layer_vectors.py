@@ -23,9 +23,9 @@ class LayerVectors(Adapter):
     """Base of adapters on layers of a block: y -> y + scale * (gain * y + shift).
 
     y is a layer's output, whose last axis is that of channels; gain and shift have a number for
-    each channel. They are differences to the trunk: float ones start at zero. Each vector is
-    quantized by itself, with a mean and a deviation of its own; a quantized one cannot be zero, so
-    that it starts with a deviation of 1e-3, or exactly at the trunk with ``scale='learned'``.
+    each channel. They are differences to the trunk, with which training starts: float vectors start
+    at zero. Quantized ones cannot be zero, but the learned scale then starts at 0; with a fixed
+    scale they start with a deviation of 1e-3. Each vector has a mean and a deviation of its own.
 
     Args:
         channels: Channels C of the block.
@@ -43,7 +43,7 @@ class LayerVectors(Adapter):
     def __init__(
         self,
         channels: int,
-        scale: float | str = 1.0,
+        scale: float | str = 'learned',
         outputs: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(scale)

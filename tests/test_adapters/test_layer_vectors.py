@@ -86,11 +86,15 @@ def test_each_vector_is_quantized_by_itself(kind: type[LayerVectors], bits: int)
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_quantized_with_a_learned_scale_it_starts_at_the_trunk(kind: type[LayerVectors]) -> None:
-    config = dict(type=kind.__name__, outputs=OUTPUTS, scale='learned')
+def test_quantized_it_starts_at_the_trunk_too(kind: type[LayerVectors]) -> None:
+    config = dict(type=kind.__name__, outputs=OUTPUTS)
     adapter = build_adapter(config, dict(type='GaussianQuantizer', bits=1), channels=16)
     y = torch.randn(2, 9, 16)
     assert torch.equal(adapter(y, part='norm1'), y)
+    fixed = build_adapter(
+        dict(config, scale=1), dict(type='GaussianQuantizer', bits=1), channels=16
+    )
+    assert 0 < (fixed(y, part='norm1') - y).abs().max() < 0.02
 
 
 def test_one_mean_per_channel_is_refused() -> None:

@@ -43,10 +43,10 @@ def merge(wrapped: AdaptedBackbone, net: nn.Module) -> None:
         for layer in adapter.layers_of(wrapped.trunk.get_submodule(name)):
             target, key = block.get_submodule(layer), layer.replace('.', '_')
             if key in adapter.gains:
-                factor = 1 + adapter.gains[key].weight
+                factor = 1 + adapter.scale(adapter.gains[key].weight)
                 target.weight.mul_(factor[:, None] if target.weight.ndim == 2 else factor)
                 target.bias.mul_(factor)
-            target.bias.add_(adapter.shifts[key].weight)
+            target.bias.add_(adapter.scale(adapter.shifts[key].weight))
 
 
 @KINDS
@@ -98,7 +98,7 @@ def test_a_faster_trunk_computes_the_same(tiny_mmdet_swin: Factory, option: str)
 
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
 @torch.no_grad()
-def test_a_task_file_has_codes_and_two_numbers_for_each_vector(
+def test_a_task_file_has_codes_two_numbers_for_each_vector_and_a_scale(
     tiny_timm_vit: Factory, bits: int, tmp_path: Any
 ) -> None:
     wrapped = moved(tiny_timm_vit(), 'SSF', quantizer=dict(type='GaussianQuantizer', bits=bits))
@@ -106,7 +106,7 @@ def test_a_task_file_has_codes_and_two_numbers_for_each_vector(
     save_task(wrapped, path)
     # Of 16 channels: norms 16 each, q, k and v 48, projection 16, MLP 64 and 16; gain and shift.
     codes, vectors = 2 * (16 + 48 + 16 + 16 + 64 + 16), 2 * 6
-    expected = 3 * (codes * bits // 8 + vectors * 8)
+    expected = 3 * (codes * bits // 8 + vectors * 8 + 4)
     assert inspect_task(path)['bytes']['adapters'] == expected
     other = wrap(tiny_timm_vit(), 'SSF', dict(type='GaussianQuantizer', bits=bits)).eval()
     load_task(other, path)

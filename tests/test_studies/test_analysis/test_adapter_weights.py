@@ -26,7 +26,7 @@ WRAPPERS: dict[str, dict[str, Any]] = {
     'lora': dict(adapter=dict(type='LoRA', rank=4)),
     'mona': dict(adapter=dict(type='Mona', width=4)),
     'lorand': dict(adapter=dict(type='LoRand', rank=4)),
-    'ssf': dict(adapter=dict(type='SSF')),
+    'ssf': dict(adapter=dict(type='SSF', scale=1.0)),
     'shared': dict(adapter=dict(type='AdaptFormer', width=4), shared=True),
     'highway': HIGHWAY,
     'highway with convolutions': {
