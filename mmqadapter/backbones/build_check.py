@@ -104,9 +104,14 @@ class _Check:
         """Return the outputs; None if the trunk, its hooks or the row refuse the image."""
         self._probes, self._taps = [], TapProbe(self._dry)
         changes = list(self._taps.changes(highway.run)) if highway else []
+        probed: set[Any] = set()
         for block, adapters in in_path.items():
             for site, adapter in adapters.items():
-                self._probes.append(AdapterProbe(block, site, self._parts(block, site)))
+                if adapter in probed:  # shared by blocks
+                    continue
+                probed.add(adapter)
+                parts = self._parts(block, site, adapter)
+                self._probes.append(AdapterProbe(block, site, parts))
                 changes += self._probes[-1].changes(adapter)
         try:
             return self._dry(shape, changes)
@@ -114,10 +119,12 @@ class _Check:
             self._error = error
             return None
 
-    def _parts(self, block: str, site: str) -> Sequence[str]:
+    def _parts(self, block: str, site: str, adapter: Any) -> Sequence[str]:
+        module = self._trunk.get_submodule(block)
+        if site == 'layers':
+            return list(adapter.layers_of(module))
         if site != 'qkv':
             return ('',)
-        module = self._trunk.get_submodule(block)
         return [projection.part for projection in find_projections(module, self._family)]
 
     def report_failure(self, shape: tuple[int, ...]) -> None:
@@ -150,6 +157,12 @@ class _Check:
     def calls(self) -> None:
         """Check that each adapter in path is called."""
         for probe in self._probes:
+            if probe.missing and probe.site == 'layers':
+                raise ValueError(
+                    f'{self._net} reads the weights of {min(probe.missing)!r} in {probe.block} '
+                    'without calling this layer, so that no adapter can change its output: use '
+                    'NormTuning, or an adapter with other sites.'
+                )
             if probe.missing:
                 raise ValueError(
                     f'the adapter at site {probe.site!r} of {probe.block} would never be called: '

@@ -81,6 +81,8 @@ class BlockFamily:
         merging_pads: The merging fills up an odd grid with zeros by a function before its
             convolution.
         patch_order: Order in which a merging lays out 2 x 2 tokens, from slow to fast.
+        any_tokens: Blocks take any number of tokens (B, L, C), whatever the grid, so that prompts
+            can join them.
         float16: Its blocks compute in float16. Cosine attention divides by norms that round to 0.
         fused: Attention classes and their fused replacements; empty where the net uses
             ``scaled_dot_product_attention`` by itself.
@@ -120,6 +122,7 @@ class BlockFamily:
     merging_steps: tuple[str, ...] = ('norm', 'reduction')
     merging_pads: bool = False
     patch_order: str = ''
+    any_tokens: bool = False
     float16: bool = True
     fused: FusedModules = ()
 

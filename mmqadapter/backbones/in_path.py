@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from mmqadapter.adapters import Adapter, build_adapter
+from mmqadapter.backbones.batched_quantizers import recomputes
 from mmqadapter.backbones.block_plan import block_channels
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
-from mmqadapter.backbones.sites import SITES, convolution_shape
+from mmqadapter.backbones.prompt_sites import CarriedPromptSite
+from mmqadapter.backbones.sites import AS_IS, SHAPES, SITES
+from mmqadapter.registry import MODELS
 
 
 class OnGrid:
@@ -46,6 +50,68 @@ class OnMaps:
         return self.adapter(x.movedim(1, -1)).movedim(-1, 1) if x.ndim == 4 else self.adapter(x)
 
 
+def adapt_blocks(
+    trunk: nn.Module,
+    blocks: Mapping[str, nn.Module],
+    family: BlockFamily,
+    adapter: dict,
+    quantizer: dict | None,
+    shared: bool = False,
+) -> dict[str, nn.ModuleDict]:
+    """Put new adapters into the path of several blocks.
+
+    Args:
+        trunk: The net.
+        blocks: Its blocks by name, in execution order.
+        family: Its row.
+        adapter: Config, such as ``dict(type='AdaptFormer', width=32)``.
+        quantizer: Config, or None for float adapters.
+        shared: All blocks of equal width have the same adapters.
+
+    Returns:
+        The adapters by site, by the name of their block; the caller registers them.
+
+    Raises:
+        ValueError: As :func:`adapt_block`, or prompts that a net with activation checkpointing
+            cannot carry.
+    """
+    if _is_carried(adapter):
+        return _carry_prompts(trunk, blocks, family, adapter, quantizer)
+    adapters: dict[str, nn.ModuleDict] = {}
+    first_of: dict[int, nn.ModuleDict] = {}
+    for name, block in blocks.items():
+        built = first_of.get(block_channels(block, family)) if shared else None
+        adapters[name] = built or build_adapters(block, family, adapter, quantizer)
+        first_of[block_channels(block, family)] = adapters[name]
+        tie_adapters(adapters[name], trunk, block, family)
+    return adapters
+
+
+def _is_carried(adapter: dict) -> bool:
+    kind: Any = adapter.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return bool(getattr(kind, 'carried', False))
+
+
+def _carry_prompts(
+    trunk: nn.Module,
+    blocks: Mapping[str, nn.Module],
+    family: BlockFamily,
+    adapter: dict,
+    quantizer: dict | None,
+) -> dict[str, nn.ModuleDict]:
+    if recomputes(trunk):
+        raise ValueError(
+            f'adapter type {adapter["type"]!r} is invalid with activation checkpointing: use '
+            'Prompts, or with_cp=False.'
+        )
+    first = next(iter(blocks))
+    adapters = build_adapters(blocks[first], family, adapter, quantizer)
+    prompts: Any = adapters['prompts']
+    CarriedPromptSite(prompts, list(blocks.values()), family)
+    return {first: adapters}
+
+
 def adapt_block(
     trunk: nn.Module, block: nn.Module, family: BlockFamily, adapter: dict, quantizer: dict | None
 ) -> nn.ModuleDict:
@@ -64,23 +130,37 @@ def adapt_block(
     Raises:
         ValueError: Unknown types or arguments, or an adapter without a site in the block.
     """
+    adapters = build_adapters(block, family, adapter, quantizer)
+    tie_adapters(adapters, trunk, block, family)
+    return adapters
+
+
+def build_adapters(
+    block: nn.Module, family: BlockFamily, adapter: dict, quantizer: dict | None
+) -> nn.ModuleDict:
+    """Return new adapters that fit a block, by site; see :func:`adapt_block`."""
     shape: dict[str, Any] = {'channels': block_channels(block, family)}
-    first = build_adapter(adapter, quantizer, **shape)
+    first: Any = build_adapter(adapter, quantizer, **shape)
     sites = _sites(first, family)
-    if sites == ['conv']:
-        shape = convolution_shape(block, family)
+    if sites[0] in SHAPES:
+        shape |= SHAPES[sites[0]](first, block, family)
         first = build_adapter(adapter, quantizer, **shape)
     others = [build_adapter(adapter, quantizer, **shape) for _ in sites[1:]]
-    adapters = dict(zip(sites, [first, *others], strict=True))
+    return nn.ModuleDict(dict(zip(sites, [first, *others], strict=True)))
+
+
+def tie_adapters(
+    adapters: nn.ModuleDict, trunk: nn.Module, block: nn.Module, family: BlockFamily
+) -> None:
+    """Let adapters, by site, act in a block."""
     # A site on an attention branch that no module returns adds to the end of the MLP: after others.
     late = 'attn_branch' if family.attn_in else ''
     for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
-        as_is = site in ('qkv', 'conv')
-        SITES[site](module if as_is else _entry(module, trunk, block, family), block, family)
-    return nn.ModuleDict(adapters)
+        entry = module if site in AS_IS else _entry(module, trunk, block, family)
+        SITES[site](entry, block, family)
 
 
-def _entry(adapter: Adapter, trunk: nn.Module, block: nn.Module, family: BlockFamily) -> Any:
+def _entry(adapter: Any, trunk: nn.Module, block: nn.Module, family: BlockFamily) -> Any:
     """Return what a site calls with the tokens or maps of a block."""
     entry: Any = OnGrid(adapter, GridTracker(trunk, block, family)) if adapter.spatial else adapter
     return OnMaps(entry) if family.channels_first else entry
@@ -99,4 +179,5 @@ def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
             f'adapter type {type(adapter).__name__!r} is invalid for {family.name}, whose blocks '
             f'lack its site {adapter.sites[0]!r}: use AdaptFormer or ConvAdapter.'
         )
-    return sites if sites == ['conv'] or not family.whole_blocks else ['output']
+    whole = family.whole_blocks and sites[0] not in AS_IS
+    return ['output'] if whole else sites

@@ -16,7 +16,9 @@ from mmqadapter.adapters.base import Adapter
 from mmqadapter.backbones.block_plan import block_channels
 from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.layer_sites import layer_outputs, layer_sites
 from mmqadapter.backbones.projections import Projection, find_projections
+from mmqadapter.backbones.prompt_sites import PromptSite
 from mmqadapter.backbones.select import find_child
 
 
@@ -65,7 +67,7 @@ class ConvolutionSite:
         return self.adapter.beside(args[0], output)
 
 
-def convolution_shape(block: nn.Module, family: BlockFamily) -> dict[str, Any]:
+def convolution_shape(adapter: Adapter, block: nn.Module, family: BlockFamily) -> dict[str, Any]:
     """Return the arguments of an adapter beside the convolution that a row names."""
     layer = _convolution(block, family)
     return {
@@ -256,4 +258,10 @@ SITES: dict[str, Any] = {
     'output': OutputSite,
     'conv': ConvolutionSite,
     'qkv': projection_sites,
+    'layers': layer_sites,
+    'prompts': PromptSite,
 }
+# Sites that take the adapter itself: it has an interface of its own.
+AS_IS = ('qkv', 'conv', 'layers', 'prompts')
+# Arguments of an adapter that depend on more of a block than its channels, by site.
+SHAPES: dict[str, Any] = {'conv': convolution_shape, 'layers': layer_outputs}

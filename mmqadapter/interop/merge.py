@@ -124,8 +124,8 @@ def _require_mergeable(model: nn.Module) -> tuple[str, FrozenBackbone]:
         )
     if kinds := _unmergeable(backbone):
         raise ValueError(
-            f'{", ".join(kinds)} cannot be merged into the trunk, which can absorb only a linear '
-            f'change of a weight. {REMEDY}.'
+            f'{", ".join(kinds)} cannot be merged: only the linear change of a LoRA is added to '
+            f'weights of the trunk. {REMEDY}.'
         )
     if type(backbone) not in (FrozenBackbone, AdaptedBackbone):
         raise ValueError(

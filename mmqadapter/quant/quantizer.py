@@ -214,8 +214,14 @@ class GaussianQuantizer(nn.Module):
         """Check that a latent weight can be quantized. It waits for a GPU.
 
         Raises:
-            ValueError: ``weight`` is constant, or holds NaN or inf.
+            ValueError: ``weight`` is constant, or holds NaN or inf; or it is a vector and
+                ``granularity`` is ``'channel'``.
         """
+        if self._channel_dim is not None and weight.ndim < 2:
+            raise ValueError(
+                f'granularity={self.granularity!r} is invalid for a vector of one number per '
+                "channel: use 'tensor'."
+            )
         self._checked_statistics(weight)
 
     def _checked_statistics(self, weight: Tensor) -> tuple[Tensor, Tensor]:

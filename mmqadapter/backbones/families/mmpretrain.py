@@ -24,6 +24,7 @@ MMPRETRAIN = (
         grid='patch_embed',
         end_norm='ln1',
         pooled_norm='ln2',
+        any_tokens=True,
     ),
     replace(
         BEIT,

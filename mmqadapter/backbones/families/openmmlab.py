@@ -89,6 +89,7 @@ OPENMMLAB = (
         resized=('pos_embed',),
         grid='patch_embed',
         end_norm='ln1',
+        any_tokens=True,
         fused=(('torch.nn.modules.activation.MultiheadAttention', FusedMultiheadAttention),),
     ),
     BEIT,

@@ -21,6 +21,7 @@ VIT = BlockFamily(
     resized=('model.pos_embed',),
     grid='model.patch_embed',
     output_norm='model.norm',
+    any_tokens=True,
 )
 EVA = BlockFamily(
     name='timm Eva and DINOv3',

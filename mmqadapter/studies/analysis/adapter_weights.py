@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import deepcopy
 from typing import Any
 
@@ -26,6 +27,7 @@ def tuned_weights(model: nn.Module, kind: str = DECODED) -> dict[str, nn.Paramet
     """Return the weights of two dimensions or more that tuning trained in the backbone, by name.
 
     These are the weights of the adapters or, in a model without a wrapper, of the whole backbone.
+    Vectors are among them where they are what the adapter would quantize (SSF, BitFit).
 
     Args:
         model: A detector or segmentor. With ``'decoded'`` its quantizers are removed for good: it
@@ -42,11 +44,12 @@ def tuned_weights(model: nn.Module, kind: str = DECODED) -> dict[str, nn.Paramet
     if tuned_backbone(model) is None:
         return _matrices(_backbone(model))
     adapters = require_adapters(model)
+    names = quantizable_names(adapters)
     if kind == LATENT:
         require_latent(adapters)
     else:
         remove_quantizers(adapters)
-    return _matrices(adapters)
+    return _matrices(adapters, names)
 
 
 def require_adapters(model: nn.Module) -> nn.Module:
@@ -85,8 +88,9 @@ def float_matrices(adapters: nn.Module) -> dict[str, Tensor]:
         ValueError: See :func:`require_latent`.
     """
     require_latent(adapters)
-    weights = _matrices(adapters)
-    return {name: weights[name].detach().clone() for name in quantizable_names(adapters)}
+    names = quantizable_names(adapters)
+    weights = _matrices(adapters, names)
+    return {name: weights[name].detach().clone() for name in names}
 
 
 def quantizable_names(adapters: nn.Module) -> list[str]:
@@ -122,12 +126,12 @@ def _randomize(module: nn.Module) -> None:
             nn.init.normal_(parameter)
 
 
-def _matrices(module: nn.Module) -> dict[str, nn.Parameter]:
-    return {
-        name.replace('parametrizations.weight.original', 'weight'): parameter
+def _matrices(module: nn.Module, also: Collection[str] = ()) -> dict[str, nn.Parameter]:
+    named = (
+        (name.replace('parametrizations.weight.original', 'weight'), parameter)
         for name, parameter in module.named_parameters()
-        if parameter.ndim >= MIN_DIMENSIONS
-    }
+    )
+    return {n: p for n, p in named if p.ndim >= MIN_DIMENSIONS or n in also}
 
 
 def _backbone(model: nn.Module) -> nn.Module:

@@ -51,7 +51,7 @@ class Outcome:
 
 
 def is_finished(work: Path) -> bool:
-    """Return whether a work dir is that of a finished training."""
+    """Return whether a work dir is that of a training that ended without an error."""
     return (work / SUMMARY_FILE).is_file()
 
 

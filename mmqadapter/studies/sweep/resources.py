@@ -32,9 +32,12 @@ class ResourceSlot:
 def machine_slots(jobs: int, processes: int = 1) -> list[ResourceSlot]:
     """Divide this machine into slots for ``jobs`` parallel trainings.
 
+    They share its cores or, where ``OMP_NUM_THREADS`` is set, as many threads as it says.
+
     A slot has one GPU for each process of a training. If there are fewer, some slots have the same.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    limited = 'OMP_NUM_THREADS' in os.environ
+    threads = max(1, (torch.get_num_threads() if limited else os.cpu_count() or 1) // jobs)
     gpus = _visible_gpus()
     starts = range(0, len(gpus) - processes + 1, processes)
     groups = [gpus[start : start + processes] for start in starts]

@@ -64,7 +64,7 @@ class Trainer:
                 return read_result(path)
             if not matches:
                 shutil.rmtree(folder / 'work_dir', ignore_errors=True)
-            if not is_finished(folder / 'work_dir'):
+            if not _has_ended(training, folder / 'work_dir'):
                 atomic_write(folder / 'config.py', config.encode())
                 self._train(training, folder, slot, lock)
             result = collect(folder / 'work_dir', self._sweep.metric, training)
@@ -122,6 +122,11 @@ def _require_match(matches: bool, folder: Path) -> None:
             'the stored result is of another config than that of the sweep; remove '
             f'{str(folder)!r} to train again, or use another --out'
         )
+
+
+def _has_ended(training: Training, work: Path) -> bool:
+    """Return whether a training ran to its end: one that a signal stopped has a summary as well."""
+    return is_finished(work) and not 0 < _completed(work) < training.length.count
 
 
 def _completed(work: Path) -> int:

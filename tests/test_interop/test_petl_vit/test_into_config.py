@@ -16,6 +16,7 @@ from PIL import Image
 from released import TINY
 from tiny_runs import ROOT
 
+from mmqadapter import inspect_task
 from mmqadapter.backbones.timm_net import build_timm
 from mmqadapter.cli.main import main
 from mmqadapter.inference import load_model
@@ -24,6 +25,8 @@ from mmqadapter.interop.petl_vit import import_petl_into, load_petl
 pytest.importorskip('mmpretrain', reason='the extra cls is not installed')
 Release = Callable[..., tuple[Path, Path]]
 TASK, CLASSES, IMAGES = 'diabetic_retinopathy', 5, 12
+RELEASED = ('bin', 'yaml')
+ONE_WIDE = dict(width=1, scale=1.0)
 SHIPPED = ROOT / 'configs/classification/vit-b_qadapter_vtab-1k.py'
 
 
@@ -124,6 +127,43 @@ def test_logits_equal_those_of_the_release(
     with torch.no_grad():
         expected = load_petl(*files, dict(checkpoint=str(weights)))(images)
         torch.testing.assert_close(model(images), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_file_of_the_release_is_tested_in_the_shipped_config(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the docs say; the trunk is a ViT-B of random weights and small MLPs."""
+    binary, text = (real_data / f'petl_vit/adaptformer/dtd-bit1-dim1.{end}' for end in RELEASED)
+    if not binary.is_file():
+        pytest.skip(f'real data: no {binary}')
+    monkeypatch.setenv('MMQADAPTER_DATA', str(tmp_path))
+    monkeypatch.setenv('VTAB_TASK', 'dtd')
+    folder = tmp_path / 'vtab-1k' / 'dtd'
+    (folder / 'images').mkdir(parents=True)
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / 'images' / '0.png')
+    net: dict[str, Any] = dict(model_name='vit_base_patch16_224', mlp_ratio=0.01)
+    torch.save(build_timm(**net).state_dict(), tmp_path / 'trunk.pth')
+    released = load_petl(binary, text, dict(mlp_ratio=0.01, checkpoint=str(tmp_path / 'trunk.pth')))
+    with torch.no_grad():
+        label = int(released(torch.zeros(1, 3, 224, 224)).argmax())
+    for name in ('test.txt', 'train800val200.txt'):
+        (folder / name).write_text(f'images/0.png {label}\n')
+    trunk = dict(net, checkpoint=str(tmp_path / 'trunk.pth'), pretrained=False)
+    cfg = Config.fromfile(SHIPPED)
+    cfg.merge_from_dict(dict(model=dict(backbone=dict(backbone=trunk, adapter=ONE_WIDE))))
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.dump(tmp_path / 'task.py')
+    config, task = str(tmp_path / 'task.py'), str(tmp_path / 'dtd.task.safetensors')
+    files = [str(binary), str(text), '--out', task, '--config', config]
+    assert main(['task', 'import-petl', *files]) == 0
+    # 2,496 bytes of adapters and a head of 47 classes in float32, as in the release.
+    sizes = inspect_task(task)['bytes']
+    assert (sizes['adapters'], sizes['head']) == (2_496, 4 * 47 * (768 + 1))
+    assert sizes['adapters'] + sizes['head'] == binary.stat().st_size
+    assert not main(['test', config, task, '--work-dir', str(tmp_path / 'test')])
+    (scores,) = (tmp_path / 'test').rglob('*.json')
+    assert json.loads(scores.read_text())['accuracy/top1'] == 100
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def machine(monkeypatch):
 
     def make(gpus: int, visible: str | None = None) -> None:
         monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+        monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
         monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
         monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
         if visible is not None:
@@ -47,6 +48,16 @@ def test_gpus_are_divided_into_slots(machine, gpus, visible, jobs, processes, ex
     machine(gpus, visible)
     slots = machine_slots(jobs, processes)
     assert slots == [ResourceSlot(8 // jobs, slot_gpus) for slot_gpus in expected]
+
+
+@pytest.mark.parametrize(('jobs', 'threads'), [(1, 3), (2, 1), (4, 1)])
+def test_trainings_share_the_threads_that_a_user_allows(
+    machine, monkeypatch: pytest.MonkeyPatch, jobs: int, threads: int
+) -> None:
+    machine(0)
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
+    assert machine_slots(jobs) == [ResourceSlot(threads)] * jobs
 
 
 def test_environment_variables_of_a_process() -> None:

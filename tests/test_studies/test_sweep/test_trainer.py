@@ -117,6 +117,21 @@ def test_a_failed_training_has_a_log_and_resumes_later(train, tmp_path: Path) ->
     assert resumed.result['losses'] == [[1, 9.0], [5, 5.0], [20, 2.0]]
 
 
+def test_a_training_that_a_signal_stopped_resumes(train, tmp_path: Path) -> None:
+    """It writes a summary, and has a score if it was validated before."""
+    (tmp_path / 'stop').touch()
+    train()
+    (tmp_path / 'stop').unlink()
+    work = tmp_path / 'runs' / TRAINING.name / 'work_dir'
+    (work / 'summary.json').write_text(json.dumps(dict(task_bytes=7, step_seconds=0.5)))
+    validated = json.dumps(dict(step=5, mIoU=10.0, data_time=0.1))
+    (work / '1/vis_data/scalars.json').write_text(validated)
+    outcome = train()
+    assert "called with ['--resume']" in outcome.log.read_text()
+    assert outcome.score == 40
+    assert outcome.result['validations'] == [[5, 10.0], [20, 40.0]]
+
+
 def test_too_few_remaining_steps_to_measure_restart_the_training(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
     short = Training(TUNE, 'full', 7, Length(12), 0.1, 0.01)
