@@ -8,30 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peer_configs.configs import WRAPPERS
+from benchmarks.peer_configs.verdicts import BARE, WORKS, kind, verdict
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/compatibility.md'
 BEGIN, END = '<!-- made by benchmarks/peer_configs -->', '<!-- end -->'
 Row = dict[str, Any]
-WORKS, SAME = 'works', 'the bare model fails too'
 
 
-def verdict(row: Row, wrapper: str) -> str:
-    """Return what a config does with its backbone in a wrapper, in words."""
-    bare, outcome = row['bare'], row[wrapper]
-    if outcome['faults']:
-        return '; '.join(['wrong: ' + outcome['faults'][0], *outcome['faults'][1:]])
-    if not outcome['stage']:
-        return WORKS
-    failure = f'{outcome["stage"].replace("_", " ")}: {outcome["words"]}'
-    if (bare['stage'], bare['words']) == (outcome['stage'], outcome['words']):
-        return f'{SAME} ({failure})'
-    refused = outcome['stage'] == 'build' and outcome['words'].startswith('ValueError')
-    return f'refused: {outcome["words"]}' if refused else f'fails ({failure})'
-
-
-def kind(text: str) -> str:
-    """Return the first word of a verdict that tells its kind."""
-    return SAME if text.startswith(SAME) else text.split(':')[0].split(' (')[0]
+def pair_of(row: Row) -> tuple[str, ...]:
+    """Return package, backbone, model and head of a config."""
+    package = row['config'].partition('/')[0]
+    return package, row['backbone'], row['model'], row['head']
 
 
 def tables(rows: Iterable[Row]) -> str:
@@ -76,8 +63,7 @@ def by_pair(run: list[Row]) -> str:
     """Return a table with a line for each pair of backbone and head."""
     pairs: dict[tuple, list[Row]] = defaultdict(list)
     for row in run:
-        package = row['config'].partition('/')[0]
-        pairs[package, row['backbone'], row['model'], row['head']].append(row)
+        pairs[pair_of(row)].append(row)
     lines = [
         '| package | backbone | model | head | configs | '
         + ' | '.join(WRAPPERS)
@@ -105,7 +91,7 @@ def problems(run: list[Row]) -> str:
     for row in run:
         for wrapper in WRAPPERS:
             text = verdict(row, wrapper)
-            if text != WORKS:
+            if not text.startswith(WORKS):
                 found[text][row['config']].append(wrapper)
     lines = ['| configs | what happens | which |', '|---|---|---|']
     for text, configs in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
