@@ -309,8 +309,11 @@ def write_weights(model: Any, file: Path) -> None:
     torch.manual_seed(1)
     backbone = build(net)
     backbone.init_weights()
+    # A checkpoint of a plain net has no statistics of weights; ConvAWS2d then computes them.
+    computed = ('weight_gamma', 'weight_beta')
+    backbone.load_state_dict(without(backbone.state_dict(), computed), strict=False)
     settle_batch_norms(backbone)
-    state = backbone.state_dict()
+    state = without(backbone.state_dict(), computed)
     if key == 'image_encoder':  # SAN reads a file without 'state_dict'
         content = {f'image_encoder.{name}': tensor for name, tensor in state.items()}
         content |= text_weights(model.text_encoder)
@@ -318,6 +321,11 @@ def write_weights(model: Any, file: Path) -> None:
         prefix = 'backbone.' if 'Swin' in str(net.type) else prefix
         content = {'state_dict': {f'{prefix}{name}': tensor for name, tensor in state.items()}}
     torch.save(content, file)
+
+
+def without(state: dict[str, Tensor], endings: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return the tensors whose names do not end so."""
+    return {name: tensor for name, tensor in state.items() if not name.endswith(endings)}
 
 
 @torch.no_grad()

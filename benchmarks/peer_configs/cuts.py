@@ -23,6 +23,7 @@ LIMITS = {
     'num_cp': 0,  # activation checkpointing of an encoder, which needs fairscale
 }
 MANY_CLASSES, FEW_CLASSES = 500, 80  # V3Det has 13,204
+SEGMENTOR_CLASSES = 19  # Cityscapes
 MANY_POINTS, FEW_POINTS = 1000, 128  # sampled in mask losses
 LANGUAGE_KEYS = ('lang_model_name', 'name')
 
@@ -49,11 +50,25 @@ def cut(
             node['pretrained'] = None  # such as the second backbone in the neck of DetectoRS
     if cfg.model.get('pretrained'):
         cfg.model.pretrained = WEIGHTS
+    _cut_classes(cfg)
     _cut_backbone(net, size)
     if 'text_encoder' in cfg.model:
         # 14 templates x 171 classes x 77 tokens x 12 layers take minutes on a CPU.
         cfg.model.text_encoder.update(num_layers=1, templates=['a photo of a {}.'])
     return cfg
+
+
+def _cut_classes(cfg: Config) -> None:
+    """Give segmentors that differ in their data alone one number of classes.
+
+    Lists of class weights and names of classes tie a model to its number.
+    """
+    tied = any({'class_weight', 'vocabulary'} & node.keys() for _, node in nodes(cfg.model))
+    if cfg.default_scope != 'mmseg' or tied:
+        return
+    for _, node in nodes(cfg.model):
+        if node.get('num_classes', 0) > 2:
+            node['num_classes'] = SEGMENTOR_CLASSES
 
 
 def _cut_numbers(path: tuple[str, ...], node: dict) -> None:

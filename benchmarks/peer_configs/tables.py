@@ -44,11 +44,9 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     """Return how many configs there are of each kind."""
     models = [row for row in rows if 'model' in row]
     refused = sum('refused' in row for row in models)
-    supported = len(models) - refused
-    waiting = f', of which {supported - len(run)} have not run yet' if supported > len(run) else ''
     lines = [
         f'{len(rows):,} config files, {len(models):,} with a model. {refused:,} have a backbone '
-        f'that is not supported; {supported} have one that is{waiting}:',
+        f'that is not supported; {len(models) - refused:,} have one that is. {progress(models, run)}',
         '',
         '| | ' + ' | '.join(WRAPPERS) + ' |',
         '|---' * (len(WRAPPERS) + 1) + '|',
@@ -56,7 +54,31 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     seen = {w: Counter(kind(verdict(row, w)) for row in run) for w in WRAPPERS}
     for name in sorted({name for counter in seen.values() for name in counter}):
         lines.append(f'| {name} | ' + ' | '.join(str(seen[w][name]) for w in WRAPPERS) + ' |')
+    shares = [share(seen[wrapper], refused) for wrapper in WRAPPERS]
+    lines.append('| share that works, of those whose bare model runs | ' + ' | '.join(shares) + ' |')
     return '\n'.join(lines)
+
+
+def progress(models: list[Row], run: list[Row]) -> str:
+    """Return how many configs have run, and how many of the others have a relative that has."""
+    waiting = [row for row in models if 'refused' not in row and 'bare' not in row]
+    if not waiting:
+        return 'All of these have run:'
+    pairs = {pair_of(row) for row in run}
+    related = sum(pair_of(row) in pairs for row in waiting)
+    return (
+        f'{len(run):,} of these have run. {len(waiting):,} have not run yet; of {related:,} of them '
+        f'another config with the same backbone, model and head has:'
+    )
+
+
+def share(kinds: Counter, refused: int) -> str:
+    """Return the share of configs that work; with and without backbones that are not supported."""
+    works = sum(count for name, count in kinds.items() if name.startswith(WORKS))
+    valid = sum(count for name, count in kinds.items() if name != BARE)
+    if not valid:
+        return '-'
+    return f'{works / valid:.1%} ({works / (valid + refused):.1%} with all unsupported ones)'
 
 
 def by_pair(run: list[Row]) -> str:
