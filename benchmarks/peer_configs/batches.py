@@ -64,9 +64,7 @@ def _smallest(cfg: Config, *keys: str) -> int:
     return min(counts, default=1)
 
 
-def _semantic(
-    cfg: Config, generator: np.random.Generator, size: int
-) -> tuple[torch.Tensor, Any]:
+def _semantic(cfg: Config, generator: np.random.Generator, size: int) -> tuple[torch.Tensor, Any]:
     from mmseg.structures import SegDataSample
 
     patches = generator.integers(0, _smallest(cfg, 'num_classes'), (4, 4))
@@ -119,9 +117,7 @@ def _instances(
     )
 
 
-def _video(
-    cfg: Config, generator: np.random.Generator, size: int
-) -> tuple[torch.Tensor, Any]:
+def _video(cfg: Config, generator: np.random.Generator, size: int) -> tuple[torch.Tensor, Any]:
     from mmdet.structures import TrackDataSample
 
     detections = (_detection(cfg, generator, size, size) for _ in range(FRAMES))

@@ -1,6 +1,6 @@
 """Train and predict with one config: bare, and with its backbone in each wrapper.
 
-``benchmarks.peer_configs.processes`` calls ``run`` in a child process for each group of equal configs.
+``benchmarks.peer_configs.processes`` calls ``run`` in a child process for equal configs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Outcome:
     """What was seen of one model.
 
     Attributes:
-        stage: What it was doing when it failed, one of ``verdicts.STAGES``; None if it did not fail.
+        stage: What it was doing when it failed, of ``verdicts.STAGES``; None if it did not fail.
         words: Text of the error.
         faults: What is wrong although it ran, each with the stage where it was seen.
         rates: Learning rates of the adapters, as multiples of the base rate.
@@ -412,13 +412,18 @@ def run(folder: Path, names: list[str], note: Callable[[str, str, Outcome], None
     for wrapper in WRAPPERS:
         seen[wrapper] = case.run_wrapped(wrapper)
         note(names[0], wrapper, seen[wrapper])
-    known = {str(case.cfg.optim_wrapper): seen}
+    known = {rules_of(case.cfg.optim_wrapper): seen}
     for name in names[1:]:
         case.cfg.optim_wrapper = load(name).optim_wrapper
-        key = str(case.cfg.optim_wrapper)
+        key = rules_of(case.cfg.optim_wrapper)
         known[key] = known.get(key) or with_own_optimizer(case, seen)
         for column, outcome in known[key].items():
             note(name, column, outcome)
+
+
+def rules_of(optim_wrapper: Any) -> str:
+    """Return what decides on the rate of each parameter as a multiple of the base rate."""
+    return str([optim_wrapper.get(key) for key in ('type', 'constructor', 'paramwise_cfg')])
 
 
 def run_bare(name: str, folder: Path) -> tuple[Case | None, Outcome]:

@@ -28,9 +28,7 @@ MANY_POINTS, FEW_POINTS = 1000, 128  # sampled in mask losses
 LANGUAGE_KEYS = ('lang_model_name', 'name')
 
 
-def cut(
-    cfg: Config, language_model: str = '<language model>', size: int = SIZES[0]
-) -> Config:
+def cut(cfg: Config, language_model: str = '<language model>', size: int = SIZES[0]) -> Config:
     """Return a smaller copy of a config.
 
     Args:

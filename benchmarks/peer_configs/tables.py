@@ -46,7 +46,8 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     refused = sum('refused' in row for row in models)
     lines = [
         f'{len(rows):,} config files, {len(models):,} with a model. {refused:,} have a backbone '
-        f'that is not supported; {len(models) - refused:,} have one that is. {progress(models, run)}',
+        f'that is not supported; {len(models) - refused:,} have one that is. '
+        + progress(models, run),
         '',
         '| | ' + ' | '.join(WRAPPERS) + ' |',
         '|---' * (len(WRAPPERS) + 1) + '|',
@@ -55,7 +56,9 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     for name in sorted({name for counter in seen.values() for name in counter}):
         lines.append(f'| {name} | ' + ' | '.join(str(seen[w][name]) for w in WRAPPERS) + ' |')
     shares = [share(seen[wrapper], refused) for wrapper in WRAPPERS]
-    lines.append('| share that works, of those whose bare model runs | ' + ' | '.join(shares) + ' |')
+    lines.append(
+        '| share that works, of those whose bare model runs | ' + ' | '.join(shares) + ' |'
+    )
     return '\n'.join(lines)
 
 
@@ -67,8 +70,8 @@ def progress(models: list[Row], run: list[Row]) -> str:
     pairs = {pair_of(row) for row in run}
     related = sum(pair_of(row) in pairs for row in waiting)
     return (
-        f'{len(run):,} of these have run. {len(waiting):,} have not run yet; of {related:,} of them '
-        f'another config with the same backbone, model and head has:'
+        f'{len(run):,} of these have run. {len(waiting):,} have not run yet; of {related:,} of '
+        f'them another config with the same backbone, model and head has:'
     )
 
 
