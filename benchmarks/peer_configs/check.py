@@ -136,7 +136,7 @@ class Run:
         """Note gradients that are not finite, and parameters without gradient in the last step."""
         grads = {name: p.grad for name, p in self.model.named_parameters() if p.requires_grad}
         self.missing = {plain_name(name) for name, grad in grads.items() if grad is None}
-        infinite = [n for n, g in grads.items() if g is not None and not torch.isfinite(g).all()]
+        infinite = [name for name, grad in grads.items() if grad is not None and not finite(grad)]
         if infinite:
             self.fault(f'gradient not finite: {some(infinite)}')
 
@@ -144,7 +144,7 @@ class Run:
         """Predict after training; everything must be finite."""
         self.end = self.predict()
         for name, tensor in [*self.model.named_parameters(), *self.end.items()]:
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            if tensor.is_floating_point() and not finite(tensor):
                 self.fault(f'{name} is not finite')
 
 
@@ -368,6 +368,11 @@ def adapter_rates(optimizer: Any, backbone: Any) -> list[float]:
         if any(id(p) in trained for p in group['params'])
     }
     return sorted(rates)
+
+
+def finite(values: Tensor) -> bool:
+    """Return whether all values are finite; a sum is cheap, and tells unless it overflows."""
+    return bool(torch.isfinite(values.sum()) or torch.isfinite(values).all())
 
 
 def plain_name(name: str) -> str:
