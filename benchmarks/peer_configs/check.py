@@ -64,6 +64,10 @@ class Outcome:
     seconds: float = 0.0
     option: str | None = None
 
+    def as_row(self) -> dict[str, Any]:
+        """Return what a results file says: all but empty fields."""
+        return {key: value for key, value in vars(self).items() if value not in (None, [])}
+
 
 class Run:
     """One model of a config, taken through all stages."""

@@ -55,7 +55,7 @@ def make_row(name: str, seen: dict[tuple[str, str], dict], end: str) -> dict[str
         seen: Outcomes by config and column. After a failure of the bare model there may be no more.
         end: How the process ended.
     """
-    silent = vars(Outcome('process', end))
+    silent = Outcome('process', end).as_row()
     return {'config': name} | {column: seen.get((name, column), silent) for column in COLUMNS}
 
 
@@ -67,7 +67,7 @@ def _child(folder: str, names: list[str], memory: int) -> None:
     with Path(folder, 'outcomes.jsonl').open('w', buffering=1) as file:
 
         def note(name: str, column: str, outcome: Outcome) -> None:
-            text = json.dumps([name, column, vars(outcome)])
+            text = json.dumps([name, column, outcome.as_row()])
             file.write(text.replace(f'{folder}/', '') + '\n')
 
         run(Path(folder), names, note)

@@ -25,8 +25,8 @@ STAGES = (
 
 def first_failure(outcome: dict[str, Any]) -> tuple[float, str]:
     """Return the number of the first stage with an error or fault, and its words; inf for none."""
-    failures = [(STAGES.index(stage), words) for stage, words in outcome['faults']]
-    if outcome['stage']:
+    failures = [(STAGES.index(stage), words) for stage, words in outcome.get('faults', [])]
+    if 'stage' in outcome:
         failures.append((STAGES.index(outcome['stage']), outcome['words']))
     return min(failures, key=lambda failure: failure[0], default=(math.inf, ''))
 
@@ -41,17 +41,17 @@ def verdict(row: Row, wrapper: str) -> str:
     if limit == 0:
         return in_words(BARE, limit, words)
     outcome = row[wrapper]
-    faults = [words for stage, words in outcome['faults'] if STAGES.index(stage) < limit]
+    faults = [words for stage, words in outcome.get('faults', []) if STAGES.index(stage) < limit]
     if faults:
         return f'wrong: {"; ".join(faults)}'
-    stage = STAGES.index(outcome['stage']) if outcome['stage'] else math.inf
+    stage = STAGES.index(outcome['stage']) if 'stage' in outcome else math.inf
     if stage < limit:
         refused = outcome['stage'] == 'build' and outcome['words'].startswith('ValueError')
         words = outcome['words']
         return f'refused: {words}' if refused else in_words('fails', stage, words)
     if limit < math.inf:
         return in_words(BARE, limit, words)
-    return f'{WORKS}, with {outcome["option"]}' if outcome.get('option') else WORKS
+    return f'{WORKS}, with {outcome["option"]}' if 'option' in outcome else WORKS
 
 
 def in_words(what: str, stage: float, words: str) -> str:
