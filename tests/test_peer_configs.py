@@ -177,18 +177,20 @@ def test_darknet_keeps_its_only_depth() -> None:
     assert cut(load('mmdet/yolo/yolov3_d53_8xb8-320-273e_coco.py')).model.backbone.depth == 53
 
 
-def test_pairs_that_have_not_run_lead() -> None:
-    def row(config: str, head: str, group: str, **more: Any) -> dict[str, Any]:
-        return dict(config=config, backbone='B', model='M', head=head, group=group, **more)
+def test_new_backbones_lead_and_new_pairs_follow() -> None:
+    def row(config: str, backbone: str, head: str, group: str, **more: Any) -> dict[str, Any]:
+        name = f'mmdet/{config}.py'
+        return dict(config=name, backbone=backbone, model='M', head=head, group=group, **more)
 
     rows = [
-        row('mmdet/a.py', 'X', '1', bare={}), row('mmdet/b.py', 'X', '2'),
-        row('mmdet/c.py', 'Y', '3'), row('mmdet/d.py', 'Y', '4'), row('mmdet/e.py', 'Y', '4'),
-        row('mmdet/f.py', 'Z', '5'),
+        row('a', 'R', 'X', '1', bare={}), row('b', 'R', 'X', '2'),
+        row('c', 'R', 'Y', '3'), row('d', 'R', 'Y', '4'), row('e', 'R', 'Y', '4'),
+        row('f', 'R', 'Z', '5'), row('g', 'S', 'X', '6'), row('h', 'S', 'X', '7'),
+        row('i', 'S', 'X', '7'), row('j', 'S', 'Y', '8'),
     ]  # fmt: skip
     order = groups_in_order({r['config']: r for r in rows}, [r['config'] for r in rows])
-    assert [group[0][6] for group in order] == ['d', 'f', 'c', 'b']
-    assert len(order[0]) == 2
+    letters = [''.join(name[6] for name in group) for group in order]
+    assert letters == ['hi', 'de', 'f', 'j', 'b', 'c', 'g']
 
 
 def test_a_new_survey_keeps_what_ran(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def run_groups(results: Results, names: list[str], arguments: argparse.Namespace
 def groups_in_order(rows: Rows, names: list[str]) -> list[list[str]]:
     """Return the groups of equal configs that have not run yet.
 
-    One group of each pair of backbone and head comes first, most configs of a pair first; then
-    those pairs of which none has run lead again, and so on.
+    One group of each backbone comes first, then one of each pair of backbone and head, then the
+    others; among these, pairs and groups of many configs come first.
     """
     groups = defaultdict(list)
     for name in names:
@@ -88,13 +88,19 @@ def groups_in_order(rows: Rows, names: list[str]) -> list[list[str]]:
             groups[rows[name]['group']].append(name)
     supported = [row for row in rows.values() if 'group' in row]
     sizes = Counter(map(pair_of, supported))
-    before = Counter({pair_of(row): 1 for row in supported if 'bare' in row})
+    seen = {part for row in supported if 'bare' in row for part in parts_of(pair_of(row))}
     order = []
-    for group in sorted(groups.values(), key=len, reverse=True):
+    for group in sorted(groups.values(), key=lambda group: (-len(group), group)):
         pair = pair_of(rows[group[0]])
-        order.append((before[pair], -sizes[pair], group))
-        before[pair] += 1
+        known = sum(part in seen for part in parts_of(pair))
+        order.append((known, -sizes[pair] if known < 2 else -len(group), group))
+        seen.update(parts_of(pair))
     return [group for *_, group in sorted(order)]
+
+
+def parts_of(pair: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the pair and its backbone alone."""
+    return [pair, pair[:2]]
 
 
 def parse_arguments() -> argparse.Namespace:
