@@ -31,7 +31,7 @@ from benchmarks.peer_configs.configs import (
     load,
     wrapped,
 )
-from benchmarks.peer_configs.cuts import SIZES, cut, set_weights
+from benchmarks.peer_configs.cuts import SIZES, cut, cut_resnets, set_weights
 from benchmarks.peer_configs.language import write_language_model
 from mmqadapter import load_task, save_task
 from mmqadapter.utils.tuned_backbone import tuned_backbone
@@ -241,6 +241,7 @@ class Case:
         if cfg.model.get('language_model'):
             write_language_model(folder / 'bert')
         init_default_scope(cfg.default_scope)
+        cut_resnets(cfg.default_scope)
         case = cls(cfg, folder, size)
         file = folder / 'backbone.pth'
         case.model = set_weights(cfg.model, str(file))

@@ -119,9 +119,13 @@ def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
 def _cut_backbone(net: dict, size: int) -> None:
     """Keep two blocks a stage of a Swin and its like, and one block per output of a ViT.
 
-    A ResNet and its like of more layers get 50, in blocks of the same kind and width.
+    A ResNet of more layers becomes one of 50, whose blocks have the same kind and width.
     """
     _cut_arch(net)
+    for _, stage in nodes(net.get('extra')):  # HRNet
+        if 'num_modules' in stage:
+            stage['num_modules'] = min(stage['num_modules'], 2)
+            stage['num_blocks'] = tuple(min(n, 2) for n in stage['num_blocks'])
     if net.get('depth') in (101, 152, 200):
         net['depth'] = 50
     if 'deepen_factor' in net:
@@ -150,6 +154,15 @@ def _cut_arch(net: dict) -> None:
     for key in {'depths', 'layers'} & arch.keys():
         arch[key] = [min(depth, 2) for depth in arch[key]]
     net['arch'] = arch
+
+
+def cut_resnets(package: str) -> None:
+    """Leave two blocks in each stage of the ResNets of a package; a config cannot ask for it."""
+    for cls in import_module(f'{package}.registry').MODELS.module_dict.values():
+        settings = getattr(cls, 'arch_settings', None)
+        for depth, setting in settings.items() if isinstance(settings, dict) else ():
+            if isinstance(setting, tuple) and isinstance(setting[0], type):
+                settings[depth] = (setting[0], tuple(min(n, 2) for n in setting[1]))
 
 
 def set_weights(model: Any, file: str) -> Any:
