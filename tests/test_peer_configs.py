@@ -122,6 +122,31 @@ def test_a_wrapper_is_not_judged_from_where_the_bare_model_fails(failure: dict) 
     assert verdict(row_of(failure, early), 'in path') == 'wrong: rate'
 
 
+def test_size_and_rate_are_changed_as_the_bare_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def of(name: str, folder: Path, size: int, rate: float) -> Any:
+        tried.append((size, rate))
+        outcome = check.Outcome()
+        if size < 448:
+            outcome = check.Outcome('predict_at_start', 'RuntimeError: Output size is too small')
+        elif rate == 1.0:
+            outcome.faults.append(('train_step_2', 'loss not finite'))
+        return Namespace(run_bare=lambda: outcome, size=size)
+
+    monkeypatch.setattr(Case, 'of', of)
+    case, outcome = check.run_bare(SMALL, Path())
+    assert tried == [(64, 1.0), (128, 1.0), (448, 1.0), (448, check.LOW_RATE)]
+    assert case is not None and case.size == 448
+    assert outcome == check.Outcome()
+
+
+def test_what_neither_size_nor_rate_mends_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = check.Outcome('train_step_1', 'RuntimeError: sizes differ')
+    monkeypatch.setattr(Case, 'of', lambda *args: Namespace(run_bare=lambda: failed))
+    assert check.run_bare(SMALL, Path())[1] is failed
+
+
 @pytest.mark.slow
 def test_a_net_for_which_64_pixels_are_too_small_gets_more(tmp_path: Path) -> None:
     name = 'mmdet/detectors/detectors_cascade-rcnn_r50_1x_coco.py'

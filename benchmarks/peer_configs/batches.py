@@ -1,4 +1,4 @@
-"""Random batches: for detectors, panoptic and video models, language-guided ones, segmentors."""
+"""Random batches for classifiers, detectors, segmentors, panoptic and video models."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
         size: Height of the images, and their largest width.
     """
     generator = np.random.default_rng(0)
+    preprocessor = cfg.model.data_preprocessor.get('type')
     if cfg.default_scope == 'mmseg':
         samples = [_semantic(cfg, generator, size) for _ in range(images)]
-    elif _is_video(cfg):
+    elif cfg.default_scope == 'mmpretrain' or preprocessor == 'ReIDDataPreprocessor':
+        samples = [_labeled(cfg, generator, size) for _ in range(images)]
+    elif preprocessor == 'TrackDataPreprocessor':
         samples = [_video(cfg, generator, size) for _ in range(images)]
     else:
         # Masks of unequal sizes need padding; configs without it crop all images to one size.
@@ -38,10 +41,6 @@ def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
         samples = [_detection(cfg, generator, *shape) for shape in shapes]
     inputs, data_samples = zip(*samples, strict=True)
     return {'inputs': list(inputs), 'data_samples': list(data_samples)}
-
-
-def _is_video(cfg: Config) -> bool:
-    return cfg.model.data_preprocessor.get('type') == 'TrackDataPreprocessor'
 
 
 def _loads_masks(cfg: Config) -> bool:
@@ -71,6 +70,16 @@ def _semantic(cfg: Config, generator: np.random.Generator, size: int) -> tuple[t
     labels = torch.from_numpy(patches.repeat(size // 4, 0).repeat(size // 4, 1))
     sample = SegDataSample(metainfo=_meta(size, size))
     sample.gt_sem_seg = PixelData(data=labels[None])
+    return _image(generator, size, size), sample
+
+
+def _labeled(cfg: Config, generator: np.random.Generator, size: int) -> tuple[torch.Tensor, Any]:
+    from mmdet.structures import ReIDDataSample
+    from mmpretrain.structures import DataSample
+
+    kind = DataSample if cfg.default_scope == 'mmpretrain' else ReIDDataSample
+    sample = kind(metainfo=_meta(size, size))
+    sample.set_gt_label(int(generator.integers(0, _smallest(cfg, 'num_classes'))))
     return _image(generator, size, size), sample
 
 

@@ -40,6 +40,8 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 FAST_PATH = ('mmseg ViT', 'mmseg MiT', 'mmseg Twins', 'mmdet PVT', 'mmdet PVT v2')
 TOLERANCE = 1e-5
 STEPS = 2
+LOW_RATE = 1e-3  # of the learning rate as shipped
+TOO_SMALL = ('too small', 'Padding size should be less')  # in errors of PyTorch
 
 
 @dataclass
@@ -235,11 +237,19 @@ class Case:
     names_weights: bool = False
 
     @classmethod
-    def of(cls, name: str, folder: Path, size: int = SIZES[0]) -> Case:
-        """Load and cut a config, and write the weights that it names."""
+    def of(cls, name: str, folder: Path, size: int = SIZES[0], rate: float = 1.0) -> Case:
+        """Load and cut a config, and write the weights that it names.
+
+        Args:
+            name: The config.
+            folder: For the weights.
+            size: Sides of an image, in pixels.
+            rate: Factor of the learning rate.
+        """
         cfg = cut(load(name), str(folder / 'bert'), size)
         if cfg.model.get('language_model'):
             write_language_model(folder / 'bert')
+        cfg.optim_wrapper.optimizer.lr *= rate
         init_default_scope(cfg.default_scope)
         cut_resnets(cfg.default_scope)
         case = cls(cfg, folder, size)
@@ -437,16 +447,25 @@ def rules_of(optim_wrapper: Any) -> str:
 
 
 def run_bare(name: str, folder: Path) -> tuple[Case | None, Outcome]:
-    """Return a config whose bare model runs, in the smallest images with which it does."""
-    for size in SIZES:
+    """Return a config with what its bare model does, if possible so that it runs.
+
+    A model for which images are too small gets larger ones, and one whose training diverges, for
+    its weights are random, a lower learning rate.
+    """
+    size, rate = SIZES[0], 1.0
+    while True:
         try:
-            case = Case.of(name, folder, size)
+            case = Case.of(name, folder, size, rate)
         except Exception as error:  # no wrapper is in this
             return None, Outcome('prepare', words_of(error))
         outcome = case.run_bare()
-        if not outcome.stage and not outcome.faults:
-            break
-    return case, outcome
+        larger = [other for other in SIZES if other > size]
+        if larger and any(words in (outcome.words or '') for words in TOO_SMALL):
+            size = larger[0]
+        elif rate == 1.0 and any('not finite' in words for _, words in outcome.faults):
+            rate = LOW_RATE
+        else:
+            return case, outcome
 
 
 def with_own_optimizer(case: Case, seen: dict[str, Outcome]) -> dict[str, Outcome]:

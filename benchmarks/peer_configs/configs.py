@@ -53,7 +53,10 @@ def shipped_configs() -> list[str]:
 def load(name: str) -> Config:
     """Load a shipped config without importing optional packages that it names."""
     package, _, path = name.partition('/')
-    return Config.fromfile(config_root(package) / path, import_custom_modules=False)
+    cfg = Config.fromfile(config_root(package) / path, import_custom_modules=False)
+    if cfg.get('model') and cfg.get('data_preprocessor'):  # a runner does this
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return cfg
 
 
 def backbone_parent(model: Any) -> tuple[dict, str] | None:

@@ -9,8 +9,8 @@ from mmengine.config import Config, ConfigDict
 
 from benchmarks.peer_configs.configs import backbone_parent, nodes
 
-# Sides of an image in pixels; the second for nets for which the first is too small.
-SIZES = (64, 128)
+# Sides of an image in pixels; the larger ones for models for which the first is too small.
+SIZES = (64, 128, 448)
 WEIGHTS = '<weights>'  # stands for the file of the backbone's weights
 # Largest value of a number, by its key.
 LIMITS = {
@@ -93,6 +93,8 @@ def _cut_sizes(path: tuple[str, ...], node: dict, size: int) -> None:
             node['size'] = (size, size)
         if (node.get('size_divisor') or 0) > size:
             node['size_divisor'] = size
+    if 'Pooling' in str(node.get('type')) and 'kernel_size' in node:
+        node['kernel_size'] = (size // 32,) * 2  # a whole map (ReID)
     if 'random_size_range' in node:
         node.update(random_size_range=(size, size))
 
