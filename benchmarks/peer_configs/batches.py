@@ -96,6 +96,8 @@ def _detection(
     if not _loads_masks(cfg):
         del sample.gt_instances.masks
     sample.ignored_instances = sample.gt_instances[:0]
+    if cfg.model.get('roi_head') and 'rpn_head' not in cfg.model:  # Fast R-CNN reads a file
+        sample.proposals = InstanceData(bboxes=sample.gt_instances.bboxes.clone())
     stuff = _smallest(cfg, 'num_stuff_classes')
     labels = generator.integers(things, things + stuff, (1, 4, 4))
     labels = labels.repeat(height // 4, 1).repeat(width // 4, 2)
