@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.peer_configs import check, configs
 from benchmarks.peer_configs.__main__ import RESULTS, Results, groups_in_order, read_rows
+from benchmarks.peer_configs.batches import make_batch
 from benchmarks.peer_configs.check import Case
 from benchmarks.peer_configs.compare import difference
 from benchmarks.peer_configs.configs import WRAPPERS, backbone_parent, load, shipped_configs
@@ -196,6 +197,29 @@ def test_cuts_leave_kinds_and_widths() -> None:
 )  # fmt: skip
 def test_configs_that_differ_in_what_is_cut_are_equal(name: str, other: str, equal: bool) -> None:
     assert (group_of(load(name)) == group_of(load(other))) is equal
+
+
+@pytest.mark.parametrize(
+    ('name', 'field'),
+    [
+        ('mmdet/fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'proposals'),
+        ('mmdet/rtmdet/classification/cspnext-s_8xb256-rsb-a1-600e_in1k.py', 'gt_label'),
+        ('mmdet/reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py', 'gt_label'),
+        ('mmseg/fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py', 'gt_sem_seg'),
+    ],
+)
+def test_batches_have_what_models_read(name: str, field: str) -> None:
+    if 'classification' in name or 'reid' in name:
+        pytest.importorskip('mmpretrain')
+    batch = make_batch(cut(load(name)), 2, 64)
+    assert [tuple(image.shape[:2]) for image in batch['inputs']] == [(3, 64)] * 2
+    assert all(field in sample for sample in batch['data_samples'])
+
+
+def test_reid_pools_the_whole_map_of_a_smaller_image() -> None:
+    name = 'mmdet/reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'
+    assert load(name).model.neck.kernel_size == (8, 4)  # of 256 x 128 pixels
+    assert cut(load(name), size=128).model.neck.kernel_size == (4, 4)
 
 
 def test_darknet_keeps_its_only_depth() -> None:
