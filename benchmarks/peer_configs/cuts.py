@@ -15,6 +15,7 @@ WEIGHTS = '<weights>'  # stands for the file of the backbone's weights
 # Largest value of a number, by its key.
 LIMITS = {
     'max_per_img': 20,
+    'num_proposals': 20,  # of QueryInst; equal to max_per_img
     'nms_pre': 100,
     'num': 32,  # samples of a detector's heads
     'num_queries': 30,
