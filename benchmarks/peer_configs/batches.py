@@ -31,7 +31,7 @@ def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
         samples = [_semantic(cfg, generator, size) for _ in range(images)]
     elif cfg.default_scope == 'mmpretrain' or preprocessor == 'ReIDDataPreprocessor':
         samples = [_labeled(cfg, generator, size) for _ in range(images)]
-    elif preprocessor == 'TrackDataPreprocessor':
+    elif preprocessor == 'TrackDataPreprocessor' and not _trains_on_images(cfg, images):
         samples = [_video(cfg, generator, size) for _ in range(images)]
     else:
         # Masks of unequal sizes need padding; configs without it crop all images to one size.
@@ -41,6 +41,11 @@ def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
         samples = [_detection(cfg, generator, *shape) for shape in shapes]
     inputs, data_samples = zip(*samples, strict=True)
     return {'inputs': list(inputs), 'data_samples': list(data_samples)}
+
+
+def _trains_on_images(cfg: Config, images: int) -> bool:
+    """Return whether this is a training batch of a tracker that trains its detector alone."""
+    return images > 1 and bool(cfg.model.data_preprocessor.get('use_det_processor'))
 
 
 def _loads_masks(cfg: Config) -> bool:

@@ -124,6 +124,8 @@ class Run:
     def train(self) -> None:
         """Train two steps, and note which parameters get no gradient."""
         self.model.train()
+        if hasattr(self.model, 'set_epoch'):
+            self.model.set_epoch(0)  # TOOD changes its assigner by it; a hook says so in a run
         for step in range(STEPS):
             self.stage = f'train_step_{step + 1}'
             torch.manual_seed(step)
