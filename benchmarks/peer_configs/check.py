@@ -124,12 +124,11 @@ class Run:
     def train(self) -> None:
         """Train two steps, and note which parameters get no gradient."""
         self.model.train()
-        if hasattr(self.model, 'set_epoch'):
-            self.model.set_epoch(0)  # TOOD changes its assigner by it; a hook says so in a run
         for step in range(STEPS):
             self.stage = f'train_step_{step + 1}'
             torch.manual_seed(step)
-            MessageHub.get_current_instance().update_info('iter', step)  # YOLOX resizes by it
+            # YOLOX resizes by the first, TOOD assigns by the second.
+            MessageHub.get_current_instance().update_info_dict(dict(iter=step, epoch=0))
             data = self.model.data_preprocessor(self.case.batch(2), True)
             loss, log = self.model.parse_losses(self.model(**data, mode='loss'))
             if not all(torch.isfinite(value).all() for value in log.values()):
