@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -411,7 +412,7 @@ def words_of(error: Exception) -> str:
     place = ''
     if trace and not isinstance(error, ValueError):
         place = f' ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})'
-    text = ' '.join(str(error).split())
+    text = re.sub(r'/\S*/site-packages/', '.../', ' '.join(str(error).split()))
     return f'{type(error).__name__}: {text[:600]}{place}'
 
 
