@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from benchmarks.peer_configs import check, configs
-from benchmarks.peer_configs.__main__ import RESULTS, crashed, read_rows, run_group
+from benchmarks.peer_configs.__main__ import RESULTS, Results, groups_in_order, read_rows
+from benchmarks.peer_configs.batches import make_batch
 from benchmarks.peer_configs.check import Case
 from benchmarks.peer_configs.compare import difference
 from benchmarks.peer_configs.configs import WRAPPERS, backbone_parent, load, shipped_configs
 from benchmarks.peer_configs.cuts import cut
-from benchmarks.peer_configs.survey import survey
-from benchmarks.peer_configs.tables import PAGE, SAME, WORKS, kind, tables, verdict
+from benchmarks.peer_configs.processes import make_row, run_group
+from benchmarks.peer_configs.survey import group_of, survey
+from benchmarks.peer_configs.tables import PAGE, tables
+from benchmarks.peer_configs.verdicts import BARE, STAGES, WORKS, kind, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = Namespace(timeout=1200, memory=12)
@@ -45,6 +48,7 @@ SAMPLE = (
     'mmseg/setr/setr_vit-l_pup_8xb2-160k_ade20k-512x512.py',
     'mmseg/vit/vit_deit-s16-ln_mln_upernet_8xb2-160k_ade20k-512x512.py',
 )
+ATSS = 'mmdet/atss/atss_r'
 SMALL = 'mmdet/swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py'
 
 
@@ -64,33 +68,92 @@ def test_faults_are_found(tmp_path: Path) -> None:
     assert not case.run_bare().stage
     case.bare_start = {name: tensor + 1 for name, tensor in case.bare_start.items()}
     outcome = case.run_wrapped('in path')
-    assert outcome.faults[0] == 'adapters learn at [0.5] of the base rate'
-    assert outcome.faults[1].startswith('start differs by')
+    assert outcome.faults[0] == ('build', 'adapters learn at [0.5] of the base rate')
+    assert outcome.faults[1][0] == 'predict_at_start'
+    assert outcome.faults[1][1].startswith('start differs by')
     assert len(outcome.faults) == 2
     assert outcome.stage is None
 
 
-def test_a_crash_costs_one_row() -> None:
-    row = crashed(SMALL, 'exit status -9: ')
-    assert verdict(row, 'highway') == f'{SAME} (process: exit status -9: )'
-    row['bare'] = good()
-    assert kind(verdict(row, 'highway')) == 'fails'
-
-
 def good(**changes: Any) -> dict[str, Any]:
-    return vars(check.Outcome(**changes))
+    return check.Outcome(**changes).as_row()
+
+
+def row_of(bare: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+    return {'config': SMALL, 'bare': bare, 'in path': outcome, 'highway': outcome}
+
+
+def test_a_crash_is_that_of_the_bare_model_only_before_it_ran() -> None:
+    row = make_row(SMALL, {}, 'exit status -9')
+    assert verdict(row, 'in path') == f'{BARE} (process: exit status -9)'
+    seen = {(SMALL, 'bare'): good(), (SMALL, 'in path'): good()}
+    row = make_row(SMALL, seen, 'exit status -9')
+    assert verdict(row, 'in path') == WORKS
+    assert verdict(row, 'highway') == 'fails (process: exit status -9)'
 
 
 def test_verdicts() -> None:
-    row = {'bare': good(), 'in path': good(stage='build', words='ValueError: no.')}
-    assert verdict(row, 'in path') == 'refused: ValueError: no.'
-    row['in path'] = good(stage='predict_at_start', words='ValueError: no.')
-    assert verdict(row, 'in path') == 'fails (predict at start: ValueError: no.)'
-    row['bare'] = row['in path']
-    assert kind(verdict(row, 'in path')) == SAME
-    row['in path'] = good(faults=['one', 'two'])
-    assert verdict(row, 'in path') == 'wrong: one; two'
-    assert verdict({**row, 'in path': good()}, 'in path') == WORKS
+    refused = row_of(good(), good(stage='build', words='ValueError: no.'))
+    assert verdict(refused, 'in path') == 'refused: ValueError: no.'
+    failed = row_of(good(), good(stage='predict_at_start', words='ValueError: no.'))
+    assert verdict(failed, 'in path') == 'fails (predict at start: ValueError: no.)'
+    wrong = row_of(good(), good(faults=[('build', 'one'), ('train_step_2', 'two')]))
+    assert verdict(wrong, 'in path') == 'wrong: one; two'
+    assert verdict(row_of(good(), good()), 'in path') == WORKS
+    asked = row_of(good(), good(option="downsample='low-rank'"))
+    assert verdict(asked, 'highway') == "works, with downsample='low-rank'"
+
+
+@pytest.mark.parametrize(
+    'failure',
+    [
+        good(stage='train_step_2', words='RuntimeError: no.'),
+        good(faults=[('train_step_2', 'loss not finite')], stage='predict_at_end', words='no.'),
+    ],
+    ids=['error', 'fault'],
+)
+def test_a_wrapper_is_not_judged_from_where_the_bare_model_fails(failure: dict) -> None:
+    place = STAGES.index('train_step_2')
+    for number, stage in enumerate(STAGES[1:], start=1):
+        for outcome in (good(stage=stage, words='other.'), good(faults=[(stage, 'other')])):
+            expected = {BARE} if number >= place else {'wrong', 'fails'}
+            assert kind(verdict(row_of(failure, outcome), 'in path')) in expected
+    assert kind(verdict(row_of(failure, good()), 'in path')) == BARE
+    early = good(faults=[('build', 'rate'), ('train_step_2', 'loss not finite')])
+    assert verdict(row_of(failure, early), 'in path') == 'wrong: rate'
+
+
+def test_size_and_rate_are_changed_as_the_bare_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def of(name: str, folder: Path, size: int, rate: float) -> Any:
+        tried.append((size, rate))
+        outcome = check.Outcome()
+        if size < 448:
+            outcome = check.Outcome('predict_at_start', 'RuntimeError: Output size is too small')
+        elif rate == 1.0:
+            outcome.faults.append(('train_step_2', 'loss not finite'))
+        return Namespace(run_bare=lambda: outcome, size=size)
+
+    monkeypatch.setattr(Case, 'of', of)
+    case, outcome = check.run_bare(SMALL, Path())
+    assert tried == [(64, 1.0), (128, 1.0), (448, 1.0), (448, check.LOW_RATE)]
+    assert case is not None and case.size == 448
+    assert outcome == check.Outcome()
+
+
+def test_what_neither_size_nor_rate_mends_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = check.Outcome('train_step_1', 'RuntimeError: sizes differ')
+    monkeypatch.setattr(Case, 'of', lambda *args: Namespace(run_bare=lambda: failed))
+    assert check.run_bare(SMALL, Path())[1] is failed
+
+
+@pytest.mark.slow
+def test_a_net_for_which_64_pixels_are_too_small_gets_more(tmp_path: Path) -> None:
+    name = 'mmdet/detectors/detectors_cascade-rcnn_r50_1x_coco.py'
+    case, bare = check.run_bare(name, tmp_path)
+    assert case is not None and case.size == 128
+    assert not bare.stage and not bare.faults
 
 
 def test_differences_are_relative_and_count_ties() -> None:
@@ -119,6 +182,78 @@ def test_cuts_leave_kinds_and_widths() -> None:
         assert small.model.backbone[key] == shipped.model.backbone[key]
 
 
+@pytest.mark.parametrize(
+    ('name', 'other', 'equal'),
+    [
+        (f'{ATSS}50_fpn_1x_coco.py', f'{ATSS}101_fpn_1x_coco.py', True),
+        (f'{ATSS}50_fpn_1x_coco.py', f'{ATSS}18_fpn_8xb8-amp-lsj-200e_coco.py', False),
+        (
+            'mmseg/fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py',
+            'mmseg/fcn/fcn_r101-d8_4xb4-20k_voc12aug-512x512.py',
+            True,
+        ),
+    ],
+    ids=['depth', 'kind of block', 'classes'],
+)  # fmt: skip
+def test_configs_that_differ_in_what_is_cut_are_equal(name: str, other: str, equal: bool) -> None:
+    assert (group_of(load(name)) == group_of(load(other))) is equal
+
+
+@pytest.mark.parametrize(
+    ('name', 'field'),
+    [
+        ('mmdet/fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'proposals'),
+        ('mmdet/rtmdet/classification/cspnext-s_8xb256-rsb-a1-600e_in1k.py', 'gt_label'),
+        ('mmdet/reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py', 'gt_label'),
+        ('mmseg/fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py', 'gt_sem_seg'),
+    ],
+)
+def test_batches_have_what_models_read(name: str, field: str) -> None:
+    if 'classification' in name or 'reid' in name:
+        pytest.importorskip('mmpretrain')
+    batch = make_batch(cut(load(name)), 2, 64)
+    assert [tuple(image.shape[:2]) for image in batch['inputs']] == [(3, 64)] * 2
+    assert all(field in sample for sample in batch['data_samples'])
+
+
+def test_reid_pools_the_whole_map_of_a_smaller_image() -> None:
+    name = 'mmdet/reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'
+    assert load(name).model.neck.kernel_size == (8, 4)  # of 256 x 128 pixels
+    assert cut(load(name), size=128).model.neck.kernel_size == (4, 4)
+
+
+def test_darknet_keeps_its_only_depth() -> None:
+    assert cut(load('mmdet/yolo/yolov3_d53_8xb8-320-273e_coco.py')).model.backbone.depth == 53
+
+
+def test_new_backbones_lead_and_new_pairs_follow() -> None:
+    def row(config: str, backbone: str, head: str, group: str, **more: Any) -> dict[str, Any]:
+        name = f'mmdet/{config}.py'
+        return dict(config=name, backbone=backbone, model='M', head=head, group=group, **more)
+
+    rows = [
+        row('a', 'R', 'X', '1', bare={}), row('b', 'R', 'X', '2'),
+        row('c', 'R', 'Y', '3'), row('d', 'R', 'Y', '4'), row('e', 'R', 'Y', '4'),
+        row('f', 'R', 'Z', '5'), row('g', 'S', 'X', '6'), row('h', 'S', 'X', '7'),
+        row('i', 'S', 'X', '7'), row('j', 'S', 'Y', '8'),
+    ]  # fmt: skip
+    order = groups_in_order({r['config']: r for r in rows}, [r['config'] for r in rows])
+    letters = [''.join(name[6] for name in group) for group in order]
+    assert letters == ['hi', 'de', 'f', 'j', 'b', 'c', 'g']
+
+
+def test_a_new_survey_keeps_what_ran(tmp_path: Path) -> None:
+    results = Results(tmp_path / 'rows.jsonl')
+    results.add({'config': 'a', 'group': '1', 'bare': good()})
+    results.add({'config': 'b', 'refused': 'no.'})
+    results.replace({'config': 'a', 'group': '2'})
+    results.replace({'config': 'b', 'group': '3'})
+    results.sort()
+    assert read_rows(results.path) == results.rows
+    assert results.rows['a'] == {'config': 'a', 'group': '2', 'bare': good()}
+    assert results.rows['b'] == {'config': 'b', 'group': '3'}
+
+
 def test_only_the_backbone_is_wrapped() -> None:
     model = load(SMALL).model
     wrapped = configs.wrapped(model, 'highway')
@@ -130,10 +265,27 @@ def test_only_the_backbone_is_wrapped() -> None:
     assert wrapped == model
 
 
-def test_configs_that_have_not_run_are_counted() -> None:
-    rows = [{'config': 'mmdet/a.py', 'model': 'A', 'group': '1'}, {'config': 'mmdet/b.py'}]
-    assert '2 config files, 1 with a model. 0 ' in tables(rows)
-    assert '1 have one that is, of which 1 have not run yet' in tables(rows)
+def test_counts_and_shares() -> None:
+    pair = dict(model='M', head='H', backbone='B')
+    failed = good(stage='build', words='no.')
+    rows = [
+        {**pair, **row_of(good(), good())},
+        {**pair, **row_of(failed, failed)},
+        {**pair, **row_of(good(), failed)},
+        pair,
+        {**pair, 'head': 'other'},
+        {**pair, 'refused': 'no.'},
+        {},
+    ]
+    text = tables({**row, 'config': f'mmdet/{i}.py'} for i, row in enumerate(rows))
+    assert '7 config files, 6 with a model. 1 have a backbone that is not supported; 5 have' in text
+    assert '3 of these have run. 2 have not run yet; of 1 of them another config' in text
+    assert '| share that works, of those whose bare model runs | 50.0% | 50.0% |' in text
+    assert 'with backbones not supported' not in text
+    complete = rows[:3] + rows[5:]
+    text = tables({**row, 'config': f'mmdet/{i}.py'} for i, row in enumerate(complete))
+    assert 'All of these have run:' in text
+    assert '| the same, with backbones not supported | 33.3% | 33.3% |' in text
 
 
 def test_every_shipped_config_has_its_row() -> None:

@@ -13,22 +13,18 @@ import argparse
 import json
 import logging
 import os
-import resource
-import subprocess
-import sys
-import tempfile
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import MMLogger
 
-from benchmarks.peer_configs.configs import WRAPPERS, shipped_configs
-from benchmarks.peer_configs.language import write_language_model
+from benchmarks.peer_configs.configs import shipped_configs
+from benchmarks.peer_configs.processes import COLUMNS, run_group
 from benchmarks.peer_configs.survey import survey_all
-from benchmarks.peer_configs.tables import render_page
+from benchmarks.peer_configs.tables import pair_of, render_page
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'benchmarks/results/peer_configs.jsonl'
@@ -48,6 +44,12 @@ class Results:
         with self.path.open('a', encoding='utf-8') as file:
             file.write(json.dumps(row) + '\n')
 
+    def replace(self, row: dict[str, Any]) -> None:
+        """Put a row of the survey in the place of an older one, but keep what was run."""
+        old = self.rows.pop(row['config'], {})
+        runs = {key: old[key] for key in COLUMNS if key in old and 'group' in row}
+        self.add({**row, **runs})
+
     def sort(self) -> None:
         """Rewrite the file with one line per config, in order of names."""
         lines = [json.dumps(self.rows[name]) + '\n' for name in sorted(self.rows)]
@@ -65,53 +67,40 @@ def read_rows(path: Path) -> Rows:
 
 def run_groups(results: Results, names: list[str], arguments: argparse.Namespace) -> None:
     """Run one child process for each group of equal configs that has not run yet."""
-    groups = defaultdict(list)
-    for name in names:
-        row = results.rows[name]
-        if 'group' in row and 'bare' not in row:
-            groups[row['group']].append(name)
+    groups = groups_in_order(results.rows, names)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        outputs = pool.map(lambda group: run_group(group, arguments), groups.values())
+        outputs = pool.map(lambda group: run_group(group, arguments), groups)
         for number, rows in enumerate(outputs, start=1):
             for row in rows:
                 results.add(row)
             print(f'{number}/{len(groups)} {rows[0]["config"]} ({len(rows)})', flush=True)
 
 
-def run_group(names: list[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the rows of equal configs, from a child process; it may crash or hang."""
+def groups_in_order(rows: Rows, names: list[str]) -> list[list[str]]:
+    """Return the groups of equal configs that have not run yet.
 
-    def limit_memory() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (arguments.memory << 30,) * 2)
-
-    with tempfile.TemporaryDirectory() as folder:
-        write_language_model(Path(folder, 'bert'))
-        child = subprocess.Popen(
-            [sys.executable, '-m', 'benchmarks.peer_configs.check', folder, *names],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, 'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'},
-            preexec_fn=limit_memory,
-        )
-        try:
-            output, _ = child.communicate(timeout=arguments.timeout)
-            end = f'exit status {child.returncode}'
-        except subprocess.TimeoutExpired:
-            child.kill()
-            output, _ = child.communicate()
-            end = f'stopped after {arguments.timeout} s'
-    lines = [line.removeprefix('ROW ') for line in output.splitlines() if line.startswith('ROW ')]
-    rows = {row['config']: row for row in map(json.loads, lines)}
-    last = (output.splitlines() or [''])[-1]
-    return [rows.get(name) or crashed(name, f'{end}: {last[:300]}') for name in names]
+    One group of each backbone comes first, then one of each pair of backbone and head, then the
+    others; among these, pairs and groups of many configs come first.
+    """
+    groups = defaultdict(list)
+    for name in names:
+        if 'group' in rows[name] and 'bare' not in rows[name]:
+            groups[rows[name]['group']].append(name)
+    supported = [row for row in rows.values() if 'group' in row]
+    sizes = Counter(map(pair_of, supported))
+    seen = {part for row in supported if 'bare' in row for part in parts_of(pair_of(row))}
+    order = []
+    for group in sorted(groups.values(), key=lambda group: (-len(group), group)):
+        pair = pair_of(rows[group[0]])
+        known = sum(part in seen for part in parts_of(pair))
+        order.append((known, -sizes[pair] if known < 2 else -len(group), group))
+        seen.update(parts_of(pair))
+    return [group for *_, group in sorted(order)]
 
 
-def crashed(name: str, words: str) -> dict[str, Any]:
-    """Return the row of a config whose child process said nothing about it."""
-    outcome = dict(stage='process', words=words, faults=[], rates=[], start=None, seconds=0)
-    return {'config': name, 'bare': outcome, **{wrapper: outcome for wrapper in WRAPPERS}}
+def parts_of(pair: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the pair and its backbone alone."""
+    return [pair, pair[:2]]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -124,7 +113,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='child processes at a time')
     parser.add_argument('--timeout', type=int, default=900, help='seconds for equal configs')
     parser.add_argument('--memory', type=int, default=12, help='GB of a child process')
-    parser.add_argument('--survey', action='store_true', help='run nothing, only sort the configs')
+    parser.add_argument('--survey', action='store_true', help='sort all configs again, run none')
     parser.add_argument('--render', action='store_true', help='only make the tables')
     return parser.parse_args()
 
@@ -132,6 +121,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run what has not run yet, and insert the tables into the page."""
     arguments = parse_arguments()
+    os.environ.update(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')
     warnings.simplefilter('ignore')
     MMLogger.get_current_instance().setLevel(logging.ERROR)
     results = Results(arguments.results)
@@ -139,7 +129,7 @@ def main() -> None:
         names = shipped_configs()
         if arguments.only is not None:
             names = [name for name in names if any(text in name for text in arguments.only)]
-        survey_all(names, results.rows, results.add)
+        survey_all(names, {} if arguments.survey else results.rows, results.replace)
         if not arguments.survey:
             run_groups(results, names, arguments)
         results.sort()

@@ -1,26 +1,22 @@
 """Train and predict with one config: bare, and with its backbone in each wrapper.
 
-python -m benchmarks.peer_configs.check FOLDER CONFIG [EQUAL ...]
-
-Prints a row (JSON) for the config, and one for each that equals it after the cuts.
+``benchmarks.peer_configs.processes`` calls ``run`` in a child process for equal configs.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import logging
-import sys
+import re
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor
@@ -28,8 +24,16 @@ from torch import Tensor
 import mmqadapter  # noqa: F401  registers the wrappers
 from benchmarks.peer_configs.batches import make_batch
 from benchmarks.peer_configs.compare import difference, tensors_of
-from benchmarks.peer_configs.configs import WRAPPERS, backbone_parent, build, load, wrapped
-from benchmarks.peer_configs.cuts import cut, set_weights
+from benchmarks.peer_configs.configs import (
+    OPTIONS,
+    WRAPPERS,
+    backbone_parent,
+    build,
+    load,
+    wrapped,
+)
+from benchmarks.peer_configs.cuts import SIZES, cut, cut_resnets, set_weights
+from benchmarks.peer_configs.language import write_language_model
 from mmqadapter import load_task, save_task
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
@@ -37,6 +41,8 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 FAST_PATH = ('mmseg ViT', 'mmseg MiT', 'mmseg Twins', 'mmdet PVT', 'mmdet PVT v2')
 TOLERANCE = 1e-5
 STEPS = 2
+LOW_RATE = 1e-3  # of the learning rate as shipped
+TOO_SMALL = ('too small', 'Padding size should be less')  # in errors of PyTorch
 
 
 @dataclass
@@ -44,20 +50,26 @@ class Outcome:
     """What was seen of one model.
 
     Attributes:
-        stage: What it was doing when it failed; None if it did not fail.
+        stage: What it was doing when it failed, of ``verdicts.STAGES``; None if it did not fail.
         words: Text of the error.
-        faults: What is wrong although it ran.
+        faults: What is wrong although it ran, each with the stage where it was seen.
         rates: Learning rates of the adapters, as multiples of the base rate.
         start: Largest relative difference of predictions at the start from those of the bare model.
         seconds: Time taken.
+        option: The option of ``configs.OPTIONS`` that the wrapper asked for and got.
     """
 
     stage: str | None = None
     words: str | None = None
-    faults: list[str] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     start: float | None = None
     seconds: float = 0.0
+    option: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Return what a results file says: all but empty fields."""
+        return {key: value for key, value in vars(self).items() if value not in (None, [])}
 
 
 class Run:
@@ -66,19 +78,24 @@ class Run:
     def __init__(self, case: Case, model: Any) -> None:
         self.case, self.config, self.outcome = case, model, Outcome()
         self.missing: set[str] = set()  # parameters that got no gradient
+        self.stage = ''
 
     def go(self, *stages: Callable[[], None]) -> Outcome:
         """Run stages in order, and stop at the first that fails."""
         begin = time.perf_counter()
         for stage in stages:
+            self.stage = stage.__name__
             try:
                 stage()
             except Exception as error:  # whatever it is, it is the result
-                self.outcome.stage = stage.__name__
-                self.outcome.words = words_of(error)
+                self.outcome.stage, self.outcome.words = self.stage, words_of(error)
                 break
         self.outcome.seconds = round(time.perf_counter() - begin, 1)
         return self.outcome
+
+    def fault(self, words: str) -> None:
+        """Note what is wrong although the model runs."""
+        self.outcome.faults.append((self.stage, words))
 
     def build(self) -> None:
         """Build the model and its optimizer."""
@@ -96,7 +113,7 @@ class Run:
         self.model.eval()
         torch.manual_seed(0)
         with torch.no_grad():
-            predictions = self.model.test_step(make_batch(self.case.cfg, 1))
+            predictions = self.model.test_step(self.case.batch(1))
         return tensors_of(predictions)
 
     def predict_at_start(self) -> None:
@@ -109,12 +126,14 @@ class Run:
         """Train two steps, and note which parameters get no gradient."""
         self.model.train()
         for step in range(STEPS):
+            self.stage = f'train_step_{step + 1}'
             torch.manual_seed(step)
-            MessageHub.get_current_instance().update_info('iter', step)  # YOLOX resizes by it
-            data = self.model.data_preprocessor(make_batch(self.case.cfg, 2), True)
+            # YOLOX resizes by the first, TOOD assigns by the second.
+            MessageHub.get_current_instance().update_info_dict(dict(iter=step, epoch=0))
+            data = self.model.data_preprocessor(self.case.batch(2), True)
             loss, log = self.model.parse_losses(self.model(**data, mode='loss'))
             if not all(torch.isfinite(value).all() for value in log.values()):
-                self.outcome.faults.append(f'loss of step {step + 1} is not finite')
+                self.fault('loss not finite')
             self.optimizer.backward(loss)
             self.check_gradients(step)
             self.optimizer.step()
@@ -122,19 +141,19 @@ class Run:
         self.model.eval()
 
     def check_gradients(self, step: int) -> None:
-        """Note parameters without gradient in the last step."""
-        self.missing = {
-            plain_name(name)
-            for name, p in self.model.named_parameters()
-            if p.requires_grad and p.grad is None
-        }
+        """Note gradients that are not finite, and parameters without gradient in the last step."""
+        grads = {name: p.grad for name, p in self.model.named_parameters() if p.requires_grad}
+        self.missing = {plain_name(name) for name, grad in grads.items() if grad is None}
+        infinite = [name for name, grad in grads.items() if grad is not None and not finite(grad)]
+        if infinite:
+            self.fault(f'gradient not finite: {some(infinite)}')
 
     def predict_at_end(self) -> None:
         """Predict after training; everything must be finite."""
         self.end = self.predict()
         for name, tensor in [*self.model.named_parameters(), *self.end.items()]:
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                self.outcome.faults.append(f'{name} is not finite')
+            if tensor.is_floating_point() and not finite(tensor):
+                self.fault(f'{name} is not finite')
 
 
 class WrappedRun(Run):
@@ -151,7 +170,7 @@ class WrappedRun(Run):
         # FCOS and others give all biases twice the rate.
         allowed = {1.0, float(paramwise.get('bias_lr_mult', 1.0))}
         if 1.0 not in self.outcome.rates or not allowed.issuperset(self.outcome.rates):
-            self.outcome.faults.append(f'adapters learn at {self.outcome.rates} of the base rate')
+            self.fault(f'adapters learn at {self.outcome.rates} of the base rate')
 
     def take_weights(self) -> None:
         """Check the trunk that was loaded, and load the bare model's weights."""
@@ -168,7 +187,7 @@ class WrappedRun(Run):
         own = {plain_name(n): t for n, t in self.model.state_dict().items() if '.trunk.' in n}
         wrong = [name for name, tensor in own.items() if not torch.equal(tensor, bare[name])]
         if wrong:
-            self.outcome.faults.append(f'weights of the config are not in {wrong[0]}')
+            self.fault(f'weights of the config are not in {wrong[0]}')
 
     def predict_at_start(self) -> None:
         """Predict before training, as the bare model does."""
@@ -176,26 +195,23 @@ class WrappedRun(Run):
         self.outcome.start = difference(self.case.bare_start, self.start)
         allowed = TOLERANCE if self.backbone.family.name in FAST_PATH else 0
         if not self.outcome.start <= allowed:
-            self.outcome.faults.append(f'start differs by {self.outcome.start:.1e}')
+            self.fault(f'start differs by {self.outcome.start:.1e}')
 
     def check_gradients(self, step: int) -> None:
         """Note gradients that are missing, zero, not finite or in the trunk."""
         super().check_gradients(step)
-        faults, backbone = self.outcome.faults, self.backbone
         extra = sorted(self.missing - self.case.bare_missing)
         if extra and step == STEPS - 1:
-            faults.append(f'no gradient: {some(extra)}')
-        for name, p in backbone.trunk.named_parameters():
-            if name not in backbone.trainable_names and (p.grad is not None or p.requires_grad):
-                faults.append(f'the trunk gets a gradient: {name}')
+            self.fault(f'no gradient: {some(extra)}')
+        for name, p in self.backbone.trunk.named_parameters():
+            trained = name in self.backbone.trainable_names
+            if not trained and (p.grad is not None or p.requires_grad):
+                self.fault(f'the trunk gets a gradient: {name}')
                 break
         grads = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
-        infinite = [name for name, grad in grads.items() if not torch.isfinite(grad).all()]
         zero = [name for name, grad in grads.items() if '.adapters.' in name and not grad.any()]
-        if infinite:
-            faults.append(f'gradient not finite: {some(infinite)}')
         if zero and step == STEPS - 1:
-            faults.append(f'gradient zero: {some(zero)}')
+            self.fault(f'gradient zero: {some(zero)}')
 
     def task_file(self) -> None:
         """Save the task, load it into a fresh model, and compare predictions."""
@@ -206,7 +222,7 @@ class WrappedRun(Run):
         fresh.model.load_state_dict(self.case.state, strict=False)
         load_task(fresh.model, path)
         if changed := difference(self.end, fresh.predict()):
-            self.outcome.faults.append(f'predictions from the task file differ by {changed:.1e}')
+            self.fault(f'predictions from the task file differ by {changed:.1e}')
 
 
 @dataclass
@@ -215,6 +231,7 @@ class Case:
 
     cfg: Config
     folder: Path
+    size: int
     model: Any = None
     state: dict[str, Tensor] = field(default_factory=dict)
     bare_start: dict[str, Tensor] = field(default_factory=dict)
@@ -222,18 +239,32 @@ class Case:
     names_weights: bool = False
 
     @classmethod
-    def of(cls, name: str, folder: Path) -> Case:
-        """Load and cut a config, and write the weights that it names."""
-        cfg = load(name)
-        cfg = cut(cfg, str(folder / 'bert'))
+    def of(cls, name: str, folder: Path, size: int = SIZES[0], rate: float = 1.0) -> Case:
+        """Load and cut a config, and write the weights that it names.
+
+        Args:
+            name: The config.
+            folder: For the weights.
+            size: Sides of an image, in pixels.
+            rate: Factor of the learning rate.
+        """
+        cfg = cut(load(name), str(folder / 'bert'), size)
+        if cfg.model.get('language_model'):
+            write_language_model(folder / 'bert')
+        cfg.optim_wrapper.optimizer.lr *= rate
         init_default_scope(cfg.default_scope)
-        case = cls(cfg, folder)
+        cut_resnets(cfg.default_scope)
+        case = cls(cfg, folder, size)
         file = folder / 'backbone.pth'
         case.model = set_weights(cfg.model, str(file))
         case.names_weights = case.model != cfg.model
         if case.names_weights:
             write_weights(cfg.model, file)
         return case
+
+    def batch(self, images: int) -> dict[str, list]:
+        """Return a random batch of some images."""
+        return make_batch(self.cfg, images, self.size)
 
     def run_bare(self) -> Outcome:
         """Take the bare model through all stages, and keep what others are compared with."""
@@ -255,7 +286,16 @@ class Case:
 
     def run_wrapped(self, wrapper: str) -> Outcome:
         """Take the model with one of ``WRAPPERS`` through all stages."""
-        run = WrappedRun(self, wrapped(self.model, wrapper))
+        outcome = self._run_wrapped(wrapper, None)
+        refused = outcome.words if outcome.stage == 'build' else None
+        for option in OPTIONS:
+            if refused and option in refused:
+                outcome = self._run_wrapped(wrapper, option)
+        return outcome
+
+    def _run_wrapped(self, wrapper: str, option: str | None) -> Outcome:
+        run = WrappedRun(self, wrapped(self.model, wrapper, option))
+        run.outcome.option = option
         return run.go(
             run.build,
             run.initialize,
@@ -266,9 +306,9 @@ class Case:
             run.task_file,
         )
 
-    def build_wrapped(self, wrapper: str) -> Outcome:
+    def build_wrapped(self, wrapper: str, option: str | None) -> Outcome:
         """Only build the model with one of ``WRAPPERS``, and its optimizer."""
-        run = WrappedRun(self, wrapped(self.model, wrapper))
+        run = WrappedRun(self, wrapped(self.model, wrapper, option))
         return run.go(run.build)
 
 
@@ -286,8 +326,11 @@ def write_weights(model: Any, file: Path) -> None:
     torch.manual_seed(1)
     backbone = build(net)
     backbone.init_weights()
+    # A checkpoint of a plain net has no statistics of weights; ConvAWS2d then computes them.
+    computed = ('weight_gamma', 'weight_beta')
+    backbone.load_state_dict(without(backbone.state_dict(), computed), strict=False)
     settle_batch_norms(backbone)
-    state = backbone.state_dict()
+    state = without(backbone.state_dict(), computed)
     if key == 'image_encoder':  # SAN reads a file without 'state_dict'
         content = {f'image_encoder.{name}': tensor for name, tensor in state.items()}
         content |= text_weights(model.text_encoder)
@@ -295,6 +338,11 @@ def write_weights(model: Any, file: Path) -> None:
         prefix = 'backbone.' if 'Swin' in str(net.type) else prefix
         content = {'state_dict': {f'{prefix}{name}': tensor for name, tensor in state.items()}}
     torch.save(content, file)
+
+
+def without(state: dict[str, Tensor], endings: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return the tensors whose names do not end so."""
+    return {name: tensor for name, tensor in state.items() if not name.endswith(endings)}
 
 
 @torch.no_grad()
@@ -339,6 +387,11 @@ def adapter_rates(optimizer: Any, backbone: Any) -> list[float]:
     return sorted(rates)
 
 
+def finite(values: Tensor) -> bool:
+    """Return whether all values are finite; a sum is cheap, and tells unless it overflows."""
+    return bool(torch.isfinite(values.sum()) or torch.isfinite(values).all())
+
+
 def plain_name(name: str) -> str:
     """Return the name that a tensor of a wrapped model has in the bare model."""
     name = name.replace('.trunk.', '.')
@@ -359,41 +412,73 @@ def words_of(error: Exception) -> str:
     place = ''
     if trace and not isinstance(error, ValueError):
         place = f' ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})'
-    text = ' '.join(str(error).split())
+    text = re.sub(r'/\S*/site-packages/', '.../', ' '.join(str(error).split()))
     return f'{type(error).__name__}: {text[:600]}{place}'
 
 
-def rows(folder: Path, names: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each of several configs that are equal after the cuts."""
-    case = Case.of(names[0], folder)
-    shared = {'bare': case.run_bare()} | {w: case.run_wrapped(w) for w in WRAPPERS}
-    result = []
-    for name in names:
-        own = dict(shared)
-        if name != names[0]:
-            other = Case.of(name, folder)
-            for wrapper in WRAPPERS:
-                built = other.build_wrapped(wrapper)
-                merged = copy.deepcopy(shared[wrapper])
-                merged.rates = built.rates
-                same = [fault for fault in merged.faults if 'of the base rate' not in fault]
-                merged.faults = built.faults + same
-                if built.stage:
-                    merged.stage, merged.words = built.stage, built.words
-                own[wrapper] = merged
-        result.append({'config': name, **{key: vars(value) for key, value in own.items()}})
-    return result
+def run(folder: Path, names: list[str], note: Callable[[str, str, Outcome], None]) -> None:
+    """Note what is seen of each of several configs that are equal after the cuts.
+
+    Args:
+        folder: For weights.
+        names: The configs; the first is run.
+        note: Gets config, 'bare' or wrapper, and the outcome, as soon as it is known.
+    """
+    case, bare = run_bare(names[0], folder)
+    if case is None:
+        for name, column in product(names, ('bare', *WRAPPERS)):
+            note(name, column, bare)
+        return
+    seen = {'bare': bare}
+    note(names[0], 'bare', bare)
+    for wrapper in WRAPPERS:
+        seen[wrapper] = case.run_wrapped(wrapper)
+        note(names[0], wrapper, seen[wrapper])
+    known = {rules_of(case.cfg.optim_wrapper): seen}
+    for name in names[1:]:
+        case.cfg.optim_wrapper = load(name).optim_wrapper
+        key = rules_of(case.cfg.optim_wrapper)
+        known[key] = known.get(key) or with_own_optimizer(case, seen)
+        for column, outcome in known[key].items():
+            note(name, column, outcome)
 
 
-def main() -> None:
-    """Print the rows."""
-    warnings.simplefilter('ignore')
-    torch.set_num_threads(1)
-    MMLogger.get_current_instance().setLevel(logging.ERROR)
-    folder, *names = sys.argv[1:]
-    for row in rows(Path(folder), names):
-        print('ROW', json.dumps(row).replace(f'{folder}/', ''), flush=True)
+def rules_of(optim_wrapper: Any) -> str:
+    """Return what decides on the rate of each parameter as a multiple of the base rate."""
+    return str([optim_wrapper.get(key) for key in ('type', 'constructor', 'paramwise_cfg')])
 
 
-if __name__ == '__main__':
-    main()
+def run_bare(name: str, folder: Path) -> tuple[Case | None, Outcome]:
+    """Return a config with what its bare model does, if possible so that it runs.
+
+    A model for which images are too small gets larger ones, and one whose training diverges, for
+    its weights are random, a lower learning rate.
+    """
+    size, rate = SIZES[0], 1.0
+    while True:
+        try:
+            case = Case.of(name, folder, size, rate)
+        except Exception as error:  # no wrapper is in this
+            return None, Outcome('prepare', words_of(error))
+        outcome = case.run_bare()
+        larger = [other for other in SIZES if other > size]
+        if larger and any(words in (outcome.words or '') for words in TOO_SMALL):
+            size = larger[0]
+        elif rate == 1.0 and any('not finite' in words for _, words in outcome.faults):
+            rate = LOW_RATE
+        else:
+            return case, outcome
+
+
+def with_own_optimizer(case: Case, seen: dict[str, Outcome]) -> dict[str, Outcome]:
+    """Return the outcomes of a config that differs from one that has run in its optimizer alone."""
+    outcomes = dict(seen)
+    for wrapper in WRAPPERS:
+        built = case.build_wrapped(wrapper, seen[wrapper].option)
+        merged = copy.deepcopy(seen[wrapper])
+        merged.rates = built.rates
+        merged.faults = built.faults + [fault for fault in merged.faults if fault[0] != 'build']
+        if built.stage:
+            merged.stage, merged.words = built.stage, built.words
+        outcomes[wrapper] = merged
+    return outcomes

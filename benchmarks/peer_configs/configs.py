@@ -31,6 +31,8 @@ WRAPPERS: dict[str, dict[str, Any]] = {
         saved_taps='half',
     ),
 }
+# What a wrapper may ask for when it refuses a net, by the words with which it asks.
+OPTIONS: dict[str, dict[str, Any]] = {"downsample='low-rank'": dict(downsample='low-rank')}
 
 
 def config_root(package: str) -> Path:
@@ -51,7 +53,10 @@ def shipped_configs() -> list[str]:
 def load(name: str) -> Config:
     """Load a shipped config without importing optional packages that it names."""
     package, _, path = name.partition('/')
-    return Config.fromfile(config_root(package) / path, import_custom_modules=False)
+    cfg = Config.fromfile(config_root(package) / path, import_custom_modules=False)
+    if cfg.get('model') and cfg.get('data_preprocessor'):  # a runner does this
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return cfg
 
 
 def backbone_parent(model: Any) -> tuple[dict, str] | None:
@@ -84,13 +89,20 @@ def find_row(package: str, backbone: dict) -> BlockFamily | None:
     return next((family for family in FAMILIES if names.intersection(family.classes)), None)
 
 
-def wrapped(model: Any, wrapper: str) -> Any:
-    """Return a model config with its backbone in one of ``WRAPPERS``; nothing else changes."""
+def wrapped(model: Any, wrapper: str, option: str | None = None) -> Any:
+    """Return a model config with its backbone in one of ``WRAPPERS``; nothing else changes.
+
+    Args:
+        model: The config.
+        wrapper: A key of ``WRAPPERS``.
+        option: A key of ``OPTIONS``, whose value is added to the wrapper.
+    """
     model = Config({'model': model.to_dict()}).model  # a copy
     found = backbone_parent(model)
     assert found is not None
     parent, key = found
-    parent[key] = ConfigDict(**WRAPPERS[wrapper], backbone=parent[key])
+    more = OPTIONS[option] if option else {}
+    parent[key] = ConfigDict(**WRAPPERS[wrapper], **more, backbone=parent[key])
     return model
 
 

@@ -9,11 +9,13 @@ from mmengine.config import Config, ConfigDict
 
 from benchmarks.peer_configs.configs import backbone_parent, nodes
 
-SIZE = 64  # sides of an image, in pixels
+# Sides of an image in pixels; the larger ones for models for which the first is too small.
+SIZES = (64, 128, 448)
 WEIGHTS = '<weights>'  # stands for the file of the backbone's weights
 # Largest value of a number, by its key.
 LIMITS = {
     'max_per_img': 20,
+    'num_proposals': 20,  # of QueryInst; equal to max_per_img
     'nms_pre': 100,
     'num': 32,  # samples of a detector's heads
     'num_queries': 30,
@@ -22,16 +24,18 @@ LIMITS = {
     'num_cp': 0,  # activation checkpointing of an encoder, which needs fairscale
 }
 MANY_CLASSES, FEW_CLASSES = 500, 80  # V3Det has 13,204
+SEGMENTOR_CLASSES = 19  # Cityscapes
 MANY_POINTS, FEW_POINTS = 1000, 128  # sampled in mask losses
 LANGUAGE_KEYS = ('lang_model_name', 'name')
 
 
-def cut(cfg: Config, language_model: str = '<language model>') -> Config:
+def cut(cfg: Config, language_model: str = '<language model>', size: int = SIZES[0]) -> Config:
     """Return a smaller copy of a config.
 
     Args:
         cfg: A config as shipped.
         language_model: Folder of a small BERT.
+        size: Sides of an image, in pixels.
     """
     cfg = Config(cfg.to_dict())
     found = backbone_parent(cfg.model)
@@ -39,17 +43,31 @@ def cut(cfg: Config, language_model: str = '<language model>') -> Config:
     net = found[0][found[1]]
     for path, node in nodes(cfg.model):
         _cut_numbers(path, node)
-        _cut_sizes(path, node)
+        _cut_sizes(path, node, size)
         _replace(node, language_model, keep_weights=node is net)
         if path and node is not net and isinstance(node.get('pretrained'), str):
             node['pretrained'] = None  # such as the second backbone in the neck of DetectoRS
     if cfg.model.get('pretrained'):
         cfg.model.pretrained = WEIGHTS
-    _cut_backbone(net)
+    _cut_classes(cfg)
+    _cut_backbone(net, size)
     if 'text_encoder' in cfg.model:
         # 14 templates x 171 classes x 77 tokens x 12 layers take minutes on a CPU.
         cfg.model.text_encoder.update(num_layers=1, templates=['a photo of a {}.'])
     return cfg
+
+
+def _cut_classes(cfg: Config) -> None:
+    """Give segmentors that differ in their data alone one number of classes.
+
+    Lists of class weights and names of classes tie a model to its number.
+    """
+    tied = any({'class_weight', 'vocabulary'} & node.keys() for _, node in nodes(cfg.model))
+    if cfg.default_scope != 'mmseg' or tied:
+        return
+    for _, node in nodes(cfg.model):
+        if node.get('num_classes', 0) > 2:
+            node['num_classes'] = SEGMENTOR_CLASSES
 
 
 def _cut_numbers(path: tuple[str, ...], node: dict) -> None:
@@ -68,16 +86,18 @@ def _cut_numbers(path: tuple[str, ...], node: dict) -> None:
         node['num_layers'] = min(node.get('num_layers', 2), 2)
 
 
-def _cut_sizes(path: tuple[str, ...], node: dict) -> None:
+def _cut_sizes(path: tuple[str, ...], node: dict, size: int) -> None:
     if 'crop_size' in node and 'stride' in node:  # prediction in windows
-        node.update(crop_size=(SIZE, SIZE), stride=(SIZE * 2 // 3,) * 2)
+        node.update(crop_size=(size, size), stride=(size * 2 // 3,) * 2)
     if 'data_preprocessor' in path:
         if node.get('size'):
-            node['size'] = (SIZE, SIZE)
-        if (node.get('size_divisor') or 0) > SIZE:
-            node['size_divisor'] = SIZE
+            node['size'] = (size, size)
+        if (node.get('size_divisor') or 0) > size:
+            node['size_divisor'] = size
+    if 'Pooling' in str(node.get('type')) and 'kernel_size' in node:
+        node['kernel_size'] = (size // 32,) * 2  # a whole map (ReID)
     if 'random_size_range' in node:
-        node.update(random_size_range=(SIZE, SIZE))
+        node.update(random_size_range=(size, size))
 
 
 def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
@@ -99,14 +119,25 @@ def _replace(node: dict, language_model: str, keep_weights: bool) -> None:
         node['convert_weights'] = False  # our file has the names of the net
 
 
-def _cut_backbone(net: dict) -> None:
-    """Keep two blocks a stage of a Swin and its like, and one block per output of a ViT."""
+def _cut_backbone(net: dict, size: int) -> None:
+    """Keep two blocks a stage of a Swin and its like, and one block per output of a ViT.
+
+    A ResNet of more layers becomes one of 50, whose blocks have the same kind and width.
+    """
     _cut_arch(net)
+    for _, stage in nodes(net.get('extra')):  # HRNet
+        if 'num_modules' in stage:
+            stage['num_modules'] = min(stage['num_modules'], 2)
+            stage['num_blocks'] = tuple(min(n, 2) for n in stage['num_blocks'])
+    if net.get('depth') in (101, 152, 200):
+        net['depth'] = 50
+    if 'deepen_factor' in net:
+        net['deepen_factor'] = min(net['deepen_factor'], 0.33)  # one block in the first stage
     for key in ('depths', 'num_layers'):
         if isinstance(net.get(key), (list, tuple)):
             net[key] = type(net[key])(min(depth, 2) for depth in net[key])
     if 'img_size' in net:
-        net['img_size'] = (SIZE, SIZE)
+        net['img_size'] = (size, size)
     if isinstance(net.get('num_layers'), int):
         outputs = net.get('out_indices', -1)
         several = isinstance(outputs, (list, tuple))
@@ -126,6 +157,15 @@ def _cut_arch(net: dict) -> None:
     for key in {'depths', 'layers'} & arch.keys():
         arch[key] = [min(depth, 2) for depth in arch[key]]
     net['arch'] = arch
+
+
+def cut_resnets(package: str) -> None:
+    """Leave two blocks in each stage of the ResNets of a package; a config cannot ask for it."""
+    for cls in import_module(f'{package}.registry').MODELS.module_dict.values():
+        settings = getattr(cls, 'arch_settings', None)
+        for depth, setting in settings.items() if isinstance(settings, dict) else ():
+            if isinstance(setting, tuple) and isinstance(setting[0], type):
+                settings[depth] = (setting[0], tuple(min(n, 2) for n in setting[1]))
 
 
 def set_weights(model: Any, file: str) -> Any:

@@ -8,30 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peer_configs.configs import WRAPPERS
+from benchmarks.peer_configs.verdicts import BARE, WORKS, kind, verdict
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/compatibility.md'
 BEGIN, END = '<!-- made by benchmarks/peer_configs -->', '<!-- end -->'
 Row = dict[str, Any]
-WORKS, SAME = 'works', 'the bare model fails too'
 
 
-def verdict(row: Row, wrapper: str) -> str:
-    """Return what a config does with its backbone in a wrapper, in words."""
-    bare, outcome = row['bare'], row[wrapper]
-    if outcome['faults']:
-        return '; '.join(['wrong: ' + outcome['faults'][0], *outcome['faults'][1:]])
-    if not outcome['stage']:
-        return WORKS
-    failure = f'{outcome["stage"].replace("_", " ")}: {outcome["words"]}'
-    if (bare['stage'], bare['words']) == (outcome['stage'], outcome['words']):
-        return f'{SAME} ({failure})'
-    refused = outcome['stage'] == 'build' and outcome['words'].startswith('ValueError')
-    return f'refused: {outcome["words"]}' if refused else f'fails ({failure})'
-
-
-def kind(text: str) -> str:
-    """Return the first word of a verdict that tells its kind."""
-    return SAME if text.startswith(SAME) else text.split(':')[0].split(' (')[0]
+def pair_of(row: Row) -> tuple[str, ...]:
+    """Return package, backbone, model and head of a config."""
+    package = row['config'].partition('/')[0]
+    return package, row['backbone'], row['model'], row['head']
 
 
 def tables(rows: Iterable[Row]) -> str:
@@ -57,11 +44,10 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     """Return how many configs there are of each kind."""
     models = [row for row in rows if 'model' in row]
     refused = sum('refused' in row for row in models)
-    supported = len(models) - refused
-    waiting = f', of which {supported - len(run)} have not run yet' if supported > len(run) else ''
     lines = [
         f'{len(rows):,} config files, {len(models):,} with a model. {refused:,} have a backbone '
-        f'that is not supported; {supported} have one that is{waiting}:',
+        f'that is not supported; {len(models) - refused:,} have one that is. '
+        + progress(models, run),
         '',
         '| | ' + ' | '.join(WRAPPERS) + ' |',
         '|---' * (len(WRAPPERS) + 1) + '|',
@@ -69,15 +55,41 @@ def counts(rows: list[Row], run: list[Row]) -> str:
     seen = {w: Counter(kind(verdict(row, w)) for row in run) for w in WRAPPERS}
     for name in sorted({name for counter in seen.values() for name in counter}):
         lines.append(f'| {name} | ' + ' | '.join(str(seen[w][name]) for w in WRAPPERS) + ' |')
+    shares = [share(seen[wrapper], 0) for wrapper in WRAPPERS]
+    lines.append(
+        '| share that works, of those whose bare model runs | ' + ' | '.join(shares) + ' |'
+    )
+    if len(run) == len(models) - refused:
+        shares = [share(seen[wrapper], refused) for wrapper in WRAPPERS]
+        lines.append('| the same, with backbones not supported | ' + ' | '.join(shares) + ' |')
     return '\n'.join(lines)
+
+
+def progress(models: list[Row], run: list[Row]) -> str:
+    """Return how many configs have run, and how many of the others have a relative that has."""
+    waiting = [row for row in models if 'refused' not in row and 'bare' not in row]
+    if not waiting:
+        return 'All of these have run:'
+    pairs = {pair_of(row) for row in run}
+    related = sum(pair_of(row) in pairs for row in waiting)
+    return (
+        f'{len(run):,} of these have run. {len(waiting):,} have not run yet; of {related:,} of '
+        f'them another config with the same backbone, model and head has:'
+    )
+
+
+def share(kinds: Counter, refused: int) -> str:
+    """Return the share of configs that work, among those whose bare model runs and some more."""
+    works = sum(count for name, count in kinds.items() if name.startswith(WORKS))
+    valid = sum(count for name, count in kinds.items() if name != BARE) + refused
+    return f'{works / valid:.1%}' if valid else '-'
 
 
 def by_pair(run: list[Row]) -> str:
     """Return a table with a line for each pair of backbone and head."""
     pairs: dict[tuple, list[Row]] = defaultdict(list)
     for row in run:
-        package = row['config'].partition('/')[0]
-        pairs[package, row['backbone'], row['model'], row['head']].append(row)
+        pairs[pair_of(row)].append(row)
     lines = [
         '| package | backbone | model | head | configs | '
         + ' | '.join(WRAPPERS)
@@ -86,7 +98,9 @@ def by_pair(run: list[Row]) -> str:
     ]
     for pair, members in sorted(pairs.items()):
         cells = [in_short(Counter(kind(verdict(row, w)) for row in members)) for w in WRAPPERS]
-        rates = sorted({rate for row in members for w in WRAPPERS for rate in row[w]['rates']})
+        rates = sorted(
+            {rate for row in members for w in WRAPPERS for rate in row[w].get('rates', [])}
+        )
         text = ', '.join(f'{rate:g}' for rate in rates) or '-'
         lines.append(f'| {" | ".join(pair)} | {len(members)} | {" | ".join(cells)} | {text} |')
     return '\n'.join(lines)
@@ -105,7 +119,7 @@ def problems(run: list[Row]) -> str:
     for row in run:
         for wrapper in WRAPPERS:
             text = verdict(row, wrapper)
-            if text != WORKS:
+            if not text.startswith(WORKS):
                 found[text][row['config']].append(wrapper)
     lines = ['| configs | what happens | which |', '|---|---|---|']
     for text, configs in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):

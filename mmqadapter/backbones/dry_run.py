@@ -54,6 +54,9 @@ class DryRun:
         for number, (name, block) in enumerate(blocks.items()):
             scale = float(number + 1) if name in used else torch.nan
             forward = self._forwards.get(block, block.forward)
+            half = getattr(block, 'half_dtype', None)
+            if half:
+                forward = partial(_run_half, half, forward)
             self._forwards[block] = partial(self._run_block, name, scale, forward)
 
     @torch.no_grad()
@@ -76,6 +79,12 @@ class DryRun:
         output = forward(*args, **kwargs)
         self.sizes[name] = output.shape
         return invent(output.shape, output.device, scale).to(output.dtype)
+
+
+def _run_half(dtype: torch.dtype, forward: Callable[..., Tensor], *args: Any, **kw: Any) -> Tensor:
+    """Run a stock block whose matrices are in half precision; see ``HalfBlock``."""
+    with torch.autocast(args[0].device.type, dtype):
+        return forward(*args, **kw).to(args[0].dtype)
 
 
 def invent(shape: tuple[int, ...], device: torch.device, scale: float = 1.0) -> Tensor:

@@ -1,6 +1,6 @@
-"""All patches of mmengine, mmdet and mmseg: what each works around, and when it can go.
+"""All patches of mmengine, mmdet, mmseg and mmpretrain: what each works around, and when it can go.
 
-``import mmqadapter`` applies the patches of mmengine, and that of mmdet once mmdet is imported.
+``import mmqadapter`` applies the patches of mmengine, and those of others once they are imported.
 Those that are context managers last for the block that they enclose.
 """
 
@@ -33,6 +33,7 @@ from mmqadapter.utils.shipped import SCOPE, find_base
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 TRUST = 'MMQADAPTER_TRUST_CHECKPOINTS'
+LAMB = 'mmpretrain.engine.optimizers.lamb'
 GROUNDING_DINO = 'mmdet.models.layers.transformer.grounding_dino_layers'
 
 
@@ -155,7 +156,7 @@ def train_adapters_as_new() -> None:
 
 
 def patch_mmdet_once_imported() -> None:
-    """Let registries apply :func:`fix_grounding_dino` as soon as they have imported mmdet."""
+    """Let registries fix mmdet's GroundingDINO and mmpretrain's LAMB once these are imported."""
     stock = Registry.import_from_location
     if hasattr(stock, '__wrapped__'):
         return
@@ -164,6 +165,7 @@ def patch_mmdet_once_imported() -> None:
     def import_and_patch(registry: Registry) -> None:
         stock(registry)
         fix_grounding_dino()
+        fix_lamb()
 
     Registry.import_from_location = import_and_patch
 
@@ -190,6 +192,39 @@ def fix_grounding_dino() -> None:
         self.ref_point_head.register_forward_pre_hook(_fit_encoding)
 
     decoder._init_layers = init_layers
+
+
+def fix_lamb() -> None:
+    """Let mmpretrain's LAMB train scalars, as far as it is imported; else do nothing.
+
+    It divides each gradient in place by a norm of shape (1,), which a scalar such as the learned
+    scale of an adapter cannot take. Scalars get this shape for the time of a step.
+
+    Remove when ``Lamb`` of onedl-mmpretrain takes parameters without axes.
+    """
+    lamb = getattr(sys.modules.get(LAMB), 'Lamb', None)
+    if lamb is None or hasattr(lamb.step, 'takes_scalars'):  # `no_grad` wraps it as well
+        return
+    stock = lamb.step
+
+    @functools.wraps(stock)
+    def step(self: Any, closure: Any = None) -> Any:
+        scalars = [p for group in self.param_groups for p in group['params'] if not p.dim()]
+        _reshape(scalars, (1,))
+        try:
+            return stock(self, closure)
+        finally:
+            _reshape(scalars, ())
+
+    step.takes_scalars = True  # type: ignore[attr-defined]
+    lamb.step = step
+
+
+def _reshape(parameters: list[nn.Parameter], shape: tuple[int, ...]) -> None:
+    for parameter in parameters:
+        gradient, parameter.grad = parameter.grad, None
+        parameter.data = parameter.data.view(shape)
+        parameter.grad = None if gradient is None else gradient.view(shape)
 
 
 def _fit_encoding(head: Any, inputs: tuple[Tensor]) -> Tensor | None:

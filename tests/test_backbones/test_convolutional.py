@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from math import gcd
 from pathlib import Path
@@ -33,6 +34,7 @@ from torch.nn import functional as F
 
 from mmqadapter import load_task, save_task
 from mmqadapter.backbones import AdaptedBackbone, FrozenBackbone, HighwayBackbone
+from mmqadapter.backbones.families import REFUSED
 from mmqadapter.highway import LowRankMerging
 
 PARALLEL = dict(type='ParallelConvAdapter', scale='learned')
@@ -425,12 +427,26 @@ def test_map_behind_the_last_block() -> None:
                  layer_channels=(128, 512)),
             'ICNet is not supported: .*train it as it is',
         ),
+        (
+            dict(type='mmdet.HourglassNet', downsample_times=1, num_stacks=1, feat_channel=8,
+                 stage_channels=(8, 8), stage_blocks=(1, 1)),
+            'HourglassNet is not supported: it is trained from scratch',
+        ),
+        (dict(type='mmseg.ERFNet'), 'ERFNet is not supported: it is trained from scratch'),
+        (dict(type='mmseg.DDRNet'), 'DDRNet is not supported: it returns more maps in training'),
+        (dict(type='mmseg.PIDNet'), 'PIDNet is not supported: it returns more maps in training'),
     ],
 )  # fmt: skip
 def test_nets_that_are_refused_for_a_reason(cfg: dict, match: str) -> None:
     scope = DefaultScope.overwrite_default_scope('mmseg')  # UNet builds its layers in no other
     with scope, pytest.raises(ValueError, match=match):
         AdaptedBackbone(cfg, ADAPTERS['conv'])
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_names_of_refused_nets_are_those_of_classes(name: str) -> None:
+    module, _, cls = name.rpartition('.')
+    assert getattr(import_module(module), cls).__name__ == cls
 
 
 def test_the_net_inside_another() -> None:

@@ -152,6 +152,15 @@ def test_maps_of_a_real_net(real_data: Path) -> None:
         assert error(net(images(96, 128)), exact) < bound
 
 
+@pytest.mark.parametrize('wrapper', ['adapted', 'highway'])
+def test_the_row_of_a_half_trunk_is_checked(
+    layout_backbone: Factory, wrapper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = 'mmqadapter.backbones.build_check.print_log'
+    monkeypatch.setattr(log, lambda text, **kwargs: pytest.fail(text))
+    half(layout_backbone(), wrapper)
+
+
 @EVERY_WRAPPER
 @ATTENTION
 def test_starts_as_the_half_trunk(layout_backbone: Factory, wrapper: str, attention: str) -> None:

@@ -112,6 +112,29 @@ def test_deform_conv_without_offsets_is_a_convolution() -> None:
     torch.testing.assert_close(output, F.conv2d(source, weight, padding=1))
 
 
+def test_samples_of_deform_conv_at_nan_count_zero() -> None:
+    source, weight = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 1, 1)
+    offset = torch.zeros(1, 2, 4, 4)
+    offset[:, :, 1, 2] = torch.nan
+    offset[:, :, 3, 0] = torch.inf
+    geometry = dict(
+        kW=1, kH=1, dW=1, dH=1, padW=0, padH=0, dilationW=1, dilationH=1, group=1,
+        deformable_group=1, im2col_step=1,
+    )  # fmt: skip
+    output, none = torch.zeros(1, 1, 4, 4), torch.zeros(0)
+    ext.deform_conv_forward(source, weight, offset, output, none, none, **geometry)
+    expected = source.clone()
+    expected[:, :, 1, 2] = expected[:, :, 3, 0] = 0
+    torch.testing.assert_close(output, expected)
+    grad_input, grad_offset = torch.zeros_like(source), torch.zeros_like(offset)
+    ext.deform_conv_backward_input(
+        source, offset, torch.ones_like(output), grad_input, grad_offset, weight, none, **geometry
+    )
+    expected = torch.ones_like(source)
+    expected[:, :, 1, 2] = expected[:, :, 3, 0] = 0
+    torch.testing.assert_close(grad_input, expected)
+
+
 def test_a_missing_operator_says_so_when_it_is_called() -> None:
     operator = ext.carafe_forward  # mmcv looks it up at import
     match = "does not replace 'carafe_forward': install mmcv with its operators"

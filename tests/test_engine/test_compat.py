@@ -181,6 +181,20 @@ def test_dino_stays_as_its_release_has_it() -> None:
     assert not hasattr(layers.DinoTransformerDecoder._init_layers, '__wrapped__')
 
 
+def test_lamb_trains_scalars_as_tensors_of_one_value() -> None:
+    lamb = pytest.importorskip('mmpretrain.engine.optimizers.lamb').Lamb
+    MODELS.get('mmdet.SwinTransformer')  # a registry imports, and patches
+    scalar, vector = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor([0.5]))
+    for parameter in (scalar, vector):
+        optimizer = lamb([parameter], lr=0.1, weight_decay=0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (parameter.sum() - 2).square().backward()
+            optimizer.step()
+    assert scalar.shape == scalar.grad.shape == ()
+    assert scalar.item() == vector.item() != 0.5
+
+
 def test_mmdet_is_patched_once() -> None:
     assert MODELS.get('mmdet.GroundingDINO') is not None
     decoder = sys.modules[GROUNDING_DINO].GroundingDinoTransformerDecoder

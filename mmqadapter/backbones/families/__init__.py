@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mmqadapter.backbones.families.convolutional import CONVOLUTIONAL, REFUSED
+from mmqadapter.backbones.families.convolutional import CONVOLUTIONAL
 from mmqadapter.backbones.families.mmpretrain import MMPRETRAIN
 from mmqadapter.backbones.families.openmmlab import OPENMMLAB
+from mmqadapter.backbones.families.refused import REFUSED
 from mmqadapter.backbones.families.timm import TIMM
 from mmqadapter.backbones.families.timm_pyramids import TIMM_PYRAMIDS
 from mmqadapter.backbones.family import BlockFamily, is_block

@@ -21,25 +21,6 @@ _INVERTED = (
     'linear_conv.conv', 'linear_conv.bn',
 )  # fmt: skip
 
-_INNER = (
-    'its own layers around the pretrained net are trained from scratch; wrap the net inside it, '
-    '`backbone_cfg=dict(type="mmqadapter.AdaptedBackbone", backbone=...)`'
-)
-# Why nets have no row, though they may be subclasses of one that has, and what to do.
-REFUSED = {
-    'mmdet.models.backbones.trident_resnet.TridentResNet': (
-        'its blocks run three times in training and once in prediction, and a frozen trunk always '
-        'runs as in prediction; use ResNet'
-    ),
-    'mmseg.models.backbones.bisenetv1.BiSeNetV1': _INNER,
-    'mmseg.models.backbones.icnet.ICNet': (
-        'its own layers around the pretrained net are trained from scratch; train it as it is'
-    ),
-    'mmseg.models.backbones.unet.UNet': (
-        'it is trained from scratch, so that there is nothing to freeze; train it as it is'
-    ),
-}
-
 CONVOLUTIONAL = (
     BlockFamily(
         name='mmdet and mmseg ResNet',

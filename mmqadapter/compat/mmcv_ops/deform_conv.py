@@ -6,6 +6,7 @@ ones) and its number of images at a time (im2col_step) are not used.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -168,7 +169,7 @@ def _convolve(
     use_mask: bool,
 ) -> Tensor:
     return torch.ops.torchvision.deform_conv2d(
-        input, weight, offset, mask, bias, *geometry, use_mask
+        input, weight, _numbers(offset), mask, bias, *geometry, use_mask
     )
 
 
@@ -184,5 +185,10 @@ def _gradients(
 ) -> tuple[Tensor, ...]:
     """Gradients of input, weight, offset, mask and bias."""
     return torch.ops.torchvision._deform_conv2d_backward(
-        grad_output, input, weight, offset, mask, bias, *geometry, use_mask
+        grad_output, input, weight, _numbers(offset), mask, bias, *geometry, use_mask
     )
+
+
+def _numbers(offset: Tensor) -> Tensor:
+    """Move samples at NaN out of the image: they count 0 in mmcv, and crash torchvision."""
+    return offset.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
