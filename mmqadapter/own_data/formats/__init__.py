@@ -90,11 +90,11 @@ def _nothing_found(root: Path, name: str | None) -> str:
             f'{str(root)!r} has label maps in JPEG, such as {str(pictures[0])!r}: expected PNG, '
             'since JPEG changes class numbers; export the masks as PNG.'
         )
-    classes = class_folders.class_names(root) if name in (None, 'class-folders') else set()
-    if len(classes) == 1:
+    folder = class_folders.only_folder(root) if name in (None, 'class-folders') else None
+    if folder is not None:
         return (
-            f'{str(root)!r} has images without annotations, in one folder, {classes.pop()!r}: '
-            'expected annotations, or two class folders or more, as in CLASS/NAME.jpg.'
+            f'{str(root)!r} has images without annotations, in one folder, {folder!r}: expected '
+            'annotations, or two class folders or more, as in CLASS/NAME.jpg.'
         )
     expected = FORMATS[name].name if name else ', '.join(reader.name for reader in FORMATS.values())
     return (

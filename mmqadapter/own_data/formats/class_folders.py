@@ -16,13 +16,15 @@ OTHERS = {'images', 'image', 'imgs', 'img', 'jpegimages', 'photos', *MASK_WORDS}
 
 def matches(root: Path) -> bool:
     """Return whether images lie in two class folders or more below ``root``."""
-    return len(class_names(root)) > 1
-
-
-def class_names(root: Path) -> set[str]:
-    """Return the names of the class folders below ``root``; none where others hold images too."""
     names = {label for _, _, label in _labeled(root)}
-    return set() if any(name.lower() in OTHERS for name in names) else names
+    return len(names) > 1 and not any(name.lower() in OTHERS for name in names)
+
+
+def only_folder(root: Path) -> str | None:
+    """Return the name of the one folder that holds all images, if it may be that of a class."""
+    folders = {image.parent for image in images_below(root)} - {root}
+    name = folders.pop().name if len(folders) == 1 else ''
+    return None if name.lower() in {'', *OTHERS, *SPLIT_WORDS} else name
 
 
 def read(root: Path) -> ImageClassData:
