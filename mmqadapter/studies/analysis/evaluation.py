@@ -6,6 +6,7 @@ import copy
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mmengine.config import Config
@@ -80,6 +81,8 @@ def _silent(cfg: Config, folder: str) -> Config:
     """Return a config without hooks: EMA's would replace the weights by its averages."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir, cfg.log_level, cfg.custom_hooks = folder, 'ERROR', []
-    cfg.visualizer = None  # that of the config may report to a server
+    # That of the config may report to a server, and mmengine gives all runners of one second the
+    # visualizer of the first, whose folder may be gone.
+    cfg.visualizer = dict(type='mmengine.Visualizer', name=Path(folder).name)
     cfg.default_hooks = dict(logger=None, checkpoint=None, param_scheduler=None, timer=None)
     return cfg
