@@ -44,7 +44,7 @@ def patch_mmengine() -> None:
     guard_checkpoint_loading()
     fix_fsdp_resume()
     train_adapters_as_new()
-    patch_mmdet_once_imported()
+    patch_packages_once_imported()
     accept_task_files()
 
 
@@ -155,7 +155,7 @@ def train_adapters_as_new() -> None:
     DefaultOptimWrapperConstructor.__call__ = by_part
 
 
-def patch_mmdet_once_imported() -> None:
+def patch_packages_once_imported() -> None:
     """Let registries fix mmdet's GroundingDINO and mmpretrain's LAMB once these are imported."""
     stock = Registry.import_from_location
     if hasattr(stock, '__wrapped__'):

@@ -102,9 +102,8 @@ class Candidate:
         reset_peak(training.device)
         self.seconds += [training.step() for _ in range(current_round.steps)]
         self._update_peaks(training.device)
-        if (
-            self.live_bytes is None and counts_live_bytes()
-        ):  # after a step, which makes the optimizer's state
+        # After a step, which makes the optimizer's state.
+        if self.live_bytes is None and counts_live_bytes():
             self.live_bytes = training.peak_live_bytes()
 
     def _update_peaks(self, device: torch.device) -> None:

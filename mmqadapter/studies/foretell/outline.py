@@ -15,10 +15,9 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from mmqadapter.compat.torch_names import TORCH
+from mmqadapter.utils.live_bytes import counts_live_bytes
 
 aten = torch.ops.aten
-OLDEST = (2, 6)  # PyTorch 2.1 crashes
 LARGE = 2**20  # bytes from which on a new tensor of floats gets no content
 INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 REMEDY = 'measure the model where it trains: `mmqadapter benchmark CONFIG --out DIR`.'
@@ -43,7 +42,7 @@ class Outline(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        if TORCH < OLDEST:
+        if not counts_live_bytes():
             raise ValueError(
                 f'PyTorch {torch.__version__} cannot foretell memory: expected 2.6 or newer; '
                 f'{REMEDY}'

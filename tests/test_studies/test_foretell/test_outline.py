@@ -8,9 +8,9 @@ from old_torch import needs_torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from mmqadapter.studies.foretell import outline as module
 from mmqadapter.studies.foretell.op_costs import OpCosts
 from mmqadapter.studies.foretell.outline import LARGE, Outline, UnknownValueError
+from mmqadapter.utils import live_bytes
 
 pytestmark = needs_torch(2, 6, 'foretelling memory')
 
@@ -84,6 +84,6 @@ def test_costs_of_operations() -> None:
 
 
 def test_an_old_pytorch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, 'TORCH', (2, 5))
+    monkeypatch.setattr(live_bytes, 'TORCH', (2, 5))
     with pytest.raises(ValueError, match='cannot foretell memory: expected 2.6 or newer; measure'):
         Outline()
