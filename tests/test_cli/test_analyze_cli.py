@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,17 @@ def test_error_of_weights_alone(semantic: Run, float_task: str, analyze) -> None
     # An adapter of 1 bit: 12 channels on average, width 4.
     assert rows[1, 'tensor']['bytes'] == 4 * 2 * 12 * 4 // 8 + 8 * 8
     assert 'score' not in rows[1, 'tensor']
+
+
+def test_evaluations_of_one_second_do_not_share_a_folder(
+    semantic: Run, float_task, analyze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = time.time()
+    monkeypatch.setattr('mmengine.runner.runner.time.time', lambda: second)
+    few = ('--bits', '8', '--criteria', 'l1', '--granularities', 'tensor')
+    assert analyze('error', semantic, float_task, *few, '--metric', '--trained', semantic.task)[
+        'rows'
+    ]
 
 
 def test_quantized_after_training_and_in_training(semantic: Run, float_task, analyze) -> None:
