@@ -17,7 +17,7 @@ WIDTHS = (1, 0.75)  # of the images of a batch of a detector, as parts of their 
 FRAMES = 2  # of a video
 
 
-def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
+def make_batch(cfg: Config, images: int, size: int) -> dict[str, Any]:
     """Return a batch of images (3, H, W), or of videos (T, 3, H, W), with ground truth.
 
     Args:
@@ -27,6 +27,8 @@ def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
     """
     generator = np.random.default_rng(0)
     preprocessor = cfg.model.data_preprocessor.get('type')
+    if preprocessor == 'MultiBranchDataPreprocessor' and images > 1:
+        return _branches(cfg, generator, size)
     if cfg.default_scope == 'mmseg':
         samples = [_semantic(cfg, generator, size) for _ in range(images)]
     elif cfg.default_scope == 'mmpretrain' or preprocessor == 'ReIDDataPreprocessor':
@@ -34,13 +36,21 @@ def make_batch(cfg: Config, images: int, size: int) -> dict[str, list]:
     elif preprocessor == 'TrackDataPreprocessor' and not _trains_on_images(cfg, images):
         samples = [_video(cfg, generator, size) for _ in range(images)]
     else:
-        # Masks of unequal sizes need padding; configs without it crop all images to one size.
-        equal = _loads_masks(cfg) and not cfg.model.data_preprocessor.get('pad_mask')
-        widths = WIDTHS[:1] if equal else WIDTHS
+        widths = WIDTHS[:1] if _equal_sizes(cfg) else WIDTHS
         shapes = [(size, int(size * widths[i % len(widths)])) for i in range(images)]
         samples = [_detection(cfg, generator, *shape) for shape in shapes]
     inputs, data_samples = zip(*samples, strict=True)
     return {'inputs': list(inputs), 'data_samples': list(data_samples)}
+
+
+def _branches(cfg: Config, generator: np.random.Generator, size: int) -> dict[str, dict]:
+    """Return a labeled image, and an unlabeled one for a teacher and its student."""
+    branches = ('sup', 'unsup_teacher', 'unsup_student')
+    samples = {name: _detection(cfg, generator, size, size) for name in branches}
+    return {
+        'inputs': {name: [image] for name, (image, _) in samples.items()},
+        'data_samples': {name: [sample] for name, (_, sample) in samples.items()},
+    }
 
 
 def _trains_on_images(cfg: Config, images: int) -> bool:
@@ -48,9 +58,22 @@ def _trains_on_images(cfg: Config, images: int) -> bool:
     return images > 1 and bool(cfg.model.data_preprocessor.get('use_det_processor'))
 
 
+def _equal_sizes(cfg: Config) -> bool:
+    """Return whether all images of a training batch have one size."""
+    # Masks of unequal sizes need padding; configs without it crop all images to one size.
+    crops = _loads_masks(cfg) and not cfg.model.data_preprocessor.get('pad_mask')
+    squares = (s.get('type') == 'Resize' and s.get('keep_ratio') is False for s in _steps(cfg))
+    return crops or any(squares)
+
+
 def _loads_masks(cfg: Config) -> bool:
-    steps = [node for _, node in nodes(cfg.train_dataloader)]
-    return any(s.get('with_mask') or s.get('type') == 'LoadPanopticAnnotations' for s in steps)
+    types = (s.get('with_mask') or s.get('type') == 'LoadPanopticAnnotations' for s in _steps(cfg))
+    return any(types)
+
+
+def _steps(cfg: Config) -> list[Any]:
+    """Return the mappings in the training data; configs to inherit from have none."""
+    return [node for _, node in nodes(cfg.get('train_dataloader') or {})]
 
 
 def _image(generator: np.random.Generator, height: int, width: int) -> torch.Tensor:
@@ -60,7 +83,8 @@ def _image(generator: np.random.Generator, height: int, width: int) -> torch.Ten
 def _meta(height: int, width: int) -> dict[str, Any]:
     size = (height, width)
     shapes = dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0))
-    return dict(img_id=0, img_path='', flip=False, flip_direction=None, **shapes)
+    moves = dict(flip=False, flip_direction=None, homography_matrix=np.eye(3, dtype=np.float32))
+    return dict(img_id=0, img_path='', border=(0, height, 0, width), **moves, **shapes)
 
 
 def _smallest(cfg: Config, *keys: str) -> int:
@@ -141,5 +165,5 @@ def _video(cfg: Config, generator: np.random.Generator, size: int) -> tuple[torc
     for number, sample in enumerate(samples):
         sample.set_metainfo(dict(frame_id=number, video_length=FRAMES, ori_video_length=FRAMES))
     track = TrackDataSample(video_data_samples=list(samples))
-    track.set_metainfo(dict(key_frames_inds=list(range(FRAMES)), ref_frames_inds=[], video_id=0))
+    track.set_metainfo(dict(key_frames_inds=[0], ref_frames_inds=[FRAMES - 1], video_id=0))
     return torch.stack(frames), track

@@ -262,7 +262,7 @@ class Case:
             write_weights(cfg.model, file)
         return case
 
-    def batch(self, images: int) -> dict[str, list]:
+    def batch(self, images: int) -> dict[str, Any]:
         """Return a random batch of some images."""
         return make_batch(self.cfg, images, self.size)
 
