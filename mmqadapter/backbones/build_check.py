@@ -21,7 +21,7 @@ from mmqadapter.backbones.block_plan import PlannedBlock, neck_of
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
-from mmqadapter.backbones.projections import find_projections
+from mmqadapter.backbones.site_table import SITES
 from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import leading_tokens, output_maps
 from mmqadapter.highway import Highway, NoStem, SideStream, Stem
@@ -110,7 +110,8 @@ class _Check:
                 if adapter in probed:  # shared by blocks
                     continue
                 probed.add(adapter)
-                parts = self._parts(block, site, adapter)
+                module = self._trunk.get_submodule(block)
+                parts = SITES[site].parts(adapter, module, self._family)
                 self._probes.append(AdapterProbe(block, site, parts))
                 changes += self._probes[-1].changes(adapter)
         try:
@@ -118,14 +119,6 @@ class _Check:
         except Exception as error:  # nets refuse a size each in its own way
             self._error = error
             return None
-
-    def _parts(self, block: str, site: str, adapter: Any) -> Sequence[str]:
-        module = self._trunk.get_submodule(block)
-        if site == 'layers':
-            return list(adapter.layers_of(module))
-        if site != 'qkv':
-            return ('',)
-        return [projection.part for projection in find_projections(module, self._family)]
 
     def report_failure(self, shape: tuple[int, ...]) -> None:
         """Tell a row that does not fit, an error, from a net that cannot run dry, a warning."""
@@ -157,18 +150,17 @@ class _Check:
     def calls(self) -> None:
         """Check that each adapter in path is called."""
         for probe in self._probes:
-            if probe.missing and probe.site == 'layers':
-                raise ValueError(
-                    f'{self._net} reads the weights of {min(probe.missing)!r} in {probe.block} '
-                    'without calling this layer, so that no adapter can change its output: use '
-                    'NormTuning, or an adapter with other sites.'
-                )
-            if probe.missing:
-                raise ValueError(
-                    f'the adapter at site {probe.site!r} of {probe.block} would never be called: '
-                    f'{self._net} bypasses a module that the {self._row} names; use an adapter '
-                    f'with other sites, or {PAGE}.'
-                )
+            if not probe.missing:
+                continue
+            part = min(probe.missing)
+            reason = SITES[probe.site].bypassed or (
+                f'bypasses a module that the {self._row} names; use an adapter with other sites, '
+                f'or {PAGE}.'
+            )
+            raise ValueError(
+                f'the adapter at site {probe.site!r} of {probe.block} would never be called'
+                f'{f" for {part!r}" if part else ""}: {self._net} {reason}'
+            )
 
     def grids(self, outputs: Any) -> None:
         """Check that tokens are a whole image's, with the same class tokens before each grid."""

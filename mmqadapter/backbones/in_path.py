@@ -13,7 +13,7 @@ from mmqadapter.backbones.block_plan import block_channels
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.grid_tracker import GridTracker
 from mmqadapter.backbones.prompt_sites import CarriedPromptSite
-from mmqadapter.backbones.sites import AS_IS, SHAPES, SITES
+from mmqadapter.backbones.site_table import SITES
 from mmqadapter.registry import MODELS
 
 
@@ -142,8 +142,8 @@ def build_adapters(
     shape: dict[str, Any] = {'channels': block_channels(block, family)}
     first: Any = build_adapter(adapter, quantizer, **shape)
     sites = _sites(first, family)
-    if sites[0] in SHAPES:
-        shape |= SHAPES[sites[0]](first, block, family)
+    if more := SITES[sites[0]].arguments(first, block, family):
+        shape |= more
         first = build_adapter(adapter, quantizer, **shape)
     others = [build_adapter(adapter, quantizer, **shape) for _ in sites[1:]]
     return nn.ModuleDict(dict(zip(sites, [first, *others], strict=True)))
@@ -156,8 +156,8 @@ def tie_adapters(
     # A site on an attention branch that no module returns adds to the end of the MLP: after others.
     late = 'attn_branch' if family.attn_in else ''
     for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
-        entry = module if site in AS_IS else _entry(module, trunk, block, family)
-        SITES[site](entry, block, family)
+        entry = module if SITES[site].direct else _entry(module, trunk, block, family)
+        SITES[site].tie(entry, block, family)
 
 
 def _entry(adapter: Any, trunk: nn.Module, block: nn.Module, family: BlockFamily) -> Any:
@@ -179,5 +179,5 @@ def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
             f'adapter type {type(adapter).__name__!r} is invalid for {family.name}, whose blocks '
             f'lack its site {adapter.sites[0]!r}: use AdaptFormer or ConvAdapter.'
         )
-    whole = family.whole_blocks and sites[0] not in AS_IS
+    whole = family.whole_blocks and not SITES[sites[0]].direct
     return ['output'] if whole else sites

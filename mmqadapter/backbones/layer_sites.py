@@ -48,3 +48,8 @@ def layer_outputs(adapter: LayerVectors, block: nn.Module, family: BlockFamily) 
             'axis): use ConvAdapter.'
         )
     return {'outputs': outputs}
+
+
+def layer_names(adapter: LayerVectors, block: nn.Module, family: BlockFamily) -> list[str]:
+    """Return the names of the layers for which hooks call an adapter."""
+    return list(adapter.layers_of(block))

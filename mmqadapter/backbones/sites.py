@@ -16,9 +16,7 @@ from mmqadapter.adapters.base import Adapter
 from mmqadapter.backbones.block_plan import block_channels
 from mmqadapter.backbones.branches import hook_branch
 from mmqadapter.backbones.family import BlockFamily
-from mmqadapter.backbones.layer_sites import layer_outputs, layer_sites
 from mmqadapter.backbones.projections import Projection, find_projections
-from mmqadapter.backbones.prompt_sites import PromptSite
 from mmqadapter.backbones.select import find_child
 
 
@@ -247,21 +245,6 @@ def projection_sites(adapter: LoRA, block: nn.Module, family: BlockFamily) -> No
             WeightProjectionSite(adapter, projection, projection.reader)
 
 
-# By name: called with adapter, block and family, each ties an adapter to a block.
-SITES: dict[str, Any] = {
-    'attn_branch': attention_branch_site,
-    'mlp_branch': MLPBranchSite,
-    'attn_stream': AttentionStreamSite,
-    'mlp_stream': MLPStreamSite,
-    'mlp_parallel': ParallelMLPSite,
-    'mlp_parallel_normed': NormedParallelMLPSite,
-    'output': OutputSite,
-    'conv': ConvolutionSite,
-    'qkv': projection_sites,
-    'layers': layer_sites,
-    'prompts': PromptSite,
-}
-# Sites that take the adapter itself: it has an interface of its own.
-AS_IS = ('qkv', 'conv', 'layers', 'prompts')
-# Arguments of an adapter that depend on more of a block than its channels, by site.
-SHAPES: dict[str, Any] = {'conv': convolution_shape, 'layers': layer_outputs}
+def projection_parts(adapter: LoRA, block: nn.Module, family: BlockFamily) -> list[str]:
+    """Return what the projections of a block return, for which hooks call LoRA."""
+    return [projection.part for projection in find_projections(block, family)]

@@ -116,8 +116,8 @@ def test_a_task_file_has_codes_two_numbers_for_each_vector_and_a_scale(
 @pytest.mark.parametrize(
     ('net', 'kind', 'text'),
     [
-        ('mmseg_vit', 'SSF', r"reads the weights of 'attn\.attn\.out_proj' in layers\.0 without"),
-        ('dinov3', 'SSF', r"reads the weights of 'attn\.qkv' in .*: use NormTuning"),
+        ('mmseg_vit', 'SSF', r"of layers\.0 would never be called for 'attn\.attn\.out_proj': Vis"),
+        ('dinov3', 'SSF', r"for 'attn\.qkv': Eva reads the weights .*; use NormTuning"),
         ('mmdet_resnet', 'SSF', "'SSF' is invalid for BasicBlock of .* has no layer of its kind"),
         ('mmpretrain_convnext', 'NormTuning', 'has no layer of its kind .*: use ConvAdapter'),
     ],
