@@ -8,11 +8,14 @@ import signal
 from typing import Any
 
 import cv2
-import mmseg.models  # noqa: F401  (loaded once, in the server from which the processes are forked)
 import torch
 from tiny_runs import tool
 
 import mmqadapter.utils.atomic
+
+# isort: split
+# After mmqadapter, and once, in the server from which the processes are forked.
+import mmseg.models  # noqa: F401
 
 # Moments of death while a file is written: half written, fully written, renamed.
 MOMENTS = ('write', 'fsync', 'replace')
