@@ -1,4 +1,4 @@
-"""Skips of what an older PyTorch, or an environment without extras, lacks.
+"""Skips of what older packages, or an environment without extras, lack.
 
 The errors are PyTorch's own, or ours that name the missing package. On the PyTorch of `make test`
 nothing is skipped: there the same error fails the test.
@@ -7,6 +7,7 @@ nothing is skipped: there the same error fails the test.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from importlib.util import find_spec
 
 import pytest
@@ -21,9 +22,12 @@ OLD_TORCH = {
     "not implemented for 'BFloat16'": 'this function of bfloat16 needs PyTorch 2.4',
     'Stream() takes no arguments': 'FSDP on the CPU needs PyTorch 2.4',
 }
+OLD_MMSEG = {'index 255 is out of bounds': 'class weights beside ignored pixels need mmseg 1.3'}
 NO_TORCHAO = {'expected torchao to be installed': 'needs torchao'}
+_INSTALLED = {distribution.name for distribution in distributions()}
 MISSING = {
     **(OLD_TORCH if TORCH < (2, 4) else {}),
+    **(OLD_MMSEG if 'mmsegmentation' in _INSTALLED else {}),  # newer ones are named onedl-...
     **(NO_TORCHAO if find_spec('torchao') is None else {}),
 }
 
