@@ -183,13 +183,17 @@ class _AddUpdates(torch.autograd.Function):
 
 
 def _add_projection(h: Tensor, z: Tensor, weight: Tensor, biases: Sequence[Tensor]) -> Tensor:
-    """Return ``h`` + W z + b; this is ``h`` itself if shape, dtype and layout of ``h`` allow it."""
+    """Return ``h`` + W z + b; this is ``h`` itself if shape, dtype and layout of ``h`` allow it.
+
+    It is not a view: the backward pass through a change of a view copies the gradient twice, and
+    PyTorch 2.1 fails there if any other input gets no gradient.
+    """
     dtype = torch.promote_types(h.dtype, z.dtype)
     if biases:
         z = F.pad(z, (0, 1), value=1.0)
         weight = torch.cat([weight, sum(biases[1:], biases[0])[:, None]], 1)
     shape = (*z.shape[:-1], len(weight))
-    if h.shape != shape or h.dtype != dtype or not h.is_contiguous():
+    if h.shape != shape or h.dtype != dtype or not h.is_contiguous() or h._is_view():
         h = h.to(dtype).expand(shape).clone(memory_format=torch.contiguous_format)
     h.view(-1, shape[-1]).addmm_(z.to(dtype).flatten(0, -2), weight.to(dtype).t())
     return h

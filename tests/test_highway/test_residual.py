@@ -135,8 +135,12 @@ def test_the_stream_is_changed_in_place() -> None:
 
 @pytest.mark.parametrize(
     'start',
-    [torch.zeros(1, 1, 1), torch.randn(2, 32, 30).transpose(1, 2)],
-    ids=['one token', 'strided'],
+    [
+        torch.zeros(1, 1, 1),
+        torch.randn(2, 32, 30).transpose(1, 2),
+        torch.randn(60, 32).view(2, 30, 32),
+    ],
+    ids=['one token', 'strided', 'view'],
 )
 def test_a_stream_that_cannot_hold_the_sum_is_not_changed(start: Tensor) -> None:
     module, (x,) = adapter(dict(type='SequentialAdapter', width=8)), tokens(1)
