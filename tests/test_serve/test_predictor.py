@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -120,8 +121,8 @@ def test_after_an_image_that_fails_the_next_one_is_predicted(
     highway: Predictor, image: Path, tmp_path: Path, monkeypatch
 ) -> None:
     before = shares(highway, image, 'rust')
-    half = tmp_path / 'half.png'
-    half.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    pixels, half = cv2.imencode('.png', cv2.imread(str(image)))[1].tobytes(), tmp_path / 'half.png'
+    half.write_bytes(pixels[: len(pixels) // 2])
     with pytest.raises(ImageError, match='cannot be read as an image'):
         highway.predict(half, ['rust'])
 
