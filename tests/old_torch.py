@@ -20,6 +20,7 @@ OLD_TORCH = {
     "not implemented for 'Half'": 'float16 on the CPU needs PyTorch 2.4',
     'AutocastCPU only support Bfloat16': 'float16 autocast on the CPU needs PyTorch 2.4',
     "not implemented for 'BFloat16'": 'this function of bfloat16 needs PyTorch 2.4',
+    'Expected attn_mask dtype': 'bfloat16 attention with a bias on the CPU needs more than 2.1',
     'Stream() takes no arguments': 'FSDP on the CPU needs PyTorch 2.4',
 }
 OLD_MMSEG = {'index 255 is out of bounds': 'class weights beside ignored pixels need mmseg 1.3'}

@@ -26,7 +26,7 @@ def prompted(cfg: dict, kind: str, quantizer: dict | None = None, **kw: Any) -> 
     wrapped = AdaptedBackbone(cfg, dict(type=kind, count=3), quantizer, **kw)
     wrapped.load_state_dict(bare(cfg).state_dict(), strict=False)
     for parameter in wrapped.adapters.parameters():
-        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(3))
+        parameter.data.normal_(generator=torch.Generator().manual_seed(3))
     return wrapped
 
 
