@@ -11,6 +11,7 @@ from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
 from mmqadapter.engine import coco_lists
 
 ID, NUMBER = (int, str), (int, float)
+KINDS = {ID: 'a whole number or a text', NUMBER: 'a number', str: 'a text', list: 'a list'}
 # Keys that mmdet reads without checking that they exist, and their types.
 REQUIRED: dict[str, dict[str, Any]] = {
     'images': dict(id=ID, file_name=str, width=NUMBER, height=NUMBER),
@@ -41,22 +42,37 @@ def drop_incomplete(coco: dict[str, list[dict]], split: str) -> list[Problem]:
     """Remove entries that lack a required key from ``coco``, in place, and report them."""
     problems = []
     for name, keys in REQUIRED.items():
-        missing_keys = [_unusable_keys(entry, keys) for entry in coco[name]]
-        for number, missing in enumerate(missing_keys):
-            if missing:
-                where, message = f'{split}: {name}[{number}]', f'lacks {", ".join(missing)}'
-                message += ', or has it in another type than that of COCO'
-                problems.append(Problem(ERROR, 'incomplete entry', where, message))
-        coco[name] = [
-            entry for entry, missing in zip(coco[name], missing_keys, strict=True) if not missing
-        ]
+        faults = [entry_fault(entry, keys) for entry in coco[name]]
+        for number, (entry, fault) in enumerate(zip(coco[name], faults, strict=True)):
+            if fault:
+                where = f'{split}: {name}[{number}]{entry_id(entry)}'
+                problems.append(Problem(ERROR, 'incomplete entry', where, fault))
+        coco[name] = [entry for entry, fault in zip(coco[name], faults, strict=True) if not fault]
     return problems
 
 
-def _unusable_keys(entry: Any, keys: dict[str, Any]) -> list[str]:
+def entry_id(entry: Any) -> str:
+    """Return the id of an entry in brackets, to append to its place; empty if it has none."""
+    return f' (id {entry["id"]!r})' if isinstance(entry, dict) and 'id' in entry else ''
+
+
+def entry_fault(entry: Any, keys: dict[str, Any]) -> str:
+    """Return which keys an entry lacks or has in another type; empty if it is complete.
+
+    Args:
+        entry: The entry.
+        keys: Required keys and their types, as in ``REQUIRED``.
+    """
     if not isinstance(entry, dict):
-        return list(keys)
-    return [key for key, kind in keys.items() if not _is_a(entry.get(key), kind)]
+        return f'is {entry!r:.40}: expected an object with {", ".join(keys)}'
+    missing = [key for key in keys if key not in entry]
+    faults = [f'lacks {", ".join(missing)}'] if missing else []
+    faults += [
+        f'has {key}={entry[key]!r:.60}: expected {KINDS[kind]}'
+        for key, kind in keys.items()
+        if key in entry and not _is_a(entry[key], kind)
+    ]
+    return ', '.join(faults)
 
 
 def _is_a(value: Any, kind: Any) -> bool:

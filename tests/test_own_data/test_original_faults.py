@@ -132,7 +132,7 @@ def test_coco(tmp_path: Path, change: Callable, line: str) -> None:
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        (5, 'categories[0]: lacks name, or has it in another type than that of COCO.'),
+        (5, 'categories[0] (id 10) has name=5: expected a text'),
         (' ', "has the class name ' ': expected a text; name the class."),
     ],
 )
