@@ -148,6 +148,8 @@ def _unused_images(scans: Sequence[Scan]) -> Iterator[Problem]:
     """Report image files in a folder of used ones that belong to no split."""
     used = frozenset[str]().union(*(scan.listed for scan in scans))
     unlisted = frozenset[str]().union(*(scan.unlisted for scan in scans))
+    unlabeled = frozenset[str]().union(*(scan.unlabeled for scan in scans))
     message = 'is in an image folder, but is not listed or has another suffix than img_suffix'
     for path in sorted(unlisted - used):
-        yield Problem(WARNING, 'unused image', path, message)
+        text = 'has no label map, so it is not used' if path in unlabeled else message
+        yield Problem(WARNING, 'unused image', path, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +28,12 @@ TASKS = {
     'boxes': ('mmdet', 'Faster R-CNN', 'coco/bbox_mAP'),
     'classes': ('mmpretrain', 'Image classifier', 'accuracy/top1'),
 }
-PACKAGES = {'mmdet': 'mmdetection', 'mmseg': 'mmsegmentation', 'mmpretrain': 'mmpretrain'}
+# Name of each package, and what to install.
+PACKAGES = {
+    'mmdet': ('mmdetection', 'onedl-mmdetection'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+    'mmpretrain': ('mmpretrain', "'mmqadapter[cls]'"),
+}
 BASE_STRIDE = 4  # of the finest map of the pyramid
 LINE = 100  # characters
 
@@ -115,11 +119,11 @@ def new_config(
     data = _with_classes(_checked(read_folder(root, choices.format)), choices.classes)
     if isinstance(data, LabelMapData) and choices.batch == 1:
         raise ValueError('batch=1 is invalid: expected 2 or more, as the head has batch norm.')
+    _check_packages(data, model)
     converted = root.with_name(f'{root.name}_mmqadapter')
     parts = _parts(data, converted, choices.seed)
     proposal = _proposal(data, parts, model, choices)
     text = _text(path, data, parts, model, proposal, choices)
-    _check_packages(text)
     atomic_write(path, text.encode())
     written = converted if converted.exists() else None
     notes = [*data.notes, *unread_images(root)]
@@ -142,13 +146,21 @@ def task_of(data: FoundData) -> str:
     return 'instances' if data.has_masks else 'boxes'
 
 
-def _check_packages(text: str) -> None:
-    """Check that the mm packages that a config names are installed."""
-    for module, name in PACKAGES.items():
-        if re.search(rf"'{module}(\.|::)", text) and find_spec(module) is None:
+def packages_of(data: FoundData, model: Model) -> list[str]:
+    """Return the modules of the mm packages that a config names."""
+    scope = TASKS[task_of(data)][0]
+    needs_neck = scope == 'mmdet' and not model.pyramid  # that of a ViT is one of mmseg
+    return [scope, 'mmseg'] if needs_neck else [scope]
+
+
+def _check_packages(data: FoundData, model: Model) -> None:
+    """Check that the mm packages that the config will name are installed."""
+    for module in packages_of(data, model):
+        if find_spec(module) is None:
+            name, install = PACKAGES[module]
             raise ValueError(
-                f'the config needs {name}, which is not installed; run '
-                f'`pip install onedl-{name}`, or `pip install {name}` beside the upstream packages.'
+                f'the config needs {name}, which is not installed; run `pip install {install}`, or '
+                f'`pip install {name}` beside the upstream packages.'
             )
 
 

@@ -179,7 +179,17 @@ def test_smoothed_masks_are_refused(tmp_path: Path) -> None:
     writers.label_maps(tmp_path)
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / 'annotations' / 'a.png')
-    with pytest.raises(ValueError, match='colors: expected at most 255, one per class'):
+    with pytest.raises(ValueError, match='have 3074 values, 3072 of them only on edges'):
+        read_folder(tmp_path)
+
+
+def test_more_than_255_colors_are_refused(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path)
+    numbers = np.kron(np.arange(256).reshape(16, 16), np.ones((3, 4), int))
+    picture = np.stack([numbers, numbers * 0, numbers], 2).astype(np.uint8)
+    for file in (tmp_path / 'annotations').iterdir():
+        Image.fromarray(picture).save(file)
+    with pytest.raises(ValueError, match='have 256 colors: expected at most 255, one per class'):
         read_folder(tmp_path)
 
 
