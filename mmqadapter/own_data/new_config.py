@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from mmqadapter.own_data.methods import Method, class_rates, method_of, rates
 from mmqadapter.own_data.models import MODELS, Model, describe_model
 from mmqadapter.own_data.originals import check_originals
 from mmqadapter.own_data.parts import Parts, class_parts, instance_parts, label_map_parts
-from mmqadapter.own_data.proposal import PASSES, Proposal, propose, propose_classifier
+from mmqadapter.own_data.proposal import Proposal, propose, propose_classifier
 from mmqadapter.own_data.samples import FoundData, ImageClassData, InstanceData, LabelMapData
 from mmqadapter.registry import MODELS as REGISTRY
 from mmqadapter.utils.atomic import atomic_write
@@ -214,11 +215,9 @@ def _proposal(data: FoundData, parts: Parts, model: Model, choices: Choices) -> 
         proposal = propose_classifier(len(parts.sizes), model.patch)
     else:
         proposal = propose(parts.sizes, model.patch, isinstance(data, LabelMapData))
-    return replace(
-        proposal,
-        batch=choices.batch or proposal.batch,
-        iterations=choices.iterations or proposal.iterations,
-    )
+    settings = {'batch': choices.batch, 'iterations': choices.iterations}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return replace(proposal, chosen=tuple(chosen), **chosen)
 
 
 def _found(data: FoundData, parts: Parts) -> str:
@@ -255,6 +254,11 @@ def _plain(text: str) -> str:
     return printable(text).replace('\\', '/').replace('"', "'")
 
 
+def _in_docstring(text: str) -> str:
+    """Return text escaped where a docstring would end or read it otherwise."""
+    return text.replace('\\', '\\\\').replace('"""', '\\"\\"\\"')
+
+
 def _tuple_text(names: tuple[str, ...]) -> str:
     """Return a tuple as Python text, one name per line if it is long."""
     line = repr(tuple(names))
@@ -267,7 +271,7 @@ def _data_fields(path: Path, data: FoundData, parts: Parts) -> dict[str, Any]:
     task = task_of(data)
     scope, head, best = TASKS[task]
     return {
-        'file': path.name,
+        'file': _in_docstring(shlex.quote(printable(path.name))),
         'task': task,
         'scope': scope,
         'task_text': head,
@@ -318,10 +322,18 @@ def _length_fields(parts: Parts, proposal: Proposal) -> dict[str, Any]:
         'size': proposal.size,
         'batch': proposal.batch,
         'iterations': proposal.iterations,
-        'passes': round(proposal.iterations * proposal.batch / count) if count else PASSES,
+        'passes': _passes(proposal.iterations * proposal.batch, count),
         'train_count': count,
-        'machine': proposal.machine,
+        'origin': proposal.origin,
     }
+
+
+def _passes(samples: int, count: int) -> str:
+    """Return how often all of the training images are seen, as text."""
+    number = round(samples / count)
+    if samples < count:
+        return 'less than one pass'
+    return f'about {number} pass{"es" if number != 1 else ""}'
 
 
 def _anchor(data: FoundData) -> int:

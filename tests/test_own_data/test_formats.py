@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmqadapter.own_data.formats import read_folder
 from mmqadapter.own_data.samples import InstanceData, LabelMapData
+from mmqadapter.own_data.split import train_and_val
 
 OUTLINED = ('coco', 'yolo', 'labelme', 'cvat', 'supervisely')
 
@@ -94,6 +95,28 @@ def test_voc_lists_of_the_splits(tmp_path: Path) -> None:
     (lists / 'val.txt').write_text('b\n')
     splits = instances(tmp_path).splits
     assert [sample.image.stem for sample in splits['val']] == ['b']
+
+
+def test_voc_names_without_a_file_are_named(tmp_path: Path) -> None:
+    writers.voc(tmp_path)
+    lists = tmp_path / 'ImageSets' / 'Main'
+    lists.mkdir(parents=True)
+    (lists / 'train.txt').write_text('a\n')
+    (lists / 'val.txt').write_text('b\nc\nd\na\n')
+    data = instances(tmp_path)
+    assert data.notes == [
+        "names in val.txt of ImageSets without an annotation file are left out (2), such as 'c'",
+        "names in train.txt and val.txt are used for training (1): 'a'",
+    ]
+    _, _, sentence = train_and_val(data.splits, split_by=data.split_by)
+    assert sentence == 'train and val as the lists of ImageSets say'
+
+
+def test_images_of_no_split_are_counted(tmp_path: Path) -> None:
+    for folder in ('train', 'val', 'extra', 'test'):
+        writers.yolo(tmp_path / folder)
+    _, _, sentence = train_and_val(instances(tmp_path).splits)
+    assert sentence == 'train and val as the folders say; 2 images of no split are left out'
 
 
 def test_labelme_parts_of_a_group_are_one_object(tmp_path: Path) -> None:

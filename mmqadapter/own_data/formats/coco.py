@@ -47,7 +47,7 @@ def read(root: Path) -> InstanceData:
         folder = _image_folder(path, content, root)
         files[split] = CocoFile(path, folder)
         splits[split] = _samples(path, content, folder)
-    return InstanceData(NAME, root, classes, splits, files)
+    return InstanceData(NAME, root, classes, splits, files, split_by='COCO files')
 
 
 def _category_names(path: Path, categories: list) -> tuple[str, ...]:
