@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,10 +12,18 @@ from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
 from mmqadapter.engine import coco_lists
 
 ID, NUMBER = (int, str), (int, float)
-KINDS = {ID: 'a whole number or a text', NUMBER: 'a number', str: 'a text', list: 'a list'}
+SIZE = (float, int)  # numbers that an image may have as its width
+LARGEST_SIZE = 2**24
+KINDS = {
+    ID: 'a whole number or a text',
+    NUMBER: 'a number',
+    SIZE: 'a number of pixels',
+    str: 'a text',
+    list: 'a list',
+}
 # Keys that mmdet reads without checking that they exist, and their types.
 REQUIRED: dict[str, dict[str, Any]] = {
-    'images': dict(id=ID, file_name=str, width=NUMBER, height=NUMBER),
+    'images': dict(id=ID, file_name=str, width=SIZE, height=SIZE),
     'annotations': dict(id=ID, image_id=ID, category_id=ID, bbox=list, area=NUMBER),
     'categories': dict(id=ID, name=str),
 }
@@ -77,6 +86,10 @@ def entry_fault(entry: Any, keys: dict[str, Any]) -> str:
 
 def _is_a(value: Any, kind: Any) -> bool:
     """Return whether ``value`` has a type; as an id, 1.0 is the same as 1."""
+    if kind is SIZE:
+        return isinstance(value, kind) and 1 <= value <= LARGEST_SIZE
+    if kind is NUMBER and isinstance(value, int) and abs(value) > sys.float_info.max:
+        return False
     return isinstance(value, kind) or (kind is ID and isinstance(value, float) and value % 1 == 0)
 
 

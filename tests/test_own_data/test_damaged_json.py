@@ -14,6 +14,9 @@ import pytest
 from mmqadapter.own_data.formats import read_folder
 
 
+NAN = float('nan')
+
+
 def two_files(root: Path) -> Path:
     """Write COCO files of two splits; return that of the training."""
     for split in ('train', 'val'):
@@ -69,6 +72,22 @@ def test_damaged_files_of_other_formats_are_refused(tmp_path: Path, name: str, f
         read_folder(tmp_path, name)
 
 
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    writers.coco(tmp_path)
+    (tmp_path / 'annotations.json').write_text('[' * 100_000)
+    with pytest.raises(ValueError, match=r'annotations.json. cannot be read as JSON .*recursion'):
+        read_folder(tmp_path)
+
+
+def test_a_byte_order_mark_in_a_list_of_names(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path)
+    (tmp_path / 'classes.txt').write_text('back\nleaf\nspot\n', 'utf-8-sig')
+    assert read_folder(tmp_path).classes == ('back', 'leaf', 'spot')
+    (tmp_path / 'classes.txt').write_text('R\xfcckseite', 'latin-1')
+    with pytest.raises(ValueError, match=r'classes.txt. is not text in UTF-8 .*; store it so'):
+        read_folder(tmp_path)
+
+
 def test_a_damaged_file_elsewhere_is_left_to_the_format_that_is_found(tmp_path: Path) -> None:
     writers.yolo(tmp_path)
     (tmp_path / 'runs').mkdir()
@@ -87,7 +106,9 @@ def set_entry(name: str, **values: Any) -> Callable[[dict], None]:
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (set_entry('images', height=None), 'images[0] (id 1) has height=None: expected a number'),
+        (set_entry('images', height=None), 'images[0] (id 1) has height=None: expected a number of pixels'),
+        (set_entry('images', width=-1), 'images[0] (id 1) has width=-1: expected a number of pix'),
+        (set_entry('images', width=NAN), 'images[0] (id 1) has width=nan: expected a number of'),
         (set_entry('images', width='64'), "images[0] (id 1) has width='64': expected a number"),
         (set_entry('annotations', id=7, bbox=[1, 2, None, 4]),
          'annotations[0] (id 7) has bbox=[1, 2, None, 4]: expected four numbers x, y, width'),

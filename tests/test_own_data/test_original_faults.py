@@ -215,6 +215,8 @@ def test_valid_files_get_no_note(tmp_path: Path) -> None:
         ('supervisely', 'meta.json', '"leaf"', '""', "meta.json' has the class name ''"),
         ('yolo', 'data.yaml', 'leaf', '""', "data.yaml' has the class name ''"),
         ('yolo', 'data.yaml', 'names:', 'names: [leaf\nnc 1', "data.yaml' is not valid YAML ("),
+        ('yolo', 'data.yaml', ' leaf', '', "data.yaml' has the class name None: expected a text"),
+        ('supervisely', 'meta.json', '"classes"', '"names"', "meta.json' holds an object of anoth"),
         ('yolo', 'data.yaml', '0:', 'leaf:', "data.yaml' has names=\"{'leaf': 'leaf', 1: 'spot'}"),
         ('yolo', 'labels/a.txt', '0 ', '0 nan ', 'from 0 to 1; these are not.'),
     ],

@@ -25,11 +25,15 @@ def xml_root(path: Path, tag: str, child: str) -> ElementTree.Element | None:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file.
+    """Return the text of a file, without the byte order mark that some editors write.
 
     Raises:
         ValueError: The file is not text in UTF-8.
     """
+    return _decoded(path).removeprefix('\ufeff')
+
+
+def _decoded(path: Path) -> str:
     try:
         return path.read_text('utf-8')
     except UnicodeDecodeError as error:
@@ -42,13 +46,13 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: The file is empty or damaged.
     """
-    text = read_text(path)
+    text = _decoded(path)  # training reads no byte order mark
     remedy = 'restore it, or move it out of the folder'
     if not text.strip():
         raise ValueError(f'{str(path)!r} is empty: expected JSON; {remedy}.')
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f'{str(path)!r} cannot be read as JSON ({error}): it is damaged or cut off'
         raise ValueError(f'{message}; {remedy}.') from error
 

@@ -31,7 +31,8 @@ def read(root: Path) -> InstanceData:
         ValueError: An annotated image is missing.
     """
     meta = read_json(root / 'meta.json')
-    classes = tuple(check_label(entry['title'], root / 'meta.json') for entry in meta['classes'])
+    with faults_of(root / 'meta.json'):
+        classes = tuple(check_label(item['title'], root / 'meta.json') for item in meta['classes'])
     splits: dict[str, list[Sample]] = {}
     skipped: set[str] = set()
     for path in sorted(root.glob('*/ann/*.json')):

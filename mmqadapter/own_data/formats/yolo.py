@@ -96,7 +96,8 @@ def _refuse_corners(samples: list[Sample]) -> None:
 def _classes(root: Path) -> tuple[list[str], list[str]]:
     for path in files_below(root, '.yaml', '.yml'):
         if names := _yaml_names(path):
-            return [check_label(str(name), path) for name in names], []
+            texts = (str(name) if isinstance(name, (int, float)) else name for name in names)
+            return [check_label(text, path) for text in texts], []
     for path in files_below(root, '.txt', '.names'):
         if path.name in NAME_FILES:
             return [line.strip() for line in read_text(path).splitlines() if line.strip()], []
