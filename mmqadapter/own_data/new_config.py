@@ -215,9 +215,12 @@ def _proposal(data: FoundData, parts: Parts, model: Model, choices: Choices) -> 
         proposal = propose_classifier(len(parts.sizes), model.patch)
     else:
         proposal = propose(parts.sizes, model.patch, isinstance(data, LabelMapData))
-    settings = {'batch': choices.batch, 'iterations': choices.iterations}
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    return replace(proposal, chosen=tuple(chosen), **chosen)
+    return replace(
+        proposal,
+        batch=choices.batch or proposal.batch,
+        iterations=choices.iterations or proposal.iterations,
+        chosen=tuple(name for name in ('batch', 'iterations') if getattr(choices, name)),
+    )
 
 
 def _found(data: FoundData, parts: Parts) -> str:
