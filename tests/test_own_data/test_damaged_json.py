@@ -105,7 +105,7 @@ def set_entry(name: str, **values: Any) -> Callable[[dict], None]:
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (set_entry('images', height=None), 'images[0] (id 1) has height=None: expected a number of'),
+        (set_entry('images', height=None), 'images[0] (id 1) has height=None: expected a number'),
         (set_entry('images', width=-1), 'images[0] (id 1) has width=-1: expected a number of pix'),
         (set_entry('images', width=NAN), 'images[0] (id 1) has width=nan: expected a number of'),
         (set_entry('images', width='64'), "images[0] (id 1) has width='64': expected a number"),
