@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -63,11 +64,15 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     except FaultyAnnotationsError as error:
         for line in error.lines:
             print_line(line, sys.stderr)
+        print_line('mend them, then run the same command again', sys.stderr)
         return 1
     _print(written)
     status = 0 if args.no_check else check_data([str(written.path)])
+    path = shlex.quote(str(written.path))
     if status == 0:
-        print_line(f'next: mmqadapter train {written.path}')
+        print_line(f'next: mmqadapter train {path}')
+    else:
+        print_line(f'mend them, then: mmqadapter check-data {path}')
     return status
 
 
@@ -81,7 +86,7 @@ def _print(written: NewConfig) -> None:
     if written.converted:
         print_line(f'converted files: {written.converted}')
     print_line(
-        f'proposed for {proposal.machine}: {width} x {height} pixels, batch {proposal.batch}, '
+        f'{proposal.origin}: {width} x {height} pixels, batch {proposal.batch}, '
         f'{proposal.iterations} iterations'
     )
     print_line(f'written: {written.path}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,9 +12,18 @@ from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
 from mmqadapter.engine import coco_lists
 
 ID, NUMBER = (int, str), (int, float)
+SIZE = (float, int)  # numbers that an image may have as its width
+LARGEST_SIZE = 2**24
+KINDS = {
+    ID: 'a whole number or a text',
+    NUMBER: 'a number',
+    SIZE: 'a number of pixels',
+    str: 'a text',
+    list: 'a list',
+}
 # Keys that mmdet reads without checking that they exist, and their types.
 REQUIRED: dict[str, dict[str, Any]] = {
-    'images': dict(id=ID, file_name=str, width=NUMBER, height=NUMBER),
+    'images': dict(id=ID, file_name=str, width=SIZE, height=SIZE),
     'annotations': dict(id=ID, image_id=ID, category_id=ID, bbox=list, area=NUMBER),
     'categories': dict(id=ID, name=str),
 }
@@ -41,26 +51,45 @@ def drop_incomplete(coco: dict[str, list[dict]], split: str) -> list[Problem]:
     """Remove entries that lack a required key from ``coco``, in place, and report them."""
     problems = []
     for name, keys in REQUIRED.items():
-        missing_keys = [_unusable_keys(entry, keys) for entry in coco[name]]
-        for number, missing in enumerate(missing_keys):
-            if missing:
-                where, message = f'{split}: {name}[{number}]', f'lacks {", ".join(missing)}'
-                message += ', or has it in another type than that of COCO'
-                problems.append(Problem(ERROR, 'incomplete entry', where, message))
-        coco[name] = [
-            entry for entry, missing in zip(coco[name], missing_keys, strict=True) if not missing
-        ]
+        faults = [entry_fault(entry, keys) for entry in coco[name]]
+        for number, (entry, fault) in enumerate(zip(coco[name], faults, strict=True)):
+            if fault:
+                where = f'{split}: {name}[{number}]{entry_id(entry)}'
+                problems.append(Problem(ERROR, 'incomplete entry', where, fault))
+        coco[name] = [entry for entry, fault in zip(coco[name], faults, strict=True) if not fault]
     return problems
 
 
-def _unusable_keys(entry: Any, keys: dict[str, Any]) -> list[str]:
+def entry_id(entry: Any) -> str:
+    """Return the id of an entry in brackets, to append to its place; empty if it has none."""
+    return f' (id {entry["id"]!r})' if isinstance(entry, dict) and 'id' in entry else ''
+
+
+def entry_fault(entry: Any, keys: dict[str, Any]) -> str:
+    """Return which keys an entry lacks or has in another type; empty if it is complete.
+
+    Args:
+        entry: The entry.
+        keys: Required keys and their types, as in ``REQUIRED``.
+    """
     if not isinstance(entry, dict):
-        return list(keys)
-    return [key for key, kind in keys.items() if not _is_a(entry.get(key), kind)]
+        return f'is {entry!r:.40}: expected an object with {", ".join(keys)}'
+    missing = [key for key in keys if key not in entry]
+    faults = [f'lacks {", ".join(missing)}'] if missing else []
+    faults += [
+        f'has {key}={entry[key]!r:.60}: expected {KINDS[kind]}'
+        for key, kind in keys.items()
+        if key in entry and not _is_a(entry[key], kind)
+    ]
+    return ', '.join(faults)
 
 
 def _is_a(value: Any, kind: Any) -> bool:
     """Return whether ``value`` has a type; as an id, 1.0 is the same as 1."""
+    if kind is SIZE:
+        return isinstance(value, kind) and 1 <= value <= LARGEST_SIZE
+    if kind is NUMBER and isinstance(value, int) and abs(value) > sys.float_info.max:
+        return False
     return isinstance(value, kind) or (kind is ID and isinstance(value, float) and value % 1 == 0)
 
 

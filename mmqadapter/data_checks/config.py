@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmqadapter.data_checks.classification import scan_classification
 from mmqadapter.data_checks.hints import forget_folders
 from mmqadapter.data_checks.instances import scan_instances
+from mmqadapter.data_checks.lone_classes import lone_classes, near_names
 from mmqadapter.data_checks.outputs import ignore_problems, output_problems
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem, Scan
 from mmqadapter.data_checks.semantic import scan_semantic
@@ -66,7 +67,15 @@ def _evaluator_problems(cfg: Config) -> Iterator[Problem]:
 def collect_problems(scans: Sequence[Scan]) -> list[Problem]:
     """Return the problems of all scans and those found by comparing them, errors first."""
     problems = [problem for scan in scans for problem in scan.problems]
-    for check in (_empty_data, _class_lists, _empty_classes, _shared_images, _unused_images):
+    for check in (
+        _empty_data,
+        _class_lists,
+        _empty_classes,
+        lone_classes,
+        near_names,
+        _shared_images,
+        _unused_images,
+    ):
         problems += check(scans)
     return sorted(problems, key=lambda problem: problem.severity != ERROR)
 
@@ -148,6 +157,8 @@ def _unused_images(scans: Sequence[Scan]) -> Iterator[Problem]:
     """Report image files in a folder of used ones that belong to no split."""
     used = frozenset[str]().union(*(scan.listed for scan in scans))
     unlisted = frozenset[str]().union(*(scan.unlisted for scan in scans))
+    unlabeled = frozenset[str]().union(*(scan.unlabeled for scan in scans))
     message = 'is in an image folder, but is not listed or has another suffix than img_suffix'
     for path in sorted(unlisted - used):
-        yield Problem(WARNING, 'unused image', path, message)
+        text = 'has no label map, so it is not used' if path in unlabeled else message
+        yield Problem(WARNING, 'unused image', path, text)

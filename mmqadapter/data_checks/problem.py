@@ -46,6 +46,7 @@ class Scan:
         ignore_index: Label of these pixels; None where labels are not pixels.
         hint: Likely reason why classes are empty; empty if there is none.
         open_vocabulary: Whether the model is given the class names of this dataset with each image.
+        unlabeled: Unlisted images that would be used if they had a label map.
     """
 
     split: str
@@ -61,6 +62,7 @@ class Scan:
     ignore_index: int | None = None
     hint: str = ''
     open_vocabulary: bool = False
+    unlabeled: frozenset[str] = frozenset()
 
     @property
     def is_train(self) -> bool:

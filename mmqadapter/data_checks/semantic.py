@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path as osp
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,7 +40,8 @@ def scan_semantic(source: Source) -> Scan:
         digests[pair.image.digest] = osp.normpath(sample['img_path'])
     problems += _unused_masks(source, samples)
     listed = frozenset(osp.normpath(sample['img_path']) for sample in samples)
-    folder = list_images(dataset.data_prefix['img_path'], dataset.backend_args) - _masks(dataset)
+    masks = _masks(dataset)
+    folder = list_images(dataset.data_prefix['img_path'], dataset.backend_args) - masks
     return Scan(
         split,
         'pixels',
@@ -53,6 +55,7 @@ def scan_semantic(source: Source) -> Scan:
         pixels[dataset.ignore_index],
         dataset.ignore_index,
         _hint(pixels, dataset, classes),
+        unlabeled=frozenset(_unlabeled(folder - listed, masks, dataset)),
     )
 
 
@@ -107,6 +110,17 @@ def _masks(dataset: Any) -> frozenset[str]:
         backend_args=dataset.backend_args,
     )
     return frozenset(osp.normpath(osp.join(folder, name)) for name in names)
+
+
+def _unlabeled(images: Iterable[str], masks: frozenset[str], dataset: Any) -> Iterator[str]:
+    """Yield the images with the suffix of the dataset that have no label map."""
+    prefix, suffix = dataset.data_prefix, dataset.img_suffix
+    for image in images:
+        if image.endswith(suffix):
+            name = osp.relpath(image, prefix['img_path']).removesuffix(suffix)
+            label_map = osp.join(prefix['seg_map_path'], name + dataset.seg_map_suffix)
+            if osp.normpath(label_map) not in masks:
+                yield image
 
 
 def _unused_masks(source: Source, samples: list[dict]) -> list[Problem]:

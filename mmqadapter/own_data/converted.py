@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmqadapter.own_data.formats.label_maps import codes_of
+from mmqadapter.own_data.formats.map_values import codes_of
 from mmqadapter.own_data.geometry import polygon_area
 from mmqadapter.own_data.samples import Box, Instance, LabeledImage, MaskPair, Sample
 from mmqadapter.utils.atomic import atomic_write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from mmqadapter.own_data.methods import Method, class_rates, method_of, rates
 from mmqadapter.own_data.models import MODELS, Model, describe_model
 from mmqadapter.own_data.originals import check_originals
 from mmqadapter.own_data.parts import Parts, class_parts, instance_parts, label_map_parts
-from mmqadapter.own_data.proposal import PASSES, Proposal, propose, propose_classifier
+from mmqadapter.own_data.proposal import Proposal, propose, propose_classifier
 from mmqadapter.own_data.samples import FoundData, ImageClassData, InstanceData, LabelMapData
 from mmqadapter.registry import MODELS as REGISTRY
 from mmqadapter.utils.atomic import atomic_write
@@ -29,7 +29,12 @@ TASKS = {
     'boxes': ('mmdet', 'Faster R-CNN', 'coco/bbox_mAP'),
     'classes': ('mmpretrain', 'Image classifier', 'accuracy/top1'),
 }
-PACKAGES = {'mmdet': 'mmdetection', 'mmseg': 'mmsegmentation', 'mmpretrain': 'mmpretrain'}
+# Name of each package, and what to install.
+PACKAGES = {
+    'mmdet': ('mmdetection', 'onedl-mmdetection'),
+    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
+    'mmpretrain': ('mmpretrain', "'mmqadapter[cls]'"),
+}
 BASE_STRIDE = 4  # of the finest map of the pyramid
 LINE = 100  # characters
 
@@ -115,11 +120,11 @@ def new_config(
     data = _with_classes(_checked(read_folder(root, choices.format)), choices.classes)
     if isinstance(data, LabelMapData) and choices.batch == 1:
         raise ValueError('batch=1 is invalid: expected 2 or more, as the head has batch norm.')
+    _check_packages(data, model)
     converted = root.with_name(f'{root.name}_mmqadapter')
     parts = _parts(data, converted, choices.seed)
     proposal = _proposal(data, parts, model, choices)
     text = _text(path, data, parts, model, proposal, choices)
-    _check_packages(text)
     atomic_write(path, text.encode())
     written = converted if converted.exists() else None
     notes = [*data.notes, *unread_images(root)]
@@ -142,13 +147,21 @@ def task_of(data: FoundData) -> str:
     return 'instances' if data.has_masks else 'boxes'
 
 
-def _check_packages(text: str) -> None:
-    """Check that the mm packages that a config names are installed."""
-    for module, name in PACKAGES.items():
-        if re.search(rf"'{module}(\.|::)", text) and find_spec(module) is None:
+def packages_of(data: FoundData, model: Model) -> list[str]:
+    """Return the modules of the mm packages that a config names."""
+    scope = TASKS[task_of(data)][0]
+    needs_neck = scope == 'mmdet' and not model.pyramid  # that of a ViT is one of mmseg
+    return [scope, 'mmseg'] if needs_neck else [scope]
+
+
+def _check_packages(data: FoundData, model: Model) -> None:
+    """Check that the mm packages that the config will name are installed."""
+    for module in packages_of(data, model):
+        if find_spec(module) is None:
+            name, install = PACKAGES[module]
             raise ValueError(
-                f'the config needs {name}, which is not installed; run '
-                f'`pip install onedl-{name}`, or `pip install {name}` beside the upstream packages.'
+                f'the config needs {name}, which is not installed; run `pip install {install}`, or '
+                f'`pip install {name}` beside the upstream packages.'
             )
 
 
@@ -206,6 +219,7 @@ def _proposal(data: FoundData, parts: Parts, model: Model, choices: Choices) -> 
         proposal,
         batch=choices.batch or proposal.batch,
         iterations=choices.iterations or proposal.iterations,
+        chosen=tuple(name for name in ('batch', 'iterations') if getattr(choices, name)),
     )
 
 
@@ -243,6 +257,11 @@ def _plain(text: str) -> str:
     return printable(text).replace('\\', '/').replace('"', "'")
 
 
+def _in_docstring(text: str) -> str:
+    """Return text escaped where a docstring would end or read it otherwise."""
+    return text.replace('\\', '\\\\').replace('"""', '\\"\\"\\"')
+
+
 def _tuple_text(names: tuple[str, ...]) -> str:
     """Return a tuple as Python text, one name per line if it is long."""
     line = repr(tuple(names))
@@ -255,7 +274,7 @@ def _data_fields(path: Path, data: FoundData, parts: Parts) -> dict[str, Any]:
     task = task_of(data)
     scope, head, best = TASKS[task]
     return {
-        'file': path.name,
+        'file': _in_docstring(shlex.quote(printable(path.name))),
         'task': task,
         'scope': scope,
         'task_text': head,
@@ -306,10 +325,18 @@ def _length_fields(parts: Parts, proposal: Proposal) -> dict[str, Any]:
         'size': proposal.size,
         'batch': proposal.batch,
         'iterations': proposal.iterations,
-        'passes': round(proposal.iterations * proposal.batch / count) if count else PASSES,
+        'passes': _passes(proposal.iterations * proposal.batch, count),
         'train_count': count,
-        'machine': proposal.machine,
+        'origin': proposal.origin,
     }
+
+
+def _passes(samples: int, count: int) -> str:
+    """Return how often all of the training images are seen, as text."""
+    number = round(samples / count)
+    if samples < count:
+        return 'less than one pass'
+    return f'about {number} pass{"es" if number != 1 else ""}'
 
 
 def _anchor(data: FoundData) -> int:

@@ -66,7 +66,7 @@ def instance_parts(data: InstanceData, folder: Path, seed: int) -> Parts:
         folder: Folder for converted files.
         seed: Seed of the split, if the data have none.
     """
-    train, val, sentence = train_and_val(data.splits, seed)
+    train, val, sentence = train_and_val(data.splits, seed, data.split_by)
     if data.is_readable:
         train_part, val_part = _coco_part(data, 'train'), _coco_part(data, 'val')
     else:

@@ -27,12 +27,20 @@ class Proposal:
         batch: Images per step and GPU.
         iterations: Steps of the training.
         machine: The machine that they are meant for.
+        chosen: Names of those that the user chose.
     """
 
     size: tuple[int, int]
     batch: int
     iterations: int
     machine: str
+    chosen: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where the settings come from, as printed."""
+        chosen = f'; {" and ".join(self.chosen)} as you chose' if self.chosen else ''
+        return f'proposed for {self.machine}{chosen}'
 
 
 def propose_classifier(count: int, patch: int) -> Proposal:

@@ -71,6 +71,7 @@ class InstanceData:
         splits: Samples by name of the split: ``train``, ``val``, ``test`` or ``all``.
         coco: COCO files of the splits, if the data are stored so.
         notes: Remarks for the user, such as what was skipped.
+        split_by: What states the split, as printed.
     """
 
     format: str
@@ -79,6 +80,7 @@ class InstanceData:
     splits: dict[str, list[Sample]]
     coco: dict[str, CocoFile] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    split_by: str = 'folders'
 
     @property
     def is_readable(self) -> bool:

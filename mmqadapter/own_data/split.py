@@ -13,13 +13,18 @@ Item = TypeVar('Item', Sample, MaskPair, LabeledImage)
 
 
 def train_and_val(
-    splits: dict[str, list[Item]], seed: int = 0
+    splits: dict[str, list[Item]], seed: int = 0, split_by: str = 'folders'
 ) -> tuple[list[Item], list[Item], str]:
     """Return the items to train on, those to validate on, and a sentence that says which.
 
     A split of the data is used where there is one; ``test`` is used for validation if there is no
     ``val``. Otherwise every fifth image, drawn with ``seed``, is for validation; of classified
     images every fifth of each class.
+
+    Args:
+        splits: Items by name of the split.
+        seed: Seed of the draw.
+        split_by: What states the split, as printed.
 
     Raises:
         ValueError: There are too few images to train and validate on.
@@ -28,7 +33,8 @@ def train_and_val(
     train = named.pop('train', None) or _merged(named, 'val', 'test')
     for name in ('val', 'test'):
         if name in named:
-            return train, named[name], f'train and {name} as the folders say'
+            val = named.pop(name)
+            return train, val, f'train and {name} as the {split_by} say{_left_out(named)}'
     if len(train) < 2:
         raise ValueError(
             f'only {len(train)} annotated image is found: expected at least 2, one to train and '
@@ -46,6 +52,12 @@ def _merged(named: dict[str, list[Item]], *without: str) -> list[Item]:
     """Remove all splits but ``without`` from ``named``, and return their items together."""
     names = [name for name in named if name not in without] or list(named)
     return [item for name in names for item in named.pop(name)]
+
+
+def _left_out(named: dict[str, list[Item]]) -> str:
+    """Return what to say of items of no split; those of ``test`` are left out on purpose."""
+    count = sum(len(items) for name, items in named.items() if name != 'test')
+    return f'; {count} images of no split are left out' if count else ''
 
 
 def _drawn(items: Sequence[Item], seed: int) -> set[int]:

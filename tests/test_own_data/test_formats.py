@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmqadapter.own_data.formats import read_folder
 from mmqadapter.own_data.samples import InstanceData, LabelMapData
+from mmqadapter.own_data.split import train_and_val
 
 OUTLINED = ('coco', 'yolo', 'labelme', 'cvat', 'supervisely')
 
@@ -96,6 +97,28 @@ def test_voc_lists_of_the_splits(tmp_path: Path) -> None:
     assert [sample.image.stem for sample in splits['val']] == ['b']
 
 
+def test_voc_names_without_a_file_are_named(tmp_path: Path) -> None:
+    writers.voc(tmp_path)
+    lists = tmp_path / 'ImageSets' / 'Main'
+    lists.mkdir(parents=True)
+    (lists / 'train.txt').write_text('a\n')
+    (lists / 'val.txt').write_text('b\nc\nd\na\n')
+    data = instances(tmp_path)
+    assert data.notes == [
+        "names in val.txt of ImageSets without an annotation file are left out (2), such as 'c'",
+        "names in train.txt and val.txt are used for training (1): 'a'",
+    ]
+    _, _, sentence = train_and_val(data.splits, split_by=data.split_by)
+    assert sentence == 'train and val as the lists of ImageSets say'
+
+
+def test_images_of_no_split_are_counted(tmp_path: Path) -> None:
+    for folder in ('train', 'val', 'extra', 'test'):
+        writers.yolo(tmp_path / folder)
+    _, _, sentence = train_and_val(instances(tmp_path).splits)
+    assert sentence == 'train and val as the folders say; 2 images of no split are left out'
+
+
 def test_labelme_parts_of_a_group_are_one_object(tmp_path: Path) -> None:
     writers.labelme(tmp_path)
     content = json.loads((tmp_path / 'a.json').read_text())
@@ -145,7 +168,7 @@ def test_incomplete_files_are_refused(tmp_path: Path) -> None:
     writers.coco(tmp_path)
     file = tmp_path / 'annotations.json'
     file.write_text(file.read_text().replace('"bbox"', '"box"'))
-    with pytest.raises(ValueError, match=r"of COCO JSON \(KeyError: 'bbox'\)"):
+    with pytest.raises(ValueError, match=r'annotations\[0\] \(id 1\) lacks bbox \(3 such'):
         read_folder(tmp_path)
 
 
@@ -179,7 +202,17 @@ def test_smoothed_masks_are_refused(tmp_path: Path) -> None:
     writers.label_maps(tmp_path)
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / 'annotations' / 'a.png')
-    with pytest.raises(ValueError, match='colors: expected at most 255, one per class'):
+    with pytest.raises(ValueError, match='have 3074 values, 3072 of them only on edges'):
+        read_folder(tmp_path)
+
+
+def test_more_than_255_colors_are_refused(tmp_path: Path) -> None:
+    writers.label_maps(tmp_path)
+    numbers = np.kron(np.arange(256).reshape(16, 16), np.ones((3, 4), int))
+    picture = np.stack([numbers, numbers * 0, numbers], 2).astype(np.uint8)
+    for file in (tmp_path / 'annotations').iterdir():
+        Image.fromarray(picture).save(file)
+    with pytest.raises(ValueError, match='have 256 colors: expected at most 255, one per class'):
         read_folder(tmp_path)
 
 

@@ -247,7 +247,20 @@ def test_a_package_that_the_config_needs_is_named(
     text = f'needs {name}, which is not installed; run `pip install onedl-{name}`, or `pip install'
     with pytest.raises(ValueError, match=re.escape(text)):
         new_config(tmp_path / 'data', out, choices)
-    assert not out.exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / 'data']
+
+
+def test_class_folders_without_mmpretrain_leave_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    for name in ('leaf', 'spot'):
+        writers.draw(tmp_path / 'data' / name / 'a.png', 'a')
+    found = new_config_module.find_spec
+    hidden = {'mmpretrain'}
+    monkeypatch.setattr(
+        new_config_module, 'find_spec', lambda name: None if name in hidden else found(name)
+    )
+    with pytest.raises(ValueError, match=r"not installed; run `pip install 'mmqadapter\[cls\]'`"):
+        new_config(tmp_path / 'data', tmp_path / 'task.py', CHOICES)
+    assert list(tmp_path.iterdir()) == [tmp_path / 'data']
 
 
 def test_a_very_short_training_has_a_schedule(tmp_path: Path) -> None:

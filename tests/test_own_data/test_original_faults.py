@@ -132,7 +132,7 @@ def test_coco(tmp_path: Path, change: Callable, line: str) -> None:
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        (5, 'categories[0]: lacks name, or has it in another type than that of COCO.'),
+        (5, 'categories[0] (id 10) has name=5: expected a text'),
         (' ', "has the class name ' ': expected a text; name the class."),
     ],
 )
@@ -214,6 +214,10 @@ def test_valid_files_get_no_note(tmp_path: Path) -> None:
          "b.png.json' holds an object of another form (error: Error -3"),
         ('supervisely', 'meta.json', '"leaf"', '""', "meta.json' has the class name ''"),
         ('yolo', 'data.yaml', 'leaf', '""', "data.yaml' has the class name ''"),
+        ('yolo', 'data.yaml', 'names:', 'names: [leaf\nnc 1', "data.yaml' is not valid YAML ("),
+        ('yolo', 'data.yaml', ' leaf', '', "data.yaml' has the class name None: expected a text"),
+        ('supervisely', 'meta.json', '"classes"', '"names"', "meta.json' holds an object of anoth"),
+        ('yolo', 'data.yaml', '0:', 'leaf:', "data.yaml' has names=\"{'leaf': 'leaf', 1: 'spot'}"),
         ('yolo', 'labels/a.txt', '0 ', '0 nan ', 'from 0 to 1; these are not.'),
     ],
 )  # fmt: skip

@@ -19,6 +19,8 @@ from mmqadapter.own_data.formats import (
     supervisely,
     yolo,
 )
+from mmqadapter.own_data.formats.coco_lists import refuse_damaged
+from mmqadapter.own_data.images import files_below
 from mmqadapter.own_data.samples import FoundData
 
 
@@ -68,6 +70,8 @@ def read_folder(root: Path, name: str | None = None) -> FoundData:
     if len(found) > 1:  # annotations say more than the folders that images are in
         found = [key for key in found if key != 'class-folders']
     if not found:
+        if name in (None, 'coco'):
+            refuse_damaged(files_below(root, '.json'))
         raise ValueError(_nothing_found(root, name))
     if len(found) > 1:
         raise ValueError(
@@ -99,5 +103,5 @@ def _nothing_found(root: Path, name: str | None) -> str:
     expected = FORMATS[name].name if name else ', '.join(reader.name for reader in FORMATS.values())
     return (
         f'{str(root)!r} has no images with annotations that are known: expected {expected}. '
-        'The docs page "Train on your own masks or boxes" shows the folders.'
+        'The docs page "Own data" (docs/own_data.md of the repository) shows the folders.'
     )

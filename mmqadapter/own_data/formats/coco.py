@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from mmqadapter.data_checks.coco_index import drop_incomplete
-from mmqadapter.own_data.formats.files import check_label, json_with
-from mmqadapter.own_data.images import SPLIT_WORDS, files_below, images_below
+from mmqadapter.own_data.formats.coco_lists import has_lists, lists_below
+from mmqadapter.own_data.formats.files import check_label
+from mmqadapter.own_data.images import SPLIT_WORDS, images_below
 from mmqadapter.own_data.samples import CocoFile, Instance, InstanceData, Sample
 
 NAME = 'COCO JSON'
-KEYS = {'images', 'annotations', 'categories'}
 
 
 def matches(root: Path) -> bool:
-    """Return whether a JSON below ``root`` has the keys of COCO."""
-    return any(json_with(path, KEYS) for path in files_below(root, '.json'))
+    """Return whether a JSON below ``root`` has the lists of COCO.
+
+    Raises:
+        ValueError: None has, and one that may be a COCO file is damaged.
+    """
+    return has_lists(root)
 
 
 def read(root: Path) -> InstanceData:
     """Read all COCO files below ``root``.
 
     Raises:
-        ValueError: Two files are of the same split, or their categories differ.
+        ValueError: A file is damaged, an entry is invalid, two files are of the same split, or
+            their categories differ.
     """
-    loaded = {path: json_with(path, KEYS) for path in files_below(root, '.json')}
-    contents = {path: content for path, content in loaded.items() if content}
+    contents = lists_below(root)
     files: dict[str, CocoFile] = {}
     splits: dict[str, list[Sample]] = {}
     classes: tuple[str, ...] = ()
@@ -44,13 +47,10 @@ def read(root: Path) -> InstanceData:
         folder = _image_folder(path, content, root)
         files[split] = CocoFile(path, folder)
         splits[split] = _samples(path, content, folder)
-    return InstanceData(NAME, root, classes, splits, files)
+    return InstanceData(NAME, root, classes, splits, files, split_by='COCO files')
 
 
 def _category_names(path: Path, categories: list) -> tuple[str, ...]:
-    lists = {'images': [], 'annotations': [], 'categories': categories}
-    for problem in drop_incomplete(lists, str(path)):
-        raise ValueError(f'{problem.where}: {problem.message}.')
     return tuple(check_label(category['name'], path) for category in categories)
 
 
@@ -90,11 +90,11 @@ def _samples(path: Path, content: dict, folder: Path) -> list[Sample]:
     for annotation in content['annotations']:
         if annotation['category_id'] not in names:
             raise ValueError(
-                f'{str(path)!r}: annotation {annotation.get("id")} has '
-                f'category_id={annotation["category_id"]}, which is not among the categories '
-                f'{sorted(names)}; add the category or remove the annotation.'
+                f'{str(path)!r}: annotation {annotation.get("id")!r} has '
+                f'category_id={annotation["category_id"]!r}, which is not among the categories '
+                f'{list(names)}; add the category or remove the annotation.'
             )
-        instances[annotation['image_id']].append(_instance(annotation, names))
+        instances[annotation['image_id']].append(_instance(path, annotation, names))
     return [
         Sample(
             folder / image['file_name'],
@@ -105,10 +105,17 @@ def _samples(path: Path, content: dict, folder: Path) -> list[Sample]:
     ]
 
 
-def _instance(annotation: dict, names: dict[int, str]) -> Instance:
+def _instance(path: Path, annotation: dict, names: dict[int, str]) -> Instance:
     outline = annotation.get('segmentation') or ()
     label = names[annotation['category_id']]
     box, crowd = tuple(annotation['bbox']), bool(annotation.get('iscrowd'))
     if isinstance(outline, dict):
         return Instance(label, box, rle=outline, crowd=crowd)
-    return Instance(label, box, tuple(tuple(polygon) for polygon in outline), crowd=crowd)
+    try:
+        polygons = tuple(tuple(polygon) for polygon in outline)
+    except TypeError as error:
+        raise ValueError(
+            f'{str(path)!r}: annotation {annotation.get("id")!r} has '
+            f'segmentation={str(outline)[:60]}: expected a list of polygons, or run lengths.'
+        ) from error
+    return Instance(label, box, polygons, crowd=crowd)

@@ -49,7 +49,8 @@ def read(root: Path) -> InstanceData:
                     sample = _sample(path, element, image, skipped)
                 splits.setdefault(_split(element, image, root), []).append(sample)
     classes = _label_names(root) or class_names(splits)
-    return InstanceData(NAME, root, tuple(classes), splits, notes=skipped_note(skipped))
+    notes = skipped_note(skipped)
+    return InstanceData(NAME, root, tuple(classes), splits, notes=notes, split_by='subsets')
 
 
 def _sample(path: Path, element: ElementTree.Element, image: Path, skipped: set[str]) -> Sample:

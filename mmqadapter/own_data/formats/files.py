@@ -24,13 +24,50 @@ def xml_root(path: Path, tag: str, child: str) -> ElementTree.Element | None:
     return element if element.tag == tag and element.find(child) is not None else None
 
 
-def json_with(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """Return the content of a JSON that has these keys; an empty dict for any other file."""
+def read_text(path: Path) -> str:
+    """Return the text of a file, without the byte order mark that some editors write.
+
+    Raises:
+        ValueError: The file is not text in UTF-8.
+    """
+    return _decoded(path).removeprefix('\ufeff')
+
+
+def _decoded(path: Path) -> str:
     try:
-        content = json.loads(path.read_text('utf-8'))
+        return path.read_text('utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{str(path)!r} is not text in UTF-8 ({error}); store it so.') from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON.
+
+    Raises:
+        ValueError: The file is empty or damaged.
+    """
+    text = _decoded(path)  # training reads no byte order mark
+    remedy = 'restore it, or move it out of the folder'
+    if not text.strip():
+        raise ValueError(f'{str(path)!r} is empty: expected JSON; {remedy}.')
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        message = f'{str(path)!r} cannot be read as JSON ({error}): it is damaged or cut off'
+        raise ValueError(f'{message}; {remedy}.') from error
+
+
+def has_keys(content: Any, keys: Iterable[str]) -> bool:
+    """Return whether the content of a JSON is an object with these keys."""
+    return isinstance(content, dict) and set(content) >= set(keys)
+
+
+def is_json_with(path: Path, keys: Iterable[str]) -> bool:
+    """Return whether a file is a JSON with these keys."""
+    try:
+        return has_keys(read_json(path), keys)
     except ValueError:
-        return {}
-    return content if isinstance(content, dict) and set(content) >= set(keys) else {}
+        return False
 
 
 def check_label(label: Any, path: Path) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from mmqadapter.own_data.formats.files import read_text
+from mmqadapter.own_data.formats.map_values import IGNORED, all_codes
 from mmqadapter.own_data.images import SUFFIXES, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import LabelMapData, MaskPair
 
@@ -29,7 +28,6 @@ MASK_ENDINGS = (
     '',
 )
 LOSSLESS = {'.png', '.tif', '.tiff', '.bmp'}
-IGNORED = 255
 NAME_FILES = ('classes.txt', 'labels.txt', 'class_names.txt', 'labelmap.txt', 'label_colors.txt')
 
 
@@ -42,22 +40,24 @@ def read(root: Path) -> LabelMapData:
     """Pair the images below ``root`` with their label maps and read the values of all maps.
 
     Raises:
-        ValueError: An image has no label map, or the values are no classes.
+        ValueError: A label map has another size than its image, or the values are no classes.
     """
-    pairs = _pairs(root)
+    pairs = [MaskPair(image, label_map, image_size(image)) for image, label_map in _pairs(root)]
     splits: dict[str, list[MaskPair]] = {}
-    for image, label_map in pairs:
-        pair = MaskPair(image, label_map, image_size(image))
-        splits.setdefault(split_of(image, root), []).append(pair)
-    codes = _all_codes(label_map for _, label_map in pairs)
-    data = _data(root, splits, codes, _names(root))
-    data.notes.extend(_left_out(root, [image for image, _ in pairs]))
+    for pair in pairs:
+        splits.setdefault(split_of(pair.image, root), []).append(pair)
+    data = _data(root, splits, all_codes(root, pairs), _names(root))
+    data.notes.extend(_left_out(root, pairs))
     return data
 
 
-def _left_out(root: Path, images: list[Path]) -> Iterator[str]:
-    """Yield notes on label maps that belong to no image or are JPEG."""
-    stems = {image.stem for image in images}
+def _left_out(root: Path, pairs: list[MaskPair]) -> Iterator[str]:
+    """Yield notes on images without a label map, and on maps without an image or in JPEG."""
+    used = {path for pair in pairs for path in (pair.image, pair.label_map)}
+    bare = [path for path in images_below(root) if path not in used and not _is_map(path, root)]
+    if bare:
+        yield f'images without a label map are left out ({len(bare)}), such as {str(bare[0])!r}'
+    stems = {pair.image.stem for pair in pairs}
     maps = [path for path in files_below(root, *LOSSLESS) if _in_mask_folder(path, root)]
     lost = [path for path in maps if _plain_stem(path) not in stems]
     if lost:
@@ -72,34 +72,12 @@ def _left_out(root: Path, images: list[Path]) -> Iterator[str]:
 
 def jpeg_maps(root: Path) -> list[Path]:
     """Return the JPEG files below ``root`` where label maps are expected, by folder or name."""
-    return [
-        path
-        for path in files_below(root, '.jpg', '.jpeg')
-        if _in_mask_folder(path, root) or _has_image(path)
-    ]
+    return [path for path in files_below(root, '.jpg', '.jpeg') if _is_map(path, root)]
 
 
-def codes_of(path: Path) -> np.ndarray:
-    """Return the pixels of a label map (H, W): stored values, or red * 65536 + green * 256 + blue.
-
-    Raises:
-        ValueError: The file cannot be read, or is a JPEG, which changes values.
-    """
-    try:
-        with Image.open(path) as picture:
-            stored = np.asarray(picture)
-            if picture.mode == 'RGBA':
-                stored = stored[..., :3]
-    except OSError as error:
-        raise ValueError(f'{str(path)!r} cannot be read as a label map ({error}).') from error
-    if stored.ndim == 2:
-        return stored.astype(np.int64)
-    if stored.shape[2] == 2:  # gray and alpha
-        return stored[..., 0].astype(np.int64)
-    red, green, blue = (stored[..., channel].astype(np.int64) for channel in range(3))
-    if (red == green).all() and (red == blue).all():
-        return red
-    return red * 65536 + green * 256 + blue
+def _is_map(path: Path, root: Path) -> bool:
+    """Return whether a file is a label map by its folder or name."""
+    return _in_mask_folder(path, root) or _has_image(path)
 
 
 def _pairs(root: Path) -> list[tuple[Path, Path]]:
@@ -151,23 +129,11 @@ def _plain_stem(path: Path) -> str:
     return path.stem
 
 
-def _all_codes(paths: Iterable[Path]) -> list[int]:
-    codes: set[int] = set()
-    for path in paths:
-        codes.update(np.unique(codes_of(path)).tolist())
-        if len(codes) > 4096:
-            raise ValueError(
-                f'{str(path)!r} and the label maps before it have over 4,096 different values: '
-                'these are photos or smoothed pictures, not label maps. Store class numbers in PNG.'
-            )
-    return sorted(codes)
-
-
 def _names(root: Path) -> list[str]:
     """Return class names from a text file: one per line, before a colon if colors follow."""
     for path in files_below(root, '.txt'):
         if path.name in NAME_FILES:
-            lines = (line.strip() for line in path.read_text('utf-8').splitlines())
+            lines = (line.strip() for line in read_text(path).splitlines())
             return [line.split(':')[0].strip() for line in lines if line and line[0] != '#']
     return []
 
@@ -175,9 +141,9 @@ def _names(root: Path) -> list[str]:
 def _data(
     root: Path, splits: dict[str, list[MaskPair]], codes: list[int], names: list[str]
 ) -> LabelMapData:
-    if codes in ([0, 255], [0, 1]) and len(names) != 3:
-        numbers = {0: 0, 255: 1} if codes == [0, 255] else {}
-        note = ['values 0 and 255 become class 0 and class 1'] if numbers else []
+    if _is_binary(codes, len(names)):
+        numbers = {} if codes[1] == 1 else {0: 0, codes[1]: 1}
+        note = [f'values 0 and {codes[1]} become class 0 and class 1'] if numbers else []
         classes = tuple(names) if len(names) == 2 else ('background', 'object')
         return LabelMapData(NAME, root, classes, splits, numbers, note)
     if max(codes) > IGNORED:
@@ -192,6 +158,13 @@ def _data(
     if unused:
         notes.append(f'no pixel has class {", ".join(map(str, unused[:10]))}')
     return LabelMapData(NAME, root, classes, splits, {}, notes)
+
+
+def _is_binary(codes: list[int], names: int) -> bool:
+    """Return whether the two values are 0 and any other gray, and not numbers of named classes."""
+    if len(codes) != 2 or codes[0] != 0 or codes[1] > IGNORED:
+        return False
+    return names != 3 if codes[1] in (1, IGNORED) else names <= codes[1]
 
 
 def _colored(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from mmqadapter.own_data.formats.files import check_label, faults_of, json_with, skipped_note
+from mmqadapter.own_data.formats.files import (
+    check_label,
+    faults_of,
+    has_keys,
+    is_json_with,
+    read_json,
+    skipped_note,
+)
 from mmqadapter.own_data.geometry import box_of, ellipse, rectangle
 from mmqadapter.own_data.grouping import join_groups
 from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
@@ -17,7 +24,7 @@ KEYS = ('shapes',)
 
 def matches(root: Path) -> bool:
     """Return whether a JSON below ``root`` has the keys of labelme."""
-    return any(json_with(path, KEYS) for path in files_below(root, '.json'))
+    return any(is_json_with(path, KEYS) for path in files_below(root, '.json'))
 
 
 def read(root: Path) -> InstanceData:
@@ -26,14 +33,14 @@ def read(root: Path) -> InstanceData:
     Shapes with the same label and group are one object. Points and lines are skipped.
 
     Raises:
-        ValueError: A JSON has no image.
+        ValueError: A JSON is damaged or has no image.
     """
     images = by_stem(images_below(root))
     splits: dict[str, list[Sample]] = {}
     skipped: set[str] = set()
     for path in files_below(root, '.json'):
-        content = json_with(path, KEYS)
-        if content:
+        content = read_json(path)
+        if has_keys(content, KEYS):
             image = _image(path, content, images)
             with faults_of(path):
                 sample = _sample(path, content, image, skipped)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mmqadapter.own_data.formats.files import check_label, faults_of, xml_root
+from mmqadapter.own_data.formats.files import check_label, faults_of, read_text, xml_root
 from mmqadapter.own_data.geometry import box_of
 from mmqadapter.own_data.images import by_stem, files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Box, Instance, InstanceData, Polygon, Sample, class_names
@@ -27,25 +28,43 @@ def read(root: Path) -> InstanceData:
     """
     images = by_stem(images_below(root))
     lists = _split_lists(root)
+    listed = {name: split for split, names in lists.items() for name in names}
     splits: dict[str, list[Sample]] = {}
+    annotated = set[str]()
     for path in files_below(root, '.xml'):
         annotation = xml_root(path, *ROOT)
         if annotation is not None:
+            annotated.add(path.stem)
             image = _image(path, annotation, images)
-            split = lists.get(path.stem) or split_of(image, root)
+            split = listed.get(path.stem) or split_of(image, root)
             splits.setdefault(split, []).append(_sample(path, annotation, image))
-    return InstanceData(NAME, root, class_names(splits), splits)
+    notes = list(_list_notes(lists, annotated))
+    split_by = 'lists of ImageSets' if lists else 'folders'
+    return InstanceData(NAME, root, class_names(splits), splits, notes=notes, split_by=split_by)
 
 
-def _split_lists(root: Path) -> dict[str, str]:
-    """Return the split of each name in ``ImageSets/*/{train,val,test}.txt``."""
-    names: dict[str, str] = {}
+def _split_lists(root: Path) -> dict[str, list[str]]:
+    """Return the names in ``ImageSets/*/{test,val,train}.txt`` by split, in this order."""
+    lists: dict[str, list[str]] = {}
     for split in ('test', 'val', 'train'):
         for file in sorted(root.rglob(f'ImageSets/*/{split}.txt')):
-            names.update(
-                {line.split()[0]: split for line in file.read_text('utf-8').splitlines() if line}
+            lines = read_text(file).splitlines()
+            lists.setdefault(split, []).extend(line.split()[0] for line in lines if line.strip())
+    return lists
+
+
+def _list_notes(lists: dict[str, list[str]], annotated: set[str]) -> Iterator[str]:
+    """Yield notes on names of lists that have no annotation, or are in two lists."""
+    for split, names in lists.items():
+        lost = [name for name in dict.fromkeys(names) if name not in annotated]
+        if lost:
+            yield (
+                f'names in {split}.txt of ImageSets without an annotation file are left out '
+                f'({len(lost)}), such as {lost[0]!r}'
             )
-    return names
+    both = sorted(set(lists.get('train', ())) & set(lists.get('val', ())))
+    if both:
+        yield f'names in train.txt and val.txt are used for training ({len(both)}): {both[0]!r}'
 
 
 def _image(path: Path, annotation: ElementTree.Element, images: dict[str, list[Path]]) -> Path:

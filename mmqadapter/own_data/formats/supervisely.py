@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import zlib
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmqadapter.own_data.formats.files import check_label, faults_of, skipped_note
+from mmqadapter.own_data.formats.files import check_label, faults_of, read_json, skipped_note
 from mmqadapter.own_data.geometry import box_of, rectangle
 from mmqadapter.own_data.images import split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
@@ -31,8 +30,9 @@ def read(root: Path) -> InstanceData:
     Raises:
         ValueError: An annotated image is missing.
     """
-    meta = json.loads((root / 'meta.json').read_text('utf-8'))
-    classes = tuple(check_label(entry['title'], root / 'meta.json') for entry in meta['classes'])
+    meta = read_json(root / 'meta.json')
+    with faults_of(root / 'meta.json'):
+        classes = tuple(check_label(item['title'], root / 'meta.json') for item in meta['classes'])
     splits: dict[str, list[Sample]] = {}
     skipped: set[str] = set()
     for path in sorted(root.glob('*/ann/*.json')):
@@ -46,7 +46,7 @@ def read(root: Path) -> InstanceData:
 
 
 def _sample(path: Path, image: Path, skipped: set[str]) -> Sample:
-    content = json.loads(path.read_text('utf-8'))
+    content = read_json(path)
     size = content['size']['width'], content['size']['height']
     objects = _instances(content['objects'], size, skipped)
     return Sample(image, size, tuple(objects), path, size)

@@ -9,10 +9,11 @@ import numpy as np
 import yaml  # type: ignore[import-untyped]
 
 from mmqadapter.data_checks.boxes import EVIDENCE
-from mmqadapter.own_data.formats.files import check_label
+from mmqadapter.own_data.formats.files import check_label, read_text
 from mmqadapter.own_data.geometry import box_of
 from mmqadapter.own_data.images import files_below, image_size, images_below, split_of
 from mmqadapter.own_data.samples import Instance, InstanceData, Sample
+from mmqadapter.utils.text import one_line
 
 NAME = 'YOLO'
 BOX_FIELDS = 5
@@ -94,18 +95,34 @@ def _refuse_corners(samples: list[Sample]) -> None:
 
 def _classes(root: Path) -> tuple[list[str], list[str]]:
     for path in files_below(root, '.yaml', '.yml'):
-        content = yaml.safe_load(path.read_text('utf-8'))
-        names = content.get('names') if isinstance(content, dict) else None
-        if isinstance(names, dict):
-            names = [names[number] for number in sorted(names)]
-        if names:
-            return [check_label(str(name), path) for name in names], []
+        if names := _yaml_names(path):
+            texts = (str(name) if isinstance(name, (int, float)) else name for name in names)
+            return [check_label(text, path) for text in texts], []
     for path in files_below(root, '.txt', '.names'):
         if path.name in NAME_FILES:
-            return [
-                line.strip() for line in path.read_text('utf-8').splitlines() if line.strip()
-            ], []
+            return [line.strip() for line in read_text(path).splitlines() if line.strip()], []
     return [], ['no data.yaml or classes.txt with names: classes are called class_0, class_1, ...']
+
+
+def _yaml_names(path: Path) -> list:
+    """Return ``names`` of a YAML file, in the order of their numbers; empty if it has none.
+
+    Raises:
+        ValueError: The file is not YAML, or the names are neither a list nor numbered.
+    """
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f'{str(path)!r} is not valid YAML ({one_line(error)}).') from error
+    names = (content.get('names') if isinstance(content, dict) else None) or []
+    if isinstance(names, dict) and all(isinstance(number, int) for number in names):
+        names = [names[number] for number in sorted(names)]
+    if not isinstance(names, list):
+        raise ValueError(
+            f'{str(path)!r} has names={str(names)[:60]!r}: expected a list of class names, or the '
+            'name of each class number.'
+        )
+    return names
 
 
 def _sample(image: Path, classes: list[str]) -> Sample:
@@ -113,7 +130,7 @@ def _sample(image: Path, classes: list[str]) -> Sample:
     file = _label_file(image)
     if not file.is_file():
         return Sample(image, size)
-    lines = enumerate(file.read_text('utf-8').splitlines(), 1)
+    lines = enumerate(read_text(file).splitlines(), 1)
     found = (
         _instance(line, f'{file}:{number}', size, classes) for number, line in lines if line.strip()
     )
