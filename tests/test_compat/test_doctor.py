@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,23 @@ def findings(**changes: dict[str, str]) -> list[Finding]:
 def test_a_common_installation_is_sound() -> None:
     assert findings() == []
     assert findings(mmdet={}) == []  # mmseg alone will do
+
+
+def test_of_packages_in_two_folders_the_imported_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_distribution(tmp_path / 'first', 'mmcv')
+    write_distribution(tmp_path / 'then', 'mmcv-lite')
+    monkeypatch.setattr(sys, 'path', [str(tmp_path / folder) for folder in ('first', 'then')])
+    assert installed()['mmcv'] == {'mmcv': '9.1'}
+    write_distribution(tmp_path / 'first', 'onedl-mmcv')
+    assert installed()['mmcv'] == {'mmcv': '9.1', 'onedl-mmcv': '9.1'}
+
+
+def write_distribution(folder: Path, name: str) -> None:
+    info = folder / f'{name.replace("-", "_")}-9.1.dist-info'
+    info.mkdir(parents=True)
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 9.1\n')
 
 
 @pytest.mark.parametrize(

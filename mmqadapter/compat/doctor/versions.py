@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
 
 # By import name: the distributions that provide it.
 DISTRIBUTIONS = {
@@ -28,15 +30,29 @@ DISTRIBUTIONS = {
 
 
 def installed() -> dict[str, dict[str, str]]:
-    """Return by import name the installed distributions and their versions."""
+    """Return by import name the installed distributions and their versions.
+
+    Of distributions in several folders of ``sys.path``, the first folder counts, as for imports.
+    """
     return {name: _versions(known) for name, known in DISTRIBUTIONS.items()}
 
 
-def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for distribution in distributions:
-        try:
-            found[distribution] = version(distribution)
-        except PackageNotFoundError:
-            continue
-    return found
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {name: known for name in names if (known := _find(name))}
+    places = {name: _place(known) for name, known in found.items()}
+    first = min(places.values(), default=0)
+    return {name: known.version for name, known in found.items() if places[name] == first}
+
+
+def _find(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _place(known: Distribution) -> int:
+    """Return the index of a distribution's folder in ``sys.path``."""
+    folder = Path(str(known.locate_file('')))
+    folders = [Path(entry) for entry in sys.path]
+    return folders.index(folder) if folder in folders else len(folders)
