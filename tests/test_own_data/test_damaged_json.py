@@ -55,6 +55,8 @@ def test_other_kinds_of_json_beside_coco_files(tmp_path: Path) -> None:
     for name, content in {
         'meta': {'version': 3}, 'list': [1, 2], 'notes': {'categories': [], 'info': {}},
         'shapes': {'shapes': [], 'images': []},
+        'captions_train2017': {'images': [{}], 'annotations': [{'id': 1, 'caption': 'a cat'}]},
+        'image_info_test2017': {'images': [{}], 'categories': [{}]},
     }.items():  # fmt: skip
         (tmp_path / 'train' / f'{name}.json').write_text(json.dumps(content))
     assert set(read_folder(tmp_path, 'coco').splits) == {'train', 'val'}

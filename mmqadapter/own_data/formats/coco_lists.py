@@ -64,13 +64,10 @@ def _is_expected(path: Path, root: Path) -> bool:
 
 
 def _lists(path: Path) -> dict[str, list[dict]]:
-    """Return the three lists of a COCO file; an empty dict for another kind of JSON.
-
-    Class names alone, as Label Studio exports them as ``categories``, are another kind.
-    """
+    """Return the three lists of a COCO file; an empty dict for another kind of JSON."""
     content = read_json(path)
     present = [key for key in KEYS if has_keys(content, [key])]
-    if not present or present == ['categories'] or has_keys(content, ['shapes']):
+    if not present or _is_other_kind(path, content, present):
         return {}
     faults = [f'lacks the list {key!r}' for key in KEYS if key not in present] + [
         f'has {key}={content[key]!r:.40}, not a list'
@@ -83,6 +80,19 @@ def _lists(path: Path) -> dict[str, list[dict]]:
             'file; restore them, or move the file out of the folder.'
         )
     return {key: content[key] for key in KEYS}
+
+
+def _is_other_kind(path: Path, content: dict[str, Any], present: list[str]) -> bool:
+    """Return whether a JSON with some of the lists is complete as it is.
+
+    Such are labelme files, class names alone (an export of Label Studio), and what COCO has beside
+    its instances: captions and lists of test images (``image_info_test2017.json``).
+    """
+    if present == ['categories'] or has_keys(content, ['shapes']):
+        return True
+    if present == ['images', 'annotations'] and isinstance(content['annotations'], list):
+        return any(has_keys(entry, ['caption']) for entry in content['annotations'][:1])
+    return present == ['images', 'categories'] and path.name.startswith('image_info')
 
 
 def _check_entries(path: Path, content: dict[str, list[dict]]) -> None:
