@@ -16,6 +16,7 @@ from torch import nn
 
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine import exactly_resumable
+from mmqadapter.engine.batch_sizes import check_batches_of
 from mmqadapter.engine.checked_pipeline import check_data_of
 from mmqadapter.engine.config_keys import check_overrides
 from mmqadapter.engine.data_classes import check_classes
@@ -99,6 +100,7 @@ def training_runner(
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
     check_data_of(runner)
+    check_batches_of(runner)
     scale_base_rate(runner)
     if start and not flexible:
         load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
