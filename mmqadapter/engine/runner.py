@@ -18,6 +18,7 @@ from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine import exactly_resumable
 from mmqadapter.engine.batch_sizes import check_batches_of
 from mmqadapter.engine.checked_pipeline import check_data_of
+from mmqadapter.engine.config_file import read_config
 from mmqadapter.engine.config_keys import check_overrides
 from mmqadapter.engine.data_classes import check_classes
 from mmqadapter.engine.data_configs import leaf_configs, require_root
@@ -42,11 +43,13 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         options: Overrides by dotted names, such as ``{'model.backbone.depth': 4}``.
 
     Raises:
-        FileNotFoundError: Neither a file nor a shipped config has this name.
-        ValueError: An override names a setting that does not exist.
+        FileNotFoundError: Neither a file nor a shipped config has this name, or one that it
+            inherits does not exist.
+        ValueError: The file cannot be read as a config, or an override names a setting that does
+            not exist.
     """
     path = find_config(path)
-    cfg = override(Config.fromfile(path), options)
+    cfg = override(read_config(path), options)
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))
     return cfg
 
