@@ -14,7 +14,7 @@ from mmqadapter.data_checks.outputs import require_outputs
 from mmqadapter.engine.batch_norm import batch_norm_remedy
 from mmqadapter.engine.lr_scaling import enable_lr_scaling
 from mmqadapter.engine.run_length import EPOCHS, ITERATIONS, set_run_length
-from mmqadapter.engine.runner import load_config, training_runner
+from mmqadapter.engine.runner import load_config, require_training, training_runner
 from mmqadapter.hooks.stop_hook import StopHook, TrainingStopped, end_workers
 
 
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     args = parse_args(argv, prog)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
+    require_training(cfg)
     require_outputs(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.work_dir

@@ -62,6 +62,9 @@ def batch_warning(loader: DataLoader) -> str | None:
     return f'{problem}: a batch holds images several times; {remedy}'
 
 
-def _is_endless(batch_sampler: Any) -> bool:
-    sampler = getattr(batch_sampler, 'sampler', None)
-    return any(kind.__name__ in ENDLESS for kind in type(sampler).__mro__)
+def _is_endless(sampler: Any) -> bool:
+    """Return whether a sampler is endless, also one within the sampler that stamps its indices."""
+    if any(kind.__name__ in ENDLESS for kind in type(sampler).__mro__):
+        return True
+    inner = getattr(sampler, 'sampler', None)
+    return inner is not None and _is_endless(inner)

@@ -33,6 +33,8 @@ from mmqadapter.utils.shipped import find_config
 # Hooks of every training; they change nothing in it.
 REPORTING_HOOKS = ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook')
 
+TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper')  # what a training needs
+
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
     """Read a config and merge command-line overrides into it.
@@ -239,6 +241,18 @@ def require_model(cfg: Config) -> None:
         raise ValueError(
             'the config has no model; use one that inherits a config of mmdet or mmseg.'
         )
+
+
+def require_training(cfg: Config) -> None:
+    """Check that a config has what a training needs.
+
+    Raises:
+        ValueError: The config has no model, or another part is missing.
+    """
+    require_model(cfg)
+    missing = [name for name in TRAINING if not cfg.get(name)]
+    if missing:
+        raise ValueError(f'the config has no {missing[0]}, which a training needs; add it.')
 
 
 def build_model(cfg: Config) -> nn.Module:

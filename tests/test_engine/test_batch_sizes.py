@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from mmqadapter.engine import batch_sizes
 from mmqadapter.engine.batch_sizes import batch_warning
+from mmqadapter.engine.seeded_data import StampedSampler
 
 
 class Images(BaseDataset):
@@ -29,6 +30,11 @@ class Images(BaseDataset):
 
 def endless(data: Any, batch: int) -> DataLoader:
     return DataLoader(data, batch, sampler=InfiniteSampler(data, seed=0))
+
+
+def stamped(data: Any, batch: int) -> DataLoader:
+    sampler = StampedSampler(data, dict(type='InfiniteSampler'), seed=0)
+    return DataLoader(data, batch, sampler=sampler)
 
 
 def by_aspect(data: Any, batch: int) -> DataLoader:
@@ -47,7 +53,7 @@ def epoch(data: Any, batch: int, drop_last: bool = False) -> DataLoader:
 TWO = ConcatDataset([Images(), Images()])
 TWICE = RepeatDataset(Images(), times=2)
 SHAPES = [
-    (endless, Images(), 4), (by_aspect, Images(), 4), (of_sources, TWO, 8), (endless, TWO, 8),
+    (endless, Images(), 4), (stamped, Images(), 4), (by_aspect, Images(), 4), (of_sources, TWO, 8), (endless, TWO, 8),
     (endless, TWICE, 8), (epoch, TWO, 8),
 ]  # fmt: skip
 

@@ -12,7 +12,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmqadapter.engine.runner import build_model, load_config, require_data, training_runner
+from mmqadapter.engine.runner import (
+    build_model,
+    load_config,
+    require_data,
+    require_training,
+    training_runner,
+)
 from mmqadapter.studies.planner.blank_model import BlankModel
 from mmqadapter.studies.report.settings import Settings
 
@@ -179,3 +185,11 @@ def test_a_training_reports_rates_and_missing_gradients(started) -> None:
     listed = [dict(type=kinds[1]), dict(type='Other')]
     hooks = started(custom_hooks=listed).custom_hooks
     assert [hook['type'] for hook in hooks] == [kinds[1], 'Other', kinds[0]]
+
+
+@pytest.mark.parametrize('name', ['model', 'train_dataloader', 'train_cfg', 'optim_wrapper'])
+def test_a_config_without_what_a_training_needs_is_refused(name: str) -> None:
+    parts = dict.fromkeys(('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), dict(a=1))
+    require_training(Config(parts))
+    with pytest.raises(ValueError, match=f'the config has no {name}'):
+        require_training(Config({**parts, name: None}))
