@@ -16,15 +16,14 @@ ENDLESS = ('InfiniteSampler', 'MultiSourceSampler')
 TOO_OFTEN = 100  # times in a batch; some times are usual in a trial with a few images
 
 
-def check_batches_of(runner: Runner | FlexibleRunner) -> None:
+def check_batches_of(runner: Runner | FlexibleRunner, train: Any) -> None:
     """Let a runner check the batch size of its training when it builds the data loader.
 
     Args:
         runner: Runner that has not built its data loaders yet; changed in place.
+        train: Config of the data loader of the training.
     """
-    runner.build_dataloader = partial(
-        _checked, runner.build_dataloader, runner._train_dataloader, runner.logger
-    )
+    runner.build_dataloader = partial(_checked, runner.build_dataloader, train, runner.logger)
 
 
 def _checked(

@@ -34,6 +34,8 @@ from mmqadapter.utils.shipped import find_config
 REPORTING_HOOKS = ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook')
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper')  # what a training needs
+# Arguments of a data loader that say how its workers run.
+WORKER_OPTIONS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
@@ -64,7 +66,17 @@ def override(cfg: Config, options: dict[str, Any] | None) -> Config:
     """
     check_overrides(cfg, options or {})
     cfg.merge_from_dict(options or {})
+    _drop_worker_options(cfg)
     return cfg
+
+
+def _drop_worker_options(cfg: Config) -> None:
+    """Remove the options of workers from data loaders without workers, which PyTorch refuses."""
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if isinstance(loader, dict) and not loader.get('num_workers'):
+            for option in filter(loader.get, WORKER_OPTIONS):
+                loader.pop(option)
 
 
 def training_runner(
@@ -105,7 +117,7 @@ def training_runner(
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
     check_data_of(runner)
-    check_batches_of(runner)
+    check_batches_of(runner, cfg.get('train_dataloader'))
     scale_base_rate(runner)
     if start and not flexible:
         load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')

@@ -94,6 +94,11 @@ class TaskCheckpointHook(CheckpointHook):
         self._written_best_score = self._best_score(runner)
         self._check_model(runner)
         self._set_earlier_tasks_aside(runner)
+        if runner._resume and runner.iter >= runner.max_iters:
+            runner.logger.warning(
+                f'Nothing is left to train: the resumed training has reached iteration '
+                f'{runner.iter} of {runner.max_iters}; ask for more iterations or epochs to go on.'
+            )
         if runner.iter not in (0, self._validated) and validation_is_due(runner):
             runner.logger.info(
                 f'Running the validation after iteration {runner.iter}, which was missed.'

@@ -86,8 +86,8 @@ def test_a_task_file_can_be_the_start(semantic: Run, train, tmp_path: Path) -> N
         (['--cfg-options', 'model.backbone.blocks=stage9'], 'ValueError: .*stage9'),
         (['--cfg-options', 'model.backbone.backbone.init_cfg=None'], 'ValueError: .*random'),
         (
-            ['--cfg-options', 'train_dataloader.batch_size=100000'],
-            'ValueError: train_dataloader.batch_size=100000 is more than the .* images .*at most',
+            ['--cfg-options', 'train_dataloader.batch_size=2000'],
+            'ValueError: train_dataloader.batch_size=2000 is more than the .* images .*at most',
         ),
     ],
 )  # fmt: skip

@@ -60,4 +60,4 @@ def test_a_command_prints_one_line(tmp_path: Path, capsys) -> None:
     write(tmp_path)
     assert fits([str(tmp_path / 'syntax.py'), '--memory', '11GB']) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"ValueError: config {tmp_path / 'syntax.py'}, line 2: SyntaxError")
+    assert line.startswith(f'ValueError: config {tmp_path / "syntax.py"}, line 2: SyntaxError')

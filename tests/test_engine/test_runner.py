@@ -33,6 +33,14 @@ def test_a_config_gets_overrides_and_a_work_dir(tmp_path: Path) -> None:
         load_config('no/such.py')
 
 
+def test_a_data_loader_without_workers_has_no_options_for_them(tmp_path: Path) -> None:
+    loader = 'dict(num_workers=2, persistent_workers=True, prefetch_factor=4, batch_size=3)'
+    (tmp_path / 'name.py').write_text(f'train_dataloader = {loader}\nval_dataloader = {loader}\n')
+    cfg = load_config(tmp_path / 'name.py', {'train_dataloader.num_workers': 0})
+    assert cfg.train_dataloader == dict(num_workers=0, batch_size=3)
+    assert cfg.val_dataloader.persistent_workers and cfg.val_dataloader.prefetch_factor == 4
+
+
 @pytest.mark.parametrize('wrap', [False, True])
 def test_a_missing_data_root_is_found_through_wrappers(tmp_path: Path, wrap: bool) -> None:
     dataset = dict(type='CocoDataset', data_root='no/data')

@@ -261,3 +261,16 @@ def test_only_a_run_that_resumes_its_work_dir_keeps_the_names_of_its_tasks(
     cfg.experiment_name = 'again'
     train(cfg, resume=tmp_path / 'first/iter_3.pth')
     assert len(kept_tasks(tmp_path / folder)) == kept
+
+
+def test_a_resumed_training_that_is_at_its_end_says_so(tiny, train, tmp_path, saved_tasks, capfd):
+    train(tiny())
+    cfg = tiny()
+    cfg.custom_hooks.append(dict(type='mmqadapter.EfficiencyHook'))
+    cfg.merge_from_dict(dict(experiment_name='again', train_cfg=dict(max_iters=3)))
+    capfd.readouterr()
+    train(cfg, resume=tmp_path / 'run/iter_6.pth')
+    assert 'Nothing is left to train: the resumed training has reached iteration 6 of 3' in ''.join(
+        capfd.readouterr()
+    )
+    assert not (tmp_path / 'run/summary.json').exists()  # that of the training stays
