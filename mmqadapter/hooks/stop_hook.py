@@ -48,7 +48,7 @@ class StopHook(Hook):
     It raises between two steps, so that the state can be saved; ranks agree on the step, and a
     single process also stops within a validation. A second Ctrl-C ends the process at once. Before
     the first step is finished, which may take long, nothing can be lost: it raises where it is.
-    Whoever registers the hook, by :meth:`register`, catches the exception and calls :meth:`restore`.
+    Whoever calls :meth:`register` catches the exception and calls :meth:`restore`.
     """
 
     priority = 'LOWEST'

@@ -43,7 +43,7 @@ class TaskCheckpointHook(CheckpointHook):
     ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors`` in
     the work dir hold the task. With an EMA hook they have the averaged weights, as validation does.
 
-    A training that does not resume that of its work dir first renames the task files that are there:
+    A training that does not resume that of its work dir first renames the task files there:
     ``best.task.safetensors`` becomes ``best_<time at which it was written>.task.safetensors``.
 
     A training that ends early (``EarlyStoppingHook``, a signal) leaves a checkpoint of its last

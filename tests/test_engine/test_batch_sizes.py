@@ -53,8 +53,8 @@ def epoch(data: Any, batch: int, drop_last: bool = False) -> DataLoader:
 TWO = ConcatDataset([Images(), Images()])
 TWICE = RepeatDataset(Images(), times=2)
 SHAPES = [
-    (endless, Images(), 4), (stamped, Images(), 4), (by_aspect, Images(), 4), (of_sources, TWO, 8), (endless, TWO, 8),
-    (endless, TWICE, 8), (epoch, TWO, 8),
+    (endless, Images(), 4), (stamped, Images(), 4), (by_aspect, Images(), 4),
+    (of_sources, TWO, 8), (endless, TWO, 8), (endless, TWICE, 8), (epoch, TWO, 8),
 ]  # fmt: skip
 
 
