@@ -43,7 +43,8 @@ def batch_warning(loader: DataLoader) -> str | None:
     Raises:
         ValueError: The images give no batch, or each would be in a batch more than 100 times.
     """
-    images, batch = len(loader.dataset), getattr(loader.batch_sampler, 'batch_size', None)
+    dataset: Any = loader.dataset
+    images, batch = len(dataset), getattr(loader.batch_sampler, 'batch_size', None)
     total = batch * get_world_size() if isinstance(batch, int) else 0
     if total <= images:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
 # Functions of mmengine whose argument ``filename`` is the file that is read, not a copy of it.
