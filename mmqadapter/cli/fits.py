@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +26,9 @@ from mmqadapter.studies.fits.cards import card_bytes
 from mmqadapter.studies.fits.report import MARGIN, cells, make_header, write_fits
 from mmqadapter.studies.fits.run import fit_rows
 from mmqadapter.studies.report.image_size import largest_image_size
+from mmqadapter.studies.report.rows import Row
 from mmqadapter.studies.report.settings import Settings, parse_bytes
-from mmqadapter.studies.report.table import terminal_table
+from mmqadapter.studies.report.table import terminal_tables
 from mmqadapter.utils.terminal import print_line
 
 METHODS = 'full,frozen,partial1,adaptformer,lora,mona,highway,highway-joined'
@@ -70,22 +72,30 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     header = make_header(Path(args.config).name, settings, memory, args.gpu)
     names = [method.name for method in methods]
     rows = list(
-        track(
-            fit_rows(args.config, args.cfg_options, names, settings, memory),
-            'Foretelling',
-            total=len(names),
-            transient=True,
-        )
+        _with_progress(fit_rows(args.config, args.cfg_options, names, settings, memory), names)
     )
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, WIDTH))
-    console.print(terminal_table(cells(rows, settings.batch_size), _title(header)))
+    width = console.width if console.is_terminal else max(console.width, WIDTH)
+    console = Console(width=width)
+    for table in terminal_tables(cells(rows, settings.batch_size), _title(header), width):
+        console.print(table)
     print_line(MARGIN)
     print_line(f'To check on a GPU: {_check(args, settings)}')
     if args.json:
         write_fits(args.json, header, rows)
         print_written([args.json])
+
+
+def _with_progress(rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
+    """Yield rows with a bar, or, where stderr is no terminal, with a line for each."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from track(rows, 'Foretelling', len(names), console=console, transient=True)
+        return
+    print_line(f'Foretelling {len(names)} methods, in up to some minutes each.', sys.stderr)
+    for number, row in enumerate(rows, 1):
+        print_line(f'{number} of {len(names)}: {row["method"]}', sys.stderr)
+        yield row
 
 
 def _settings(args: argparse.Namespace, cfg: Config) -> Settings:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmqadapter.cli.common import add_run_arguments, add_trust, command_parser, user_errors
 from mmqadapter.engine.runner import load_config, testing_runner
@@ -15,6 +16,7 @@ from mmqadapter.engine.test_options import (
     dump_metric,
     write_results,
 )
+from mmqadapter.utils.terminal import print_line
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     runner = testing_runner(cfg, args.weights, args.amp, args.trust_checkpoint)
     runner.test_evaluator.metrics.extend(dump_metric(cfg, args.out))
     runner.test()
+    if args.show_dir:
+        print_line(f'Pictures: {Path(args.show_dir)}')
 
 
 if __name__ == '__main__':

@@ -14,8 +14,8 @@ from mmqadapter.data_checks.outputs import require_outputs
 from mmqadapter.engine.batch_norm import batch_norm_remedy
 from mmqadapter.engine.lr_scaling import enable_lr_scaling
 from mmqadapter.engine.run_length import EPOCHS, ITERATIONS, set_run_length
-from mmqadapter.engine.runner import load_config, training_runner
-from mmqadapter.hooks.stop_hook import StopHook, TrainingStopped
+from mmqadapter.engine.runner import load_config, require_training, training_runner
+from mmqadapter.hooks.stop_hook import StopHook, TrainingStopped, end_workers
 
 
 def parse_args(argv: Sequence[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     args = parse_args(argv, prog)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
+    require_training(cfg)
     require_outputs(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.work_dir
@@ -67,21 +68,29 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def train_or_stop(runner: Runner | FlexibleRunner) -> int:
     """Train until the end or a signal, and return the exit status (128 + number of the signal)."""
     hook = StopHook()
-    runner.register_hook(hook)
+    hook.register(runner)
     try:
         with batch_norm_remedy():
             runner.train()
         return 0
     except TrainingStopped as stop:
-        if runner.iter:
+        if stop.trained:
             runner.call_hook('after_train')
-        rest = '--resume goes on from there' if runner.iter else 'there is nothing to save'
-        runner.logger.warning(
-            f'Training {stop} after iteration {runner.iter} of {runner.max_iters}; {rest}.'
-        )
+        else:
+            end_workers()
+        runner.logger.warning(_stop_message(runner, stop))
         return 128 + stop.number
     finally:
         hook.restore()
+
+
+def _stop_message(runner: Runner | FlexibleRunner, stop: TrainingStopped) -> str:
+    if not stop.trained:
+        return f'Training {stop} in its first step; there is nothing to save.'
+    return (
+        f'Training {stop} after iteration {runner.iter} of {runner.max_iters}; --resume goes on '
+        'from there.'
+    )
 
 
 if __name__ == '__main__':

@@ -16,7 +16,9 @@ from torch import nn
 
 from mmqadapter.checkpoints.load import load_weights
 from mmqadapter.engine import exactly_resumable
+from mmqadapter.engine.batch_sizes import check_batches_of
 from mmqadapter.engine.checked_pipeline import check_data_of
+from mmqadapter.engine.config_file import read_config
 from mmqadapter.engine.config_keys import check_overrides
 from mmqadapter.engine.data_classes import check_classes
 from mmqadapter.engine.data_configs import leaf_configs, require_root
@@ -31,6 +33,10 @@ from mmqadapter.utils.shipped import find_config
 # Hooks of every training; they change nothing in it.
 REPORTING_HOOKS = ('mmqadapter.LearningRatesHook', 'mmqadapter.MissingGradientHook')
 
+TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper')  # what a training needs
+# Arguments of a data loader that say how its workers run.
+WORKER_OPTIONS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')
+
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
     """Read a config and merge command-line overrides into it.
@@ -41,11 +47,13 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         options: Overrides by dotted names, such as ``{'model.backbone.depth': 4}``.
 
     Raises:
-        FileNotFoundError: Neither a file nor a shipped config has this name.
-        ValueError: An override names a setting that does not exist.
+        FileNotFoundError: Neither a file nor a shipped config has this name, or one that it
+            inherits does not exist.
+        ValueError: The file cannot be read as a config, or an override names a setting that does
+            not exist.
     """
     path = find_config(path)
-    cfg = override(Config.fromfile(path), options)
+    cfg = override(read_config(path), options)
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(path).stem)))
     return cfg
 
@@ -58,7 +66,17 @@ def override(cfg: Config, options: dict[str, Any] | None) -> Config:
     """
     check_overrides(cfg, options or {})
     cfg.merge_from_dict(options or {})
+    _drop_worker_options(cfg)
     return cfg
+
+
+def _drop_worker_options(cfg: Config) -> None:
+    """Remove the options of workers from data loaders without workers, which PyTorch refuses."""
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if isinstance(loader, dict) and not loader.get('num_workers'):
+            for option in filter(loader.get, WORKER_OPTIONS):
+                loader.pop(option)
 
 
 def training_runner(
@@ -99,6 +117,7 @@ def training_runner(
     flexible = is_flexible(cfg)
     runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
     check_data_of(runner)
+    check_batches_of(runner, cfg.get('train_dataloader'))
     scale_base_rate(runner)
     if start and not flexible:
         load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
@@ -234,6 +253,18 @@ def require_model(cfg: Config) -> None:
         raise ValueError(
             'the config has no model; use one that inherits a config of mmdet or mmseg.'
         )
+
+
+def require_training(cfg: Config) -> None:
+    """Check that a config has what a training needs.
+
+    Raises:
+        ValueError: The config has no model, or another part is missing.
+    """
+    require_model(cfg)
+    missing = [name for name in TRAINING if not cfg.get(name)]
+    if missing:
+        raise ValueError(f'the config has no {missing[0]}, which a training needs; add it.')
 
 
 def build_model(cfg: Config) -> nn.Module:

@@ -37,7 +37,7 @@ def draw_predictions(
     Args:
         cfg: Config to change.
         show: Open a window for each picture.
-        show_dir: Folder for the pictures; mmengine adds the time of the test.
+        show_dir: Folder for the pictures, relative to the current folder.
         wait_time: Seconds that a window stays.
 
     Raises:
@@ -58,9 +58,21 @@ def draw_predictions(
     if show:
         hook.update(show=True, wait_time=wait_time)
     if show_dir and 'Det' in str(hook['type']):
-        hook.test_out_dir = str(show_dir)
+        hook.test_out_dir = os.path.abspath(show_dir)  # else it is a folder of the work dir
     elif show_dir:
-        cfg.visualizer.save_dir = str(show_dir)
+        _save_pictures(cfg.visualizer, os.path.abspath(show_dir))
+
+
+def _save_pictures(visualizer: ConfigDict, folder: str) -> None:
+    """Let the visualizer of a segmentor save its pictures into ``folder``, an absolute path."""
+    backends = visualizer.get('vis_backends') or []
+    backends = [dict(part) for part in ([backends] if isinstance(backends, dict) else backends)]
+    local = [part for part in backends if str(part['type']).endswith('LocalVisBackend')]
+    if not local:
+        local = [dict(type='LocalVisBackend')]
+        backends += local
+    local[0]['img_save_dir'] = folder
+    visualizer.vis_backends = backends
 
 
 def write_results(cfg: Config, out: str) -> None:

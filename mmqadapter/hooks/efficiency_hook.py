@@ -112,7 +112,7 @@ class EfficiencyHook(Hook):
         if self.meter is None:
             return
         self.meter.close()
-        if not is_main_process():
+        if not is_main_process() or runner.iter == self._resumed_at:  # no step: nothing measured
             return
         sizes = _task_sizes(runner)
         _log_scalars(runner, sizes, runner.iter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.hooks import EMAHook, Hook
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmqadapter.registry import HOOKS
 
@@ -24,16 +25,20 @@ NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM'}
 ECHO_SECONDS = 1.0
 
 
-class TrainingStopped(Exception):  # noqa: N818  (a request, not an error)
-    """Raised between two steps of a training that a signal asked to stop.
+class TrainingStopped(BaseException):  # noqa: N818  (a request, not an error)
+    """Raised between two steps, or in the first one, of a training that a signal asked to stop.
+
+    No ``except Exception`` may take it for an error of the data or of the model.
 
     Args:
         number: Number of the signal.
+        trained: Whether a step of this run is finished.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, trained: bool = True) -> None:
         super().__init__(f'stopped by {NAMES[signal.Signals(number)]}')
         self.number = number
+        self.trained = trained
 
 
 @HOOKS.register_module()
@@ -41,19 +46,26 @@ class StopHook(Hook):
     """Hook that ends a training by :class:`TrainingStopped` soon after Ctrl-C or SIGTERM.
 
     It raises between two steps, so that the state can be saved; ranks agree on the step, and a
-    single process also stops within a validation. A second Ctrl-C ends the process at once.
-    Whoever registers the hook catches the exception and calls :meth:`restore`.
+    single process also stops within a validation. A second Ctrl-C ends the process at once. Before
+    the first step is finished, which may take long, nothing can be lost: it raises where it is.
+    Whoever calls :meth:`register` catches the exception and calls :meth:`restore`.
     """
 
     priority = 'LOWEST'
 
     def __init__(self) -> None:
         self._requested = 0
+        self.trained = False
         self._since = 0.0
         self._is_main = True
         self._group: Any = None
         self._world_size = 1
         self._previous: dict[int, Any] = {}
+
+    def register(self, runner: Runner | FlexibleRunner) -> None:
+        """Register the hook, and what tells it that the first step is finished."""
+        runner.register_hook(self)
+        runner.register_hook(_FirstStepHook(self))
 
     def before_train(self, runner: Runner) -> None:
         """Take the signals over, also in the data workers, which start later."""
@@ -101,6 +113,8 @@ class StopHook(Hook):
         self._previous = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self.trained:
+            raise TrainingStopped(number, trained=False)
         if not self._requested:
             self._requested, self._since = number, time.monotonic()
             if self._is_main:  # print is not safe here: the signal may interrupt another print
@@ -109,6 +123,25 @@ class StopHook(Hook):
                 os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, message.encode())
         elif number == signal.SIGINT and time.monotonic() - self._since > ECHO_SECONDS:
             raise KeyboardInterrupt
+
+
+class _FirstStepHook(Hook):
+    """Hook that tells a :class:`StopHook` of the first step, before any other hook acts on it."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, stop: StopHook) -> None:
+        self._stop = stop
+
+    def after_train_iter(self, *_: Any, **__: Any) -> None:
+        """Let the training stop only between two steps from now on."""
+        self._stop.trained = True
+
+
+def end_workers() -> None:
+    """End the data workers of this process, which would first load the batch that they are at."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()  # a killed one makes PyTorch raise an error
 
 
 def _shield_worker(init: Callable[[int], None] | None, worker: int) -> None:

@@ -23,6 +23,7 @@ from mmqadapter.checkpoints.content import (
 from mmqadapter.checkpoints.load import dataset_meta
 from mmqadapter.engine.atomic_backend import BACKEND
 from mmqadapter.engine.missed_validation import validation_is_due
+from mmqadapter.hooks.earlier_tasks import set_aside
 from mmqadapter.registry import HOOKS
 from mmqadapter.taskfile import save_task
 from mmqadapter.taskfile.head_bits import HeadBits, check_head_bits, layer_bits
@@ -41,6 +42,9 @@ class TaskCheckpointHook(CheckpointHook):
 
     ``best.task.safetensors`` (of the first ``save_best`` metric) and ``last.task.safetensors`` in
     the work dir hold the task. With an EMA hook they have the averaged weights, as validation does.
+
+    A training that does not resume that of its work dir first renames the task files there:
+    ``best.task.safetensors`` becomes ``best_<time at which it was written>.task.safetensors``.
 
     A training that ends early (``EarlyStoppingHook``, a signal) leaves a checkpoint of its last
     step, whatever the interval.
@@ -72,6 +76,7 @@ class TaskCheckpointHook(CheckpointHook):
         self._position: dict[str, int] = {}
         self._validated: int | None = None
         self._saved: int | None = None
+        self._earlier_tasks: list[Path] = []
         self._written_best_score: float | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -86,9 +91,14 @@ class TaskCheckpointHook(CheckpointHook):
         super().before_train(runner)
         _dataset_meta(runner)  # now, not hours later at the first task file
         self._forget_best_elsewhere()
-        self._warn_of_earlier_best(runner)
         self._written_best_score = self._best_score(runner)
         self._check_model(runner)
+        self._set_earlier_tasks_aside(runner)
+        if runner._resume and runner.iter >= runner.max_iters:
+            runner.logger.warning(
+                f'Nothing is left to train: the resumed training has reached iteration '
+                f'{runner.iter} of {runner.max_iters}; ask for more iterations or epochs to go on.'
+            )
         if runner.iter not in (0, self._validated) and validation_is_due(runner):
             runner.logger.info(
                 f'Running the validation after iteration {runner.iter}, which was missed.'
@@ -124,6 +134,7 @@ class TaskCheckpointHook(CheckpointHook):
             self._save_early_end(runner)
         super().after_train(runner)
         self._write_task(runner, 'last')
+        self._log_earlier_tasks(runner, 'Task files of an earlier training are kept')
 
     def _save_early_end(self, runner: Runner) -> None:
         """Save a checkpoint after a training that did not reach its end."""
@@ -209,12 +220,19 @@ class TaskCheckpointHook(CheckpointHook):
         out_dir = os.path.abspath(self.out_dir)
         return path is None or os.path.dirname(os.path.abspath(path)) == out_dir
 
-    def _warn_of_earlier_best(self, runner: Runner) -> None:
-        path = Path(runner.work_dir, 'best.task.safetensors')
-        if not runner._resume and path.is_file():
-            runner.logger.warning(
-                f'{path} is from an earlier training until the first validation of this one.'
-            )
+    def _set_earlier_tasks_aside(self, runner: Runner) -> None:
+        """Rename the task files in the work dir, unless this run goes on with their training."""
+        loaded = runner._load_from  # None if mmengine finds the last checkpoint of the work dir
+        goes_on = runner._resume and (loaded is None or self._is_in_out_dir(str(loaded)))
+        if is_main_process() and not goes_on:
+            self._earlier_tasks = set_aside(runner.work_dir)
+            self._log_earlier_tasks(runner, 'Task files of an earlier training were renamed')
+
+    def _log_earlier_tasks(self, runner: Runner, text: str) -> None:
+        """Name the renamed files; the text differs, since mmengine drops a repeated warning."""
+        if self._earlier_tasks:
+            names = ', '.join(path.name for path in self._earlier_tasks)
+            runner.logger.warning(f'{text} in {runner.work_dir}: {names}.')
 
     def _best_files(self) -> set[str | None]:
         """Return the paths of the best checkpoints; mmengine keeps one, or one for each metric."""

@@ -55,10 +55,7 @@ def _expand(name: Path, keep_missing: bool) -> list[Path]:
         visible = (p for p in name.iterdir() if not p.name.startswith('.'))
         images = sorted(p for p in visible if p.suffix.lower() in SUFFIXES)
         if not images:
-            raise ValueError(
-                f'the folder {str(name)!r} has no images ({", ".join(SUFFIXES)}); those of its '
-                f"folders are '{name}/*/*'."
-            )
+            raise ValueError(_no_images(name))
         return images
     matches = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
     images = [match for match in matches if match.is_file()]
@@ -67,6 +64,13 @@ def _expand(name: Path, keep_missing: bool) -> list[Path]:
     if not images:
         raise FileNotFoundError(f'there is no image, folder or match of {str(name)!r}.')
     return images
+
+
+def _no_images(folder: Path) -> str:
+    message = f'the folder {str(folder)!r} has no images ({", ".join(SUFFIXES)})'
+    if any(path.suffix.lower() in SUFFIXES for path in folder.glob('*/*')):
+        return f"{message}; those of its folders are '{folder}/*/*'."
+    return f'{message}.'
 
 
 def _is_glob(name: Path) -> bool:

@@ -14,7 +14,7 @@ from mmqadapter.inference.model import load_model, switch_task
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.inference.settings import settings_digest
 from mmqadapter.inference.stream import Run, predict_images
-from mmqadapter.inference.writers import ResultWriter
+from mmqadapter.inference.writers import ResultWriter, check_folder
 
 ONLY_TASK = ''  # name of the task where there is one
 
@@ -105,6 +105,8 @@ def iter_predictions(
     if resume and (out is None or task is None):
         raise ValueError(f'resume=True is invalid with out={out!r}, task={task!r}: give both.')
     check_score(score_thr)
+    if out is not None:
+        check_folder(out)
     paths = find_images([images] if isinstance(images, (str, os.PathLike)) else images)
     model = _loaded_model(config, task, device, cfg_options, trust)
     writers = {}

@@ -23,7 +23,7 @@ from mmqadapter.inference.predict import check_score
 from mmqadapter.inference.prediction import Prediction
 from mmqadapter.inference.settings import settings_digest
 from mmqadapter.inference.stream import Run, predict_images
-from mmqadapter.inference.writers import ResultWriter
+from mmqadapter.inference.writers import ResultWriter, check_folder
 
 SUFFIXES = ('.safetensors', '.task')
 
@@ -108,6 +108,7 @@ def iter_task_predictions(
         ValueError: See :func:`predict_tasks`.
     """
     check_score(score_thr)
+    check_folder(out)
     files = task_names(tasks)
     names = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     model: Any = load_model(config, tasks[0], device, cfg_options)

@@ -24,6 +24,20 @@ RESULTS = ('labels', 'overlays', 'instances', 'instances.json', 'classes', 'clas
 SETTINGS = 'mmqadapter'  # key of the settings' digest in a PNG or JSON file
 
 
+def check_folder(out: str | os.PathLike) -> None:
+    """Check that results can be written into ``out``, before a model is loaded for it.
+
+    Raises:
+        ValueError: It is a file, or in the place of a folder above it is one.
+    """
+    path = next((path for path in (Path(out), *Path(out).parents) if path.exists()), None)
+    if path is not None and not path.is_dir():
+        raise ValueError(
+            f'out={str(out)!r} is invalid: {str(path)!r} is a file; expected a folder, which may '
+            'be a new one.'
+        )
+
+
 class ResultWriter:
     """Writer of the results of one task, image by image; each file is written atomically.
 

@@ -19,7 +19,9 @@ def test_which_methods_fit(kind: str, request, tmp_path, capsys) -> None:
     out = tmp_path / 'fits.json'
     capsys.readouterr()
     assert tool('fits')([run.config, *QUICK, '--image-size', '64', '96', '--json', str(out)]) == 0
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == '1 of 1: frozen'
+    shown = printed.out
     assert 'frozen' in shown and '64 x 96 pixels, on 0.7 GB' in shown
     assert f'mmqadapter benchmark {run.config} --methods frozen --image-size 64 96' in shown
     report = json.loads(out.read_text())

@@ -58,13 +58,16 @@ def test_the_trunk_may_come_from_load_from(semantic: Run, evaluate, tmp_path: Pa
     assert evaluate(semantic, semantic.task, '--cfg-options', *options) == expected
 
 
-def test_pictures_of_the_predictions(semantic: Run, instances: Run, evaluate, tmp_path) -> None:
+def test_pictures_of_the_predictions(
+    semantic: Run, instances: Run, evaluate, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for run, name in ((semantic, 'seg'), (instances, 'det')):
-        shown = tmp_path / f'shown_{name}'
+        shown = f'shown_{name}'
         plain = evaluate(run, run.task)
-        assert evaluate(run, run.task, '--show-dir', str(shown)) == plain
-        pictures = [path for path in shown.rglob('*') if path.suffix in ('.png', '.jpg')]
-        assert len(pictures) == len(list(run.images.iterdir()))
+        assert evaluate(run, run.task, '--show-dir', shown) == plain
+        assert len(list((tmp_path / shown).iterdir())) == len(list(run.images.iterdir()))
+        assert capsys.readouterr().out.splitlines()[-1] == f'Pictures: {shown}'
 
 
 def test_label_maps_and_detections_are_written(

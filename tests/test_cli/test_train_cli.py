@@ -85,6 +85,10 @@ def test_a_task_file_can_be_the_start(semantic: Run, train, tmp_path: Path) -> N
         (['--cfg-options', 'model.backbone.quantizer.bits=3'], 'ValueError: .*3'),
         (['--cfg-options', 'model.backbone.blocks=stage9'], 'ValueError: .*stage9'),
         (['--cfg-options', 'model.backbone.backbone.init_cfg=None'], 'ValueError: .*random'),
+        (
+            ['--cfg-options', 'train_dataloader.batch_size=2000'],
+            'ValueError: train_dataloader.batch_size=2000 is more than the .* images .*at most',
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_is_reported_in_one_line(semantic: Run, train, capsys, option, message) -> None:

@@ -12,7 +12,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmqadapter.engine.runner import build_model, load_config, require_data, training_runner
+from mmqadapter.engine.runner import (
+    build_model,
+    load_config,
+    require_data,
+    require_training,
+    training_runner,
+)
 from mmqadapter.studies.planner.blank_model import BlankModel
 from mmqadapter.studies.report.settings import Settings
 
@@ -25,6 +31,14 @@ def test_a_config_gets_overrides_and_a_work_dir(tmp_path: Path) -> None:
     assert cfg.a == dict(b=5, c=2) and cfg.work_dir == 'work_dirs/name'
     with pytest.raises(FileNotFoundError, match='no/such.py'):
         load_config('no/such.py')
+
+
+def test_a_data_loader_without_workers_has_no_options_for_them(tmp_path: Path) -> None:
+    loader = 'dict(num_workers=2, persistent_workers=True, prefetch_factor=4, batch_size=3)'
+    (tmp_path / 'name.py').write_text(f'train_dataloader = {loader}\nval_dataloader = {loader}\n')
+    cfg = load_config(tmp_path / 'name.py', {'train_dataloader.num_workers': 0})
+    assert cfg.train_dataloader == dict(num_workers=0, batch_size=3)
+    assert cfg.val_dataloader.persistent_workers and cfg.val_dataloader.prefetch_factor == 4
 
 
 @pytest.mark.parametrize('wrap', [False, True])
@@ -179,3 +193,11 @@ def test_a_training_reports_rates_and_missing_gradients(started) -> None:
     listed = [dict(type=kinds[1]), dict(type='Other')]
     hooks = started(custom_hooks=listed).custom_hooks
     assert [hook['type'] for hook in hooks] == [kinds[1], 'Other', kinds[0]]
+
+
+@pytest.mark.parametrize('name', ['model', 'train_dataloader', 'train_cfg', 'optim_wrapper'])
+def test_a_config_without_what_a_training_needs_is_refused(name: str) -> None:
+    parts = dict.fromkeys(('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), dict(a=1))
+    require_training(Config(parts))
+    with pytest.raises(ValueError, match=f'the config has no {name}'):
+        require_training(Config({**parts, name: None}))

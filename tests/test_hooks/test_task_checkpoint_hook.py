@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -209,12 +211,66 @@ def test_a_run_that_goes_on_elsewhere_leaves_the_first_one_alone(
     assert best.exists() and len(list((tmp_path / 'second').glob('best_*.pth'))) == 1
 
 
-def test_the_best_task_of_an_earlier_training_is_warned_of(
-    tiny, train, tmp_path, saved_tasks, capfd
+@pytest.fixture
+def earlier(tmp_path) -> Callable[[str], None]:
+    """``earlier(folder)``: the folder gets task files, written at a known time."""
+
+    def write(folder: str) -> None:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        written = time.mktime((2026, 1, 31, 9, 30, 0, 0, 0, -1))
+        for name in ('best', 'last'):
+            path = tmp_path / folder / f'{name}.task.safetensors'
+            path.write_text(name)
+            os.utime(path, (written, written))
+
+    return write
+
+
+def kept_tasks(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.glob('*_2*.task.safetensors')}
+
+
+def test_task_files_of_an_earlier_training_are_renamed(
+    tiny, train, tmp_path, saved_tasks, capfd, earlier
 ):
-    (tmp_path / 'run').mkdir()
-    (tmp_path / 'run/best.task.safetensors').touch()
+    earlier('run')
     train(tiny())
-    assert 'is from an earlier training until the first validation of this' in ''.join(
+    run = tmp_path / 'run'
+    names = [f'{name}_20260131_093000.task.safetensors' for name in ('best', 'last')]
+    assert kept_tasks(run) == {names[0]: 'best', names[1]: 'last'}
+    logged = ''.join(capfd.readouterr())
+    for state in ('were renamed', 'are kept'):  # at the start, and at the end
+        assert logged.count(f'{state} in {run}: {", ".join(names)}.') == 1
+    earlier('run')  # written in the same second
+    cfg = tiny()
+    cfg.experiment_name = 'again'
+    train(cfg)
+    assert kept_tasks(run)['best_20260131_093000_2.task.safetensors'] == 'best'
+    assert len(kept_tasks(run)) == 4
+
+
+@pytest.mark.parametrize(('folder', 'kept'), [('first', 0), ('second', 2)])
+def test_only_a_run_that_resumes_its_work_dir_keeps_the_names_of_its_tasks(
+    tiny, train, tmp_path, saved_tasks, earlier, folder, kept
+):
+    cfg = tiny('first')
+    cfg.train_cfg.max_iters = 3
+    train(cfg)
+    earlier(folder)
+    cfg = tiny(folder)
+    cfg.experiment_name = 'again'
+    train(cfg, resume=tmp_path / 'first/iter_3.pth')
+    assert len(kept_tasks(tmp_path / folder)) == kept
+
+
+def test_a_resumed_training_that_is_at_its_end_says_so(tiny, train, tmp_path, saved_tasks, capfd):
+    train(tiny())
+    cfg = tiny()
+    cfg.custom_hooks.append(dict(type='mmqadapter.EfficiencyHook'))
+    cfg.merge_from_dict(dict(experiment_name='again', train_cfg=dict(max_iters=3)))
+    capfd.readouterr()
+    train(cfg, resume=tmp_path / 'run/iter_6.pth')
+    assert 'Nothing is left to train: the resumed training has reached iteration 6 of 3' in ''.join(
         capfd.readouterr()
     )
+    assert not (tmp_path / 'run/summary.json').exists()  # that of the training stays

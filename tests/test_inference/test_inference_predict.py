@@ -14,7 +14,7 @@ from tiny_runs import CLASSES, Run, fresh_globals, instances, semantic
 
 from mmqadapter import save_task
 from mmqadapter.engine.runner import load_config
-from mmqadapter.inference import load_model, predict
+from mmqadapter.inference import load_model, predict, predict_tasks
 from mmqadapter.inference.images import find_images, result_names
 from mmqadapter.inference.model import choose_device, spread_color
 
@@ -149,11 +149,23 @@ def test_hidden_files_of_a_folder_are_no_images(pictures: Path) -> None:
     assert len(find_images([pictures])) == 2
 
 
+@pytest.mark.parametrize('out', ['a.png', 'a.png/results'])
+def test_a_file_in_place_of_the_results_folder_is_refused(pictures: Path, out: str) -> None:
+    """It is refused before the config is read, which does not exist."""
+    for run in (predict, predict_tasks):
+        tasks: Any = 'no.task.safetensors' if run is predict else ['no.task.safetensors']
+        with pytest.raises(ValueError, match=r"out='.*' is invalid: '.*a.png' is a file; expected"):
+            run('no.py', tasks, pictures, pictures / out)
+
+
 def test_names_without_images_are_refused(pictures: Path) -> None:
     with pytest.raises(FileNotFoundError, match='gone'):
         find_images([pictures / 'gone.png'])
-    (pictures / 'empty').mkdir()
-    with pytest.raises(ValueError, match="folder '.*empty' has no images"):
+    (pictures / 'empty/sub').mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"folder '.*empty' has no images \(.*webp\)\.$"):
+        find_images([pictures / 'empty'])
+    (pictures / 'empty/sub/a.JPG').touch()
+    with pytest.raises(ValueError, match="has no images .*; those of its folders are '.*empty/"):
         find_images([pictures / 'empty'])
     with pytest.raises(ValueError, match='images is empty: expected files'):
         find_images([])

@@ -113,6 +113,16 @@ def test_a_stopped_training_goes_on_exactly(
         assert task == (semantic.work_dir / f'{name}.task.safetensors').read_bytes()
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_first_step_ends_it(semantic: Run, tmp_path: Path, number: int) -> None:
+    hook, began = f"type='StuckFirstBatch', number={number}, seconds=120", time.monotonic()
+    assert train_with(semantic, tmp_path, hook) == 128 + number
+    assert time.monotonic() - began < 60
+    work, name = tmp_path / 'work', {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM'}[number]
+    assert f'stopped by {name} in its first step; there is nothing to save' in log(work)
+    assert not list(work.glob('*.pth')) and not list(work.glob('*.safetensors'))
+
+
 def test_an_early_stop_leaves_a_checkpoint(semantic: Run, tmp_path: Path) -> None:
     hook = "type='EarlyStoppingHook', monitor='mIoU', patience=1, min_delta=200.0"
     longer = ['--cfg-options', 'train_cfg.max_iters=20']

@@ -19,6 +19,8 @@ CONTEXT = 600 * 2**20  # bytes of CUDA's context, libraries and their workspaces
 FRAGMENTS = 0.1  # of the foretold peak: workspaces of operations, and gaps between blocks
 CEILING = 256  # images at which the search stops; each takes the time of its own boxes
 MANY = 6  # known points
+# The second point is at most so many batches larger: it gives the slope, and small ones are quick.
+FIRST_STEP = 4
 PRECISIONS = {'float32': False, 'amp': True}
 
 
@@ -128,7 +130,8 @@ class Curve:
         if len(points) == 1:
             (batch,) = points
             slope = max((self.peaks[batch] - self._resident) / batch, 1)
-            return batch + int((limit - self.peaks[batch]) // slope)
+            steps = int((limit - self.peaks[batch]) // slope)
+            return batch + int(min(steps, FIRST_STEP * batch))
         left, right = sorted(points[:2])
         return left + self._steps(left, right, limit)
 

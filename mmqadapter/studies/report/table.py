@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 MEGA = 1e6
 MISSING = '-'
+BORDER = 3  # columns of text that a table takes beside each of its columns
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,32 @@ def terminal_table(rows: TableRows, title: str) -> Table:
     for row in rows:
         table.add_row(*map(str, row.values()))
     return table
+
+
+def terminal_tables(rows: TableRows, title: str, width: int) -> Iterator[Table]:
+    """Yield the table of :func:`terminal_table`, or narrower ones with a column for each row.
+
+    Args:
+        rows: Cells by column heading; the first heads the column in a narrow table.
+        title: Title of each table.
+        width: Columns of text of the terminal; headings break between words only.
+    """
+    head, *names = rows[0]
+    words = [max(map(len, name.split())) for name in rows[0]]
+    values = [max(len(str(row[name])) for row in rows) for name in rows[0]]
+    if sum(map(max, words, values)) + BORDER * len(rows[0]) < width:
+        yield terminal_table(rows, title)
+        return
+    longest = max(len(str(cell)) for row in rows for cell in row.values())
+    count = max((width - max(map(len, names)) - BORDER - 1) // (longest + BORDER), 1)
+    for start in range(0, len(rows), count):
+        part = rows[start : start + count]
+        table = Table(head, title=title)
+        for row in part:
+            table.add_column(str(row[head]), justify='right', overflow='fold')
+        for name in names:
+            table.add_row(name, *(str(row[name]) for row in part))
+        yield table
 
 
 def markdown_table(rows: Sequence[Mapping[str, Cell | str]]) -> str:

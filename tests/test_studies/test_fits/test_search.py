@@ -38,6 +38,18 @@ def test_a_line_takes_three_points() -> None:
     assert len(points) <= 4
 
 
+def test_only_one_large_batch_is_foretold_of_a_line() -> None:
+    """The time of a point grows with its images, and the first guess may be too large."""
+    points: list[int] = []
+
+    def peak(batch: int) -> int:
+        points.append(batch)
+        return 1000 + 100 * batch
+
+    assert Curve(peak, 2, 1100).largest(8550) == 75
+    assert sum(points) < 100
+
+
 def test_a_batch_that_batch_norm_refuses_does_not_fit() -> None:
     def peak(batch: int) -> int:
         if batch == 1:
