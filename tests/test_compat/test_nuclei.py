@@ -51,5 +51,5 @@ def test_training_is_the_same(real_data: Path, tmp_path: Path) -> None:
     ours = train(tmp_path / 'ours', prepended('without_operators'))
     assert len(compiled) == len(ours) == STEPS
     for one, other in zip(compiled, ours, strict=True):
-        assert one == pytest.approx(other, rel=0.01)
+        assert one == pytest.approx(other, rel=0.02)
     assert compiled[:EQUAL] == ours[:EQUAL]

@@ -15,7 +15,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     'name.py': (b'a = 1\n\nb = c\n', r"name.py, line 3: NameError: name 'c' is not defined"),
     'kind.py': (b'a = 1 + "x"\n', r'kind.py, line 1: TypeError: unsupported operand'),
     'inner.py': (b'def f(x):\n    return x["k"]\n\na = f({})\n', r'inner.py, line 2: KeyError: k'),
-    'latin.py': (b'a = 1\n# caf\xe9\n', r'latin.py, line 2: byte 0xe9 is not UTF-8'),
+    'latin.py': (b'a = 1\n# Stra\xe9\n', r'latin.py, line 2: byte 0xe9 is not UTF-8'),
     'script.py': (b'import torch\n\nassert not torch\n', r'script.py, line 3: AssertionError'),
     'broken.yaml': (b'a: 1\nb: [1, 2\nc: 3\n', r'broken.yaml, line 3: invalid YAML: did not find'),
     'broken.json': (b'{"a": 1,\n "b": }', r'broken.json, line 2: Expecting value$'),
