@@ -109,13 +109,16 @@ def _launch(page: Any, address: Address, max_bytes: int) -> list[str]:
 @contextmanager
 def ended_by_interrupt() -> Iterator[None]:
     """Let Ctrl-C (SIGINT) or SIGTERM end a block, which is then left without an error."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Of both signals: a process that a script starts in the background ignores SIGINT.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
 
 
 def wait_forever() -> None:
