@@ -103,5 +103,5 @@ def _nothing_found(root: Path, name: str | None) -> str:
     expected = FORMATS[name].name if name else ', '.join(reader.name for reader in FORMATS.values())
     return (
         f'{str(root)!r} has no images with annotations that are known: expected {expected}. '
-        'The docs page "Own data" (docs/own_data.md of the repository) shows the folders.'
+        'The docs page "Own data" shows the folders.'
     )
