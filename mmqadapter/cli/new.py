@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     except FaultyAnnotationsError as error:
         for line in error.lines:
             print_line(line, sys.stderr)
-        print_line('mend them, then run the same command again', sys.stderr)
+        print_line('correct them, then run the same command again', sys.stderr)
         return 1
     _print(written)
     status = 0 if args.no_check else check_data([str(written.path)])
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     if status == 0:
         print_line(f'next: mmqadapter train {path}')
     else:
-        print_line(f'mend them, then: mmqadapter check-data {path}')
+        print_line(f'correct them, then: mmqadapter check-data {path}')
     return status
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import mmengine
@@ -11,21 +12,48 @@ import mmengine
 from mmqadapter.data_checks.problem import ERROR, WARNING, Problem
 from mmqadapter.engine import coco_lists
 
-ID, NUMBER = (int, str), (int, float)
-SIZE = (float, int)  # numbers that an image may have as its width
-LARGEST_SIZE = 2**24
-KINDS = {
-    ID: 'a whole number or a text',
-    NUMBER: 'a number',
-    SIZE: 'a number of pixels',
-    str: 'a text',
-    list: 'a list',
-}
-# Keys that mmdet reads without checking that they exist, and their types.
-REQUIRED: dict[str, dict[str, Any]] = {
-    'images': dict(id=ID, file_name=str, width=SIZE, height=SIZE),
-    'annotations': dict(id=ID, image_id=ID, category_id=ID, bbox=list, area=NUMBER),
-    'categories': dict(id=ID, name=str),
+LARGEST_SIZE = 2**24  # pixels
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value of a COCO file has to be.
+
+    Attributes:
+        text: Words for it.
+        accepts: Whether a value is of this kind.
+    """
+
+    text: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_id(value: Any) -> bool:
+    """Return whether a value can be an id: 1.0 is the same as 1."""
+    return isinstance(value, (int, str)) or (isinstance(value, float) and value % 1 == 0)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number that a float can hold."""
+    whole = isinstance(value, int) and abs(value) <= sys.float_info.max
+    return whole or isinstance(value, float)
+
+
+def _is_size(value: Any) -> bool:
+    """Return whether a value can be a width or height in pixels."""
+    return isinstance(value, (int, float)) and 1 <= value <= LARGEST_SIZE
+
+
+ID = Kind('a whole number or a text', _is_id)
+NUMBER = Kind('a number', _is_number)
+SIZE = Kind('a number of pixels', _is_size)
+TEXT = Kind('a text', lambda value: isinstance(value, str))
+LIST = Kind('a list', lambda value: isinstance(value, list))
+# Keys that mmdet reads without checking that they exist, and what they have to be.
+REQUIRED: dict[str, dict[str, Kind]] = {
+    'images': dict(id=ID, file_name=TEXT, width=SIZE, height=SIZE),
+    'annotations': dict(id=ID, image_id=ID, category_id=ID, bbox=LIST, area=NUMBER),
+    'categories': dict(id=ID, name=TEXT),
 }
 
 
@@ -65,32 +93,23 @@ def entry_id(entry: Any) -> str:
     return f' (id {entry["id"]!r})' if isinstance(entry, dict) and 'id' in entry else ''
 
 
-def entry_fault(entry: Any, keys: dict[str, Any]) -> str:
+def entry_fault(entry: Any, keys: dict[str, Kind]) -> str:
     """Return which keys an entry lacks or has in another type; empty if it is complete.
 
     Args:
         entry: The entry.
-        keys: Required keys and their types, as in ``REQUIRED``.
+        keys: Required keys and their kinds, as in ``REQUIRED``.
     """
     if not isinstance(entry, dict):
         return f'is {entry!r:.40}: expected an object with {", ".join(keys)}'
     missing = [key for key in keys if key not in entry]
     faults = [f'lacks {", ".join(missing)}'] if missing else []
     faults += [
-        f'has {key}={entry[key]!r:.60}: expected {KINDS[kind]}'
+        f'has {key}={entry[key]!r:.60}: expected {kind.text}'
         for key, kind in keys.items()
-        if key in entry and not _is_a(entry[key], kind)
+        if key in entry and not kind.accepts(entry[key])
     ]
     return ', '.join(faults)
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    """Return whether ``value`` has a type; as an id, 1.0 is the same as 1."""
-    if kind is SIZE:
-        return isinstance(value, kind) and 1 <= value <= LARGEST_SIZE
-    if kind is NUMBER and isinstance(value, int) and abs(value) > sys.float_info.max:
-        return False
-    return isinstance(value, kind) or (kind is ID and isinstance(value, float) and value % 1 == 0)
 
 
 def duplicate_ids(coco: dict[str, list[dict]], split: str) -> Iterator[Problem]:

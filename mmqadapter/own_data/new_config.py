@@ -29,11 +29,11 @@ TASKS = {
     'boxes': ('mmdet', 'Faster R-CNN', 'coco/bbox_mAP'),
     'classes': ('mmpretrain', 'Image classifier', 'accuracy/top1'),
 }
-# Name of each package, and what to install.
+# Name of each package, and the extra that installs it.
 PACKAGES = {
-    'mmdet': ('mmdetection', 'onedl-mmdetection'),
-    'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
-    'mmpretrain': ('mmpretrain', "'mmqadapter[cls]'"),
+    'mmdet': ('mmdetection', 'det'),
+    'mmseg': ('mmsegmentation', 'seg'),
+    'mmpretrain': ('mmpretrain', 'cls'),
 }
 BASE_STRIDE = 4  # of the finest map of the pyramid
 LINE = 100  # characters
@@ -158,10 +158,10 @@ def _check_packages(data: FoundData, model: Model) -> None:
     """Check that the mm packages that the config will name are installed."""
     for module in packages_of(data, model):
         if find_spec(module) is None:
-            name, install = PACKAGES[module]
+            name, extra = PACKAGES[module]
             raise ValueError(
-                f'the config needs {name}, which is not installed; run `pip install {install}`, or '
-                f'`pip install {name}` beside the upstream packages.'
+                f'the config needs {name}, which is not installed; run `pip install '
+                f"'mmqadapter[{extra}]'`, or `pip install {name}` beside the upstream packages."
             )
 
 

@@ -87,22 +87,23 @@ def test_yolo_splits_of_an_export(tmp_path: Path) -> None:
     assert set(instances(tmp_path).splits) == {'train', 'val'}
 
 
+def write_lists(root: Path, **names: str) -> None:
+    lists = root / 'ImageSets' / 'Main'
+    lists.mkdir(parents=True)
+    for split, text in names.items():
+        (lists / f'{split}.txt').write_text(text)
+
+
 def test_voc_lists_of_the_splits(tmp_path: Path) -> None:
     writers.voc(tmp_path)
-    lists = tmp_path / 'ImageSets' / 'Main'
-    lists.mkdir(parents=True)
-    (lists / 'train.txt').write_text('a\n')
-    (lists / 'val.txt').write_text('b\n')
+    write_lists(tmp_path, train='a\n', val='b\n')
     splits = instances(tmp_path).splits
     assert [sample.image.stem for sample in splits['val']] == ['b']
 
 
 def test_voc_names_without_a_file_are_named(tmp_path: Path) -> None:
     writers.voc(tmp_path)
-    lists = tmp_path / 'ImageSets' / 'Main'
-    lists.mkdir(parents=True)
-    (lists / 'train.txt').write_text('a\n')
-    (lists / 'val.txt').write_text('b\nc\nd\na\n')
+    write_lists(tmp_path, train='a\n', val='b\nc\nd\na\n')
     data = instances(tmp_path)
     assert data.notes == [
         "names in val.txt of ImageSets without an annotation file are left out (2), such as 'c'",

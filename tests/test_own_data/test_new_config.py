@@ -244,7 +244,8 @@ def test_a_package_that_the_config_needs_is_named(
     if name is None:
         new_config(tmp_path / 'data', out, choices)
         return
-    text = f'needs {name}, which is not installed; run `pip install onedl-{name}`, or `pip install'
+    extra = f"pip install 'mmqadapter[{missing.removeprefix('mm')}]'"
+    text = f'needs {name}, which is not installed; run `{extra}`, or `pip install {name}`'
     with pytest.raises(ValueError, match=re.escape(text)):
         new_config(tmp_path / 'data', out, choices)
     assert list(tmp_path.iterdir()) == [tmp_path / 'data']

@@ -57,7 +57,7 @@ def test_errors_of_the_data_are_to_be_mended(tmp_path: Path, capsys: pytest.Capt
         writers.coco(tmp_path / 'data' / split)
     (tmp_path / 'data' / 'val' / 'images' / 'b.png').write_bytes(b'')
     last = run(capsys, tmp_path / 'data', '--out', tmp_path / 'task.py')
-    assert last == f'mend them, then: mmqadapter check-data {tmp_path / "task.py"}'
+    assert last == f'correct them, then: mmqadapter check-data {tmp_path / "task.py"}'
 
 
 @pytest.mark.parametrize(

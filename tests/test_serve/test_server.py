@@ -54,7 +54,7 @@ def test_others_reach_a_page_only_if_they_are_let_in() -> None:
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_block(number: signal.Signals) -> None:
-    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
     timer.start()
@@ -62,7 +62,7 @@ def test_a_signal_ends_the_block(number: signal.Signals) -> None:
         wait_forever()
     timer.join()
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
-    signal.signal(signal.SIGINT, ignored)
+    signal.signal(signal.SIGINT, previous)
 
 
 def test_other_errors_leave_the_block() -> None:

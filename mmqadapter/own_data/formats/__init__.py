@@ -19,7 +19,7 @@ from mmqadapter.own_data.formats import (
     supervisely,
     yolo,
 )
-from mmqadapter.own_data.formats.coco_lists import refuse_damaged
+from mmqadapter.own_data.formats.coco_files import refuse_damaged
 from mmqadapter.own_data.images import files_below
 from mmqadapter.own_data.samples import FoundData
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from mmqadapter.own_data.formats.coco_lists import has_lists, lists_below
+from mmqadapter.own_data.formats.coco_files import has_lists, lists_below
 from mmqadapter.own_data.formats.files import check_label
 from mmqadapter.own_data.images import SPLIT_WORDS, images_below
 from mmqadapter.own_data.samples import CocoFile, Instance, InstanceData, Sample
