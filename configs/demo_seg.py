@@ -10,7 +10,7 @@ _base_ = [
     './_base_/schedules/short.py',
     './_base_/tuning.py',
 ]
-iters = 320
+iters = 290
 train_cfg = dict(max_iters=iters, val_interval=iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 from tiny_runs import Run, tool
@@ -52,9 +53,17 @@ def test_others_reach_a_page_only_if_they_are_let_in() -> None:
     assert Address('0.0.0.0').is_open and Address(share=True).is_open
 
 
+@pytest.fixture
+def ignored_interrupt() -> Iterator[None]:
+    """Ignore SIGINT, as in the background of a script."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures('ignored_interrupt')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_block(number: signal.Signals) -> None:
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
     timer.start()
@@ -62,7 +71,6 @@ def test_a_signal_ends_the_block(number: signal.Signals) -> None:
         wait_forever()
     timer.join()
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
-    signal.signal(signal.SIGINT, previous)
 
 
 def test_other_errors_leave_the_block() -> None:
