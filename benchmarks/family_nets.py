@@ -101,8 +101,14 @@ FAMILY_NETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     'mmdet Darknet': ('Darknet-53', dict(type='mmdet.Darknet', depth=53)),
     'mmdet EfficientNet': ('EfficientNet-B0', dict(type='mmdet.EfficientNet', arch='b0')),
-    'mmdet MobileNetV2': ('MobileNetV2', dict(type='mmdet.MobileNetV2')),
-    'mmseg MobileNetV2': ('MobileNetV2', dict(type='mmseg.MobileNetV2')),
+    'mmdet MobileNetV2': (
+        'MobileNetV2',
+        dict(type='mmdet.MobileNetV2', out_indices=(1, 2, 4, 6)),
+    ),
+    'mmseg MobileNetV2': (
+        'MobileNetV2',
+        dict(type='mmseg.MobileNetV2', out_indices=(1, 2, 4, 6)),
+    ),
     'mmseg MobileNetV3': (
         'MobileNetV3 large',
         dict(type='mmseg.MobileNetV3', arch='large', out_indices=(1, 3, 16)),

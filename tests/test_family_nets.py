@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / 'benchmarks'
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Names of the script, which imports the files beside it and registers a net."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS.module_dict))
-    return runpy.run_path(str(BENCHMARKS / 'backbone_cost.py'))
+    yield runpy.run_path(str(BENCHMARKS / 'backbone_cost.py'))
+    del MODELS.module_dict['PeftBackbone']
 
 
 def test_every_family_has_a_net(script: dict[str, Any]) -> None:
@@ -36,6 +37,15 @@ def test_configs_are_of_the_family_and_of_the_size(script: dict[str, Any]) -> No
     assert wrapped.family.name == 'timm MaxViT'
     assert wrapped.tuning_config['downsample'] == 'low-rank'
     assert wrapped.tuning_config['quantizer']['bits'] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', [family.name for family in FAMILIES])
+def test_every_net_is_wrapped(script: dict[str, Any], family: str) -> None:
+    configs = script['shipped_configs'](family, 256)
+    wrapped = {name: MODELS.build(ConfigDict(cfg)) for name, cfg in configs.items()}
+    del wrapped['full'], wrapped['frozen']
+    assert wrapped and {net.family.name for net in wrapped.values()} == {family}
 
 
 def test_the_table_of_rows(script: dict[str, Any]) -> None:
