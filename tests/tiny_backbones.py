@@ -532,6 +532,16 @@ SAME_LAYOUT: dict[str, dict[str, Any]] = {
         out_indices=(0, 2),
         drop_path_rate=0.1,
     ),
+    'timm_pit': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='pit_ti_224',
+        img_size=64,
+        base_dims=(8, 8),
+        depth=(2, 2),
+        heads=(1, 2),
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
 }
 ROWS = {**TINY, **SAME_LAYOUT}
 
@@ -546,7 +556,7 @@ LAYOUTS = (
 NO_CP = (
     'mmseg_beit', 'mmdet_pvt', 'mmdet_pvt_v2', 'mmseg_pcpvt', 'mmseg_svt', 'mmseg_mscan',
     'timm_twins', 'mmpretrain_vit', 'mmpretrain_beit', 'mmpretrain_sam',
-    'mmpretrain_poolformer',
+    'mmpretrain_poolformer', 'timm_pit',
 )  # fmt: skip
 
 
@@ -564,7 +574,7 @@ NO_OUT_INDICES = ('mmseg_mscan',)
 def fitting(cfg: dict[str, Any], size: tuple[int, int]) -> tuple[int, int]:
     """An image size that a tiny net takes: some have position biases for one grid."""
     name = cfg.get('model_name', cfg['type']).lower()
-    fixed = ('beit', 'relpos', 'cait', 'hiera', 'maxvit', 'coatnet', 'gcvit')
+    fixed = ('beit', 'relpos', 'cait', 'hiera', 'maxvit', 'coatnet', 'gcvit', 'pit_')
     return (64, 64) if any(net in name for net in fixed) else size
 
 

@@ -202,10 +202,13 @@ class _Check:
         grid = self._taps.seen[0].grid
         if isinstance(stem, NoStem) or not isinstance(stem, Stem):
             return
-        if tuple(s // stem.stride for s in shape[2:]) != grid:
+        made = tuple(size // stem.stride for size in shape[2:])
+        if made != grid:
             raise ValueError(
-                f'stem={type(stem).__name__} is invalid for {self._net}, whose first stride of '
-                f"{stem.stride} is not the distance of its tokens: use 'NoStem'."
+                f'stem={type(stem).__name__} is invalid for {self._net}: of an image of '
+                f'{shape[2]} x {shape[3]} pixels it makes a grid of {made[0]} x {made[1]}, with '
+                f'the first stride of the net, {stem.stride}; its tokens have a grid of '
+                f"{grid[0]} x {grid[1]}: use 'NoStem'."
             )
 
     def mergings(self, plan: Sequence[PlannedBlock], strides: Sequence[Any]) -> None:

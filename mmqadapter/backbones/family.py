@@ -61,8 +61,9 @@ class BlockFamily:
         channels: Child that tells C; '' for ``mlp_in``.
         channels_first: Tensors of four axes are maps (B, C, H, W).
         map_norms: Norms of outputs take maps (B, C, H, W).
-        grid: Patch embedding whose output has the grid (H, W), ``{}`` for the number of the block;
-            '' where a child of each block gets the grid as an argument, or gets tokens
+        grid: Patch embedding, or convolution, whose output has the grid (H, W), ``{}`` for the
+            number of the block; of several names separated by ``|`` the first that the net has. ''
+            where a child of each block gets the grid as an argument, or gets tokens
             (B, H, W, C).
         block_grid: That child; '' for ``attn_branch``, or ``mlp_in`` in a block of one branch.
         output_norm: Norm of each output; ``{}`` stands for the number that ``out_indices`` counts.

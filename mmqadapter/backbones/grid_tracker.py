@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.select import find_child
 
 
 class GridTracker:
@@ -28,14 +29,17 @@ class GridTracker:
         self.size = (0, 0)
         self._axes = slice(2, 4) if family.channels_first else slice(1, 3)
         if family.grid:
-            name = family.grid.format(_number(trunk, block, family))
-            trunk.get_submodule(name).register_forward_hook(self._read_embedding)
+            embedding = find_child(trunk, family.grid.format(_number(trunk, block, family)))
+            assert embedding is not None, f'{type(trunk).__name__} has no {family.grid}'
+            embedding.register_forward_hook(self._read_embedding)
         elif name := family.block_grid or family.attn_branch or family.mlp_in:
             block.get_submodule(name).register_forward_pre_hook(self._read_argument)
 
     def _read_embedding(self, module: Any, args: tuple, output: Any) -> None:
-        """Read (tokens, grid), tokens in its shape, or (B, L, C) of an embedding of one grid."""
-        if isinstance(output, tuple):
+        """Read (tokens, grid), a map, tokens in its shape, or (B, L, C) of an embedding of one."""
+        if isinstance(module, nn.Conv2d):
+            self.size = tuple(output.shape[2:])
+        elif isinstance(output, tuple):
             self.size = tuple(output[1])
         else:
             self.size = tuple(output.shape[self._axes] if output.ndim == 4 else module.grid_size)

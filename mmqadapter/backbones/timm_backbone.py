@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -24,8 +25,8 @@ class TimmBackbone(BaseModule):
     ConvNeXt, ResNet, RegNet and others; see the docs page "Adding a backbone". A ViT or Swin pads
     an image with zeros at the bottom and right to whole patches, and resizes position embeddings to
     the grid. With patch size p, ViT maps are (B, C, ceil(H/p), ceil(W/p)); a Swin halves that grid,
-    rounding up, before stages 1 to 3. Nets whose position biases are for one grid, such as BEiT,
-    take images of ``img_size`` alone.
+    rounding up, before stages 1 to 3. Nets whose position embeddings or biases are for one grid,
+    such as BEiT and PiT, take images of ``img_size`` alone.
 
     ``model`` is timm's net with timm's names (``model.blocks.0...``), run by timm's own
     ``forward_intermediates``. The final norm is applied to every ViT map (as DINOv2 does for dense
@@ -53,8 +54,8 @@ class TimmBackbone(BaseModule):
 
     Attributes:
         pretrained_loaded: Whether weights were loaded; otherwise they are random.
-        num_prefix_tokens: Number of class and register tokens before the grid tokens, 0 in nets of
-            several stages.
+        num_prefix_tokens: Number of class and register tokens before the grid tokens; of nets of
+            several stages only PiT has any.
 
     Raises:
         FileNotFoundError: ``checkpoint`` does not exist.
@@ -79,14 +80,15 @@ class TimmBackbone(BaseModule):
         if file is not None:
             # First without its head, whose weights a file may lack; with all of its outputs.
             outputs = list(range(len(self.model.feature_info)))
+            names = set(self.model.state_dict())
             self.model.prune_intermediate_layers(outputs, prune_head=True)
-            load_weight_file(self.model, file)
+            load_weight_file(self.model, file, names - set(self.model.state_dict()))
         self.out_indices = _resolve(out_indices, self.model)
         self.model.prune_intermediate_layers(list(self.out_indices), prune_head=True)
         _set_checkpointing(self.model, with_cp)
         family = find_family(self)
         self._norm = bool(family.output_norm or family.end_norm or family.neck)
-        self.num_prefix_tokens: int = getattr(self.model, 'num_prefix_tokens', 0)
+        self.num_prefix_tokens = _count_prefix_tokens(self.model)
         self.out_type = out_type
         _check_out_type(out_type, model_name, self.model)
 
@@ -111,11 +113,22 @@ class TimmBackbone(BaseModule):
 def _check_out_type(out_type: str, model_name: str, model: Any) -> None:
     if out_type not in OUT_TYPES:
         raise ValueError(f'out_type={out_type!r} is invalid: expected one of {OUT_TYPES}.')
-    if out_type == 'cls_token' and getattr(model, 'cls_token', None) is None:
+    if out_type != 'cls_token':
+        return
+    returned = 'return_prefix_tokens' in inspect.signature(model.forward_intermediates).parameters
+    if getattr(model, 'cls_token', None) is None or not returned:
+        reason = 'whose class token timm does not return with its maps'
+        if getattr(model, 'cls_token', None) is None:
+            reason = 'which has no class token'
         raise ValueError(
-            f"out_type='cls_token' is invalid for {model_name!r}, which has no class token: use "
-            "'featmap' with the neck GlobalAveragePooling."
+            f"out_type='cls_token' is invalid for {model_name!r}, {reason}: use 'featmap' with the "
+            'neck GlobalAveragePooling.'
         )
+
+
+def _count_prefix_tokens(model: Any) -> int:
+    """Return the number of class and register tokens, by the name that PiT or a ViT has for it."""
+    return getattr(model, 'num_prefix_tokens', getattr(model, 'num_tokens', 0))
 
 
 def _clear_biases(model: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -63,13 +65,16 @@ def _takes_any_size(cls: type | None) -> bool:
     return cls is None or ANY_SIZE in inspect.signature(cls).parameters
 
 
-def load_weight_file(model: nn.Module, checkpoint: str | Path) -> None:
-    """Load all weights of a headless timm net from a file; position embeddings are resized.
+def load_weight_file(
+    model: nn.Module, checkpoint: str | Path, pruned: Collection[str] = ()
+) -> None:
+    """Load all weights of a headless timm net from a file; timm resizes position embeddings.
 
     Args:
         model: Net from :func:`build_timm`.
         checkpoint: ``.safetensors``, ``.npz`` (JAX, ViT only) or ``torch.save`` file, which is read
             without running code. Weights of a classification head are skipped.
+        pruned: Names of weights that the net had before its head was removed; skipped as well.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -82,7 +87,7 @@ def load_weight_file(model: nn.Module, checkpoint: str | Path) -> None:
     if path.suffix == '.npz':
         _load_npz(model, path)
     else:
-        _load_state(model, path)
+        _load_state(model, path, pruned)
 
 
 def _brief(error: Exception) -> str:
@@ -90,25 +95,32 @@ def _brief(error: Exception) -> str:
     return ' '.join([type(error).__name__, *lines])
 
 
-def _load_state(model: Any, path: Path) -> None:
+def _load_state(model: Any, path: Path, pruned: Collection[str]) -> None:
     try:
         state = load_state_dict(str(path))
     except Exception as error:  # the errors of timm's readers for broken files are undocumented
         raise _unreadable(path, error) from error
     try:
         source = {'state_dict': state}
-        load_pretrained(model, source, in_chans=model.in_chans, filter_fn=_to_timm, strict=True)
+        convert = partial(_to_timm, pruned=pruned)
+        load_pretrained(model, source, in_chans=model.in_chans, filter_fn=convert, strict=True)
     except (RuntimeError, AttributeError, TypeError, KeyError) as error:
         misfit = f'checkpoint={str(path)!r} does not fit {type(model).__name__}'
         raise ValueError(f'{misfit}: {_brief(error)} {MISFIT}') from error
 
 
-def _to_timm(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def _to_timm(
+    state: dict[str, Tensor], model: nn.Module, pruned: Collection[str]
+) -> dict[str, Tensor]:
     convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
     state = convert(state, model) if convert else state
     # CaiT drops the class token together with its head.
     unused = (*HEADS, *(['cls_token'] if getattr(model, 'cls_token', 0) is None else []))
-    return {key: value for key, value in state.items() if key.split('.')[0] not in unused}
+    return {
+        key: value
+        for key, value in state.items()
+        if key not in pruned and key.split('.')[0] not in unused
+    }
 
 
 def _load_npz(model: nn.Module, path: Path) -> None:

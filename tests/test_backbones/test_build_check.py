@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,14 +206,27 @@ def test_windows_that_are_as_large_as_the_grid() -> None:
         AdaptedBackbone(net, ADAPTERS['conv'])
 
 
-def test_grid_of_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A convolution's output is (B, C, H, W), of which C and H are read."""
-    row = deepcopy(families.FAMILIES[0])
-    object.__setattr__(row, 'grid', 'embed.proj')
+def with_row(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Change fields of the row."""
+    row = replace(families.FAMILIES[0], **fields)
     monkeypatch.setattr('mmqadapter.backbones.families.FAMILIES', (row,))
+
+
+def test_grid_of_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that runs behind the blocks."""
+    with_row(monkeypatch, grid='neck')
     for build in (AdaptedBackbone, HighwayBackbone):
-        with pytest.raises(ValueError, match=r'do not fit a grid of 8 x 4|row .Fake. .*not fit it'):
+        with pytest.raises(ValueError, match=r'do not fit a grid of 0 x 0'):
             build(fake(), ADAPTERS['conv'])
+
+
+@pytest.mark.parametrize('grid', ['embed.proj', 'embed.{}.pool|embed.proj'])
+def test_grid_of_a_convolution(monkeypatch: pytest.MonkeyPatch, grid: str) -> None:
+    """Its output is a map (B, C, H, W), whatever the stream of the blocks is."""
+    with_row(monkeypatch, grid=grid)
+    for build in (AdaptedBackbone, HighwayBackbone):
+        maps = build(fake(class_tokens=2), ADAPTERS['conv'])(torch.zeros(1, 3, 32, 32))
+        assert maps[1].shape == (1, C, 8, 8)
 
 
 def test_blocks_that_outputs_do_not_count() -> None:

@@ -32,6 +32,7 @@ def test_adapters_in_path_start_equal_and_change_it() -> None:
     ('name', 'changes', 'match'),
     [
         ('timm_swin', dict(out_type='cls_token'), 'has no class token: use .featmap.'),
+        ('timm_pit', dict(out_type='cls_token'), 'class token timm does not return with its maps'),
         ('timm_vit', dict(out_type='cls_token', class_token=False, global_pool='avg'), 'no class'),
         ('timm_vit', dict(out_type='token'), "out_type='token' is invalid: expected one of"),
     ],

@@ -160,6 +160,7 @@ STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
     'MambaOut': lambda net: [
         net.model.stages[1].downsample.conv, net.model.stages[1].downsample.norm,
     ],
+    'PoolingVisionTransformer': lambda net: [net.model.transformers[1].pool.conv],
     'MSCAN': lambda net: [net.norm1, net.patch_embed2.proj, net.patch_embed2.norm],
 }  # fmt: skip
 STEPS['PyramidVisionTransformerV2'] = STEPS['MixVisionTransformer']
@@ -172,7 +173,9 @@ def merge_by_hand(net: Any, seen: dict[nn.Module, tuple], h: Tensor, grid: Any) 
     if f'Mmpretrain{inner}' in STEPS and not hasattr(net, 'model'):
         name = f'Mmpretrain{inner}'
     if name not in STEPS:
-        return patches_by_hand(next(m for m in net.modules() if 'Merging' in kind(m)), seen, h)
+        merging = next((m for m in net.modules() if 'Merging' in kind(m)), None)
+        assert merging is not None, f'add what runs between the stages of {name} to STEPS'
+        return patches_by_hand(merging, seen, h)
     maps = h.transpose(1, 2).unflatten(2, grid)
     for step in STEPS[name](net):
         if name in ('PCPVT', 'SVT', 'DaVit') and isinstance(
@@ -186,7 +189,7 @@ def merge_by_hand(net: Any, seen: dict[nn.Module, tuple], h: Tensor, grid: Any) 
 def step_by_hand(step: Any, seen: dict[nn.Module, tuple], maps: Tensor) -> Tensor:
     """A convolution, a projection of 2 x 2 tokens or a norm, without biases, on (B, C, H, W)."""
     if isinstance(step, nn.Conv2d):
-        return F.conv2d(maps, step.weight, stride=step.stride, padding=step.padding)
+        return F.conv2d(maps, step.weight, None, step.stride, step.padding, groups=step.groups)
     if isinstance(step, nn.BatchNorm2d):
         scale = step.weight / (step.running_var + step.eps).sqrt()
         return maps * scale[:, None, None]

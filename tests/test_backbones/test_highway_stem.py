@@ -85,3 +85,11 @@ def test_task_file_there_and_back(layout_backbone: Factory, tmp_path: Path) -> N
 def test_an_unknown_stem_is_refused(tiny_timm_vit: Factory) -> None:
     with pytest.raises(ValueError, match=r"stem='JoinedCell' is unknown; use one of \['ConvStem',"):
         HighwayBackbone(tiny_timm_vit(), CONV, stem='JoinedCell')
+
+
+def test_a_stem_of_another_grid_is_refused() -> None:
+    """Patches of 16 x 16 pixels at a stride of 8 and without padding, beside a stem of stride 8."""
+    with pytest.raises(
+        ValueError, match=r'a grid of 8 x 8.*stride of the net, 8; .* grid of 7 x 7'
+    ):
+        HighwayBackbone(tiny_config('timm_pit'), CONV, stem='ConvStem')

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import highways
 import nets
 import pytest
+import timm
 import torch
+from mmengine.registry import MODELS
 from nets import ADAPTERS, backward, bare, equal, images
 from tiny_backbones import NO_CP, ROWS, SAME_LAYOUT, tiny_config
 from torch import Tensor
@@ -110,6 +114,30 @@ def test_half_precision_is_near(name: str, dtype: str) -> None:
         for half, whole in zip(maps, trained(cfg)(images()), strict=True):
             assert half.isfinite().all()
             assert (half.float() - whole).norm() < tolerance * whole.norm()
+
+
+@pytest.mark.parametrize('name', SAME_LAYOUT)
+@torch.no_grad()
+def test_the_last_map_alone(name: str) -> None:
+    """Blocks of earlier stages have grids that no output has."""
+    cfg = tiny_config(name)
+    cfg['out_indices'] = cfg['out_indices'][-1:]
+    for wrap in (highways.wrap, partial(nets.wrap, adapter='conv')):
+        assert equal(wrap(cfg)(images()), bare(cfg)(images()))
+
+
+@pytest.mark.parametrize('name', [name for name in ROWS if 'model_name' in ROWS[name]])
+def test_weight_files_of_timm_load(name: str, tmp_path: Path) -> None:
+    """They hold the head, and what timm removes together with it."""
+    cfg = tiny_config(name)
+    options = {k: v for k, v in cfg.items() if k not in ('type', 'model_name', 'out_indices')}
+    torch.manual_seed(1)
+    stock = timm.create_model(cfg['model_name'], **options).state_dict()
+    torch.save(stock, tmp_path / 'stock.pth')
+    net = MODELS.build(dict(cfg, checkpoint=str(tmp_path / 'stock.pth')))
+    found = {key.removeprefix('model.'): value for key, value in net.state_dict().items()}
+    assert found.keys() <= stock.keys()
+    assert all(torch.equal(value, stock[key]) for key, value in found.items())
 
 
 @pytest.mark.parametrize('name', NORMED)

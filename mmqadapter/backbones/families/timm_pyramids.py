@@ -151,4 +151,21 @@ TIMM_PYRAMIDS = (
         grid='model.patch_embed',
         output_norm='model.norm',
     ),
+    BlockFamily(
+        name='timm PiT',
+        classes=('timm.models.pit.PoolingVisionTransformer',),
+        blocks=r'model\.transformers\.(\d+)\.blocks\.\d+',
+        block='Block',
+        attn_branch='drop_path1',
+        mlp_in='norm2',
+        mlp_branch='drop_path2',
+        mlp_end='drop_path2',
+        mlp='mlp',
+        qkv='attn.qkv',
+        resized=('model.pos_embed',),
+        # The pooling before a stage, which the first one lacks.
+        grid='model.transformers.{}.pool.conv|model.patch_embed.conv',
+        merging=r'model\.transformers\.[1-9]\d*\.pool\.conv',
+        merging_steps=('',),
+    ),
 )
