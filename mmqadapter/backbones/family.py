@@ -9,6 +9,10 @@ from torch import nn
 
 from mmqadapter.backbones.acceleration import FusedModules
 
+PAGE = 'see the docs page "Adding a backbone"'
+REGEXES = ('blocks', 'block', 'qkv', 'behind', 'stages', 'merging')
+PATCH_AXES = ['channel', 'column', 'row']
+
 
 @dataclass(frozen=True)
 class BlockFamily:
@@ -126,6 +130,32 @@ class BlockFamily:
     any_tokens: bool = False
     float16: bool = True
     fused: FusedModules = ()
+
+    def __post_init__(self) -> None:
+        """Check the fields that are wrong for any net.
+
+        Raises:
+            ValueError: Not a regex, no group 1, or an order that is none.
+        """
+        of_row = f'in the row {self.name!r} of the block table is invalid'
+        for field in (*REGEXES, 'resized'):
+            value = getattr(self, field)
+            for regex in value if isinstance(value, tuple) else (value,):
+                try:
+                    groups = re.compile(regex).groups
+                except re.error as error:
+                    text = f'{field}={regex!r} {of_row}: expected a regex, but {error}; {PAGE}.'
+                    raise ValueError(text) from error
+                if field == 'blocks' and not groups:
+                    raise ValueError(
+                        f'blocks={regex!r} {of_row}: expected a group, (\\d+), for the number that '
+                        f'out_indices counts; {PAGE}.'
+                    )
+        if self.patch_order and sorted(self.patch_order.split()) != PATCH_AXES:
+            raise ValueError(
+                f'patch_order={self.patch_order!r} {of_row}: expected the words channel, column '
+                f'and row, from slow to fast; {PAGE}.'
+            )
 
     @property
     def taps_per_block(self) -> int:

@@ -17,6 +17,7 @@ from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.families import find_family
 from mmqadapter.backbones.family import BlockFamily
 from mmqadapter.backbones.projections import bypassed_layers
+from mmqadapter.backbones.row_check import check_row
 from mmqadapter.backbones.select import find_blocks, unused_parameters
 from mmqadapter.backbones.trainable import parse_train, trainable_parameters, warn_of_exceptions
 from mmqadapter.backbones.trunk_identity import fingerprint_inputs, fp32_fingerprint, matches
@@ -74,6 +75,7 @@ class FrozenBackbone(TunedBackbone):
         self.trunk_drop_path = trunk_drop_path
         self.pretrained = self._load_weights()
         blocks = find_blocks(self.trunk, self.family)
+        check_row(self.trunk, self.family, blocks)
         self.block_names = tuple(blocks)
         train = parse_train(train)
         self._freeze(train)

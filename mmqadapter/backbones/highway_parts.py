@@ -10,7 +10,7 @@ from torch import nn
 
 from mmqadapter.adapters import ParallelConvAdapter, TokenAdapter, build_adapter, is_float
 from mmqadapter.backbones.block_plan import PlannedBlock, mergings, neck_of
-from mmqadapter.backbones.family import BlockFamily
+from mmqadapter.backbones.family import PAGE, BlockFamily
 from mmqadapter.highway import (
     FusedResidual,
     Highway,
@@ -91,14 +91,48 @@ def build_mergings(
     downsample: str,
     quantizer: dict | None,
 ) -> Iterator[nn.Module]:
-    """Build the mergings of the side stream between stages, one of ``DOWNSAMPLE``."""
+    """Build the mergings of the side stream between stages, one of ``DOWNSAMPLE``.
+
+    Raises:
+        ValueError: The row does not name what the trunk computes between its stages.
+    """
     needed = sum(block.ends_stage for block in plan)
     channels = {block.stage: block.channels for block in plan}
-    for stage, steps in zip(range(needed), mergings(trunk, family), strict=False):
+    found = list(mergings(trunk, family))[:needed]
+    _require_steps(trunk, family, found, needed, downsample)
+    for stage, steps in enumerate(found):
         if downsample == 'inherited':
             yield inherit_merging(steps, family.patch_order)
         else:
             yield _low_rank_merging(channels[stage], channels[stage + 1], steps, quantizer)
+
+
+def _require_steps(
+    trunk: nn.Module,
+    family: BlockFamily,
+    found: Sequence[Sequence[nn.Module]],
+    needed: int,
+    downsample: str,
+) -> None:
+    net = type(getattr(trunk, 'model', trunk)).__name__
+    of_row = f'in the row {family.name!r} of the block table'
+    whole = [steps for steps in found if any(not _is_norm(step) for step in steps)]
+    if len(whole) < needed:
+        raise ValueError(
+            f'a highway is invalid for this {net}: merging={family.merging!r} and merging_steps='
+            f'{family.merging_steps} {of_row} name a step other than a norm at {len(whole)} of '
+            f'{needed} places between its stages; use AdaptedBackbone, or {PAGE}.'
+        )
+    patches = any(isinstance(step, nn.Linear) for steps in found for step in steps)
+    if patches and downsample == 'inherited' and not family.patch_order:
+        raise ValueError(
+            f"downsample='inherited' is invalid for this {net}: patch_order is empty {of_row}, but "
+            f"an nn.Linear joins its stages; use 'low-rank', or {PAGE}."
+        )
+
+
+def _is_norm(step: nn.Module) -> bool:
+    return isinstance(step, nn.Identity) or 'Norm' in type(step).__name__
 
 
 def _low_rank_merging(

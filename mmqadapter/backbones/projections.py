@@ -49,8 +49,9 @@ def find_projections(block: nn.Module, family: BlockFamily) -> list[Projection]:
     layers = [(n, m) for n, m in block.named_modules() if n and re.fullmatch(family.qkv, n)]
     if len(layers) not in PARTS:
         raise ValueError(
-            f'{type(block).__name__} of {family.name} has {len(layers)} projections to q, k and v: '
-            'expected 1 to 3 for LoRA; leave it out with `blocks`, or use AdaptFormer.'
+            f'{type(block).__name__} of {family.name} has {len(layers)} projections to q, k and v '
+            f'that the name {family.qkv!r} of its row matches: expected 1 to 3 for LoRA; leave the '
+            'block out with `blocks`, or use AdaptFormer.'
         )
     return [
         Projection(name, layer, part, _reader(block, family, name))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from mmqadapter.backbones.family import BlockFamily, is_block
+from mmqadapter.backbones.family import PAGE, BlockFamily, is_block
 
 
 def output_of(trunk: nn.Module, family: BlockFamily, match: re.Match[str]) -> int:
@@ -66,10 +66,10 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     which DDP refuses.
 
     Raises:
-        ValueError: No block reaches an output, or the blocks are of another class than the row
-            names.
+        ValueError: No block reaches an output, the blocks are of another class than the row names,
+            or the row matches no block.
     """
-    numbers, last = blocks_by_output(trunk, family), output_numbers(trunk, family)[-1]
+    numbers, last = _numbered_blocks(trunk, family), output_numbers(trunk, family)[-1]
     blocks = {name: trunk.get_submodule(name) for name, n in numbers.items() if n <= last}
     if not blocks:
         raise ValueError(
@@ -84,6 +84,25 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
                 'docs page "Adding a backbone".'
             )
     return blocks
+
+
+def _numbered_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, int]:
+    """Return ``blocks_by_output``; raise a ValueError for a row that does not fit the net."""
+    net, of_row = type(trunk).__name__, f'in the row {family.name!r} of the block table is invalid'
+    try:
+        numbers = blocks_by_output(trunk, family)
+    except AttributeError as error:
+        raise ValueError(
+            f'stage_ends={family.stage_ends!r} {of_row}: {net} has no such attribute; expected '
+            f'that which lists the last block of each stage; {PAGE}.'
+        ) from error
+    if not numbers:
+        names = [name for name, _ in trunk.named_modules() if name and name.count('.') < 2]
+        raise ValueError(
+            f'blocks={family.blocks!r} {of_row}: it matches the full name of no module of {net}; '
+            f'expected names such as {names[:8]}; {PAGE}.'
+        )
+    return numbers
 
 
 def unused_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:
