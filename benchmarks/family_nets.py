@@ -240,6 +240,7 @@ FAMILY_NETS: dict[str, tuple[str, dict[str, Any]]] = {
         _timm('xcit_tiny_12_p16_224', out_indices=(2, 5, 8, 11)),
     ),
     'timm PiT': ('PiT-XS', _timm('pit_xs_224', img_size=SIZE)),
+    'timm EdgeNeXt': ('EdgeNeXt-S', _timm('edgenext_small')),
 }
 # Families whose stages are not joined by linear steps.
 LOW_RANK = (

@@ -532,6 +532,15 @@ SAME_LAYOUT: dict[str, dict[str, Any]] = {
         out_indices=(0, 2),
         drop_path_rate=0.1,
     ),
+    'timm_edgenext': dict(
+        type='mmqadapter.TimmBackbone',
+        model_name='edgenext_xx_small',
+        dims=(8, 16, 16, 16),
+        depths=(2, 2, 1, 1),
+        heads=(2, 2, 2, 2),
+        out_indices=(0, 1),
+        drop_path_rate=0.1,
+    ),
     'timm_pit': dict(
         type='mmqadapter.TimmBackbone',
         model_name='pit_ti_224',

@@ -42,6 +42,7 @@ WITHOUT_SITE = {
     'tiny_focalnet': ('lora', 'lora-qkv', 'adaptformer-normed'),
     'mambaout_tiny': ('lora', 'lora-qkv'),
     'tiny_gcvit': ('lora', 'lora-qkv'),
+    'edgenext_xx_small': ('lora', 'lora-qkv', 'adaptformer-normed'),
 }
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 
@@ -163,6 +164,7 @@ def block_by_hand(
     """
     if kind(block) in WHOLE:
         return adapted_output(WHOLE[kind(block)](block, x), adapters)
+    assert kind(block) in BRANCHES, f'write {kind(block)} out in BRANCHES or WHOLE of nets.py'
     attn, mlp = BRANCHES[kind(block)]
     first, second = SHORTCUTS.get(kind(block), (_same, _same))
     if kind(block) == 'mscan.MSCABlock':  # tokens outside, maps inside
@@ -385,6 +387,31 @@ def _basic_block(block: Any, x: Tensor) -> Tensor:
     return F.relu(branch + x)
 
 
+def _edgenext_convolutions(block: Any, x: Tensor) -> Tensor:
+    dw = block.conv_dw
+    mixed = F.conv2d(x, dw.weight, dw.bias, dw.stride, dw.padding, groups=len(dw.weight))
+    branch = _scaled(block.gamma, block.mlp(block.norm(mixed.permute(0, 2, 3, 1))))
+    return (mixed if block.shortcut_after_dw else x) + branch.permute(0, 3, 1, 2)
+
+
+def _edgenext_split(block: Any, x: Tensor) -> Tensor:
+    """Convolutions of some channels, attention between channels and an MLP, as one branch."""
+    *first, last = x.chunk(len(block.convs) + 1, 1)
+    parts: list[Tensor] = []
+    for conv, part in zip(block.convs, first, strict=True):
+        parts.append(conv(part + parts[-1] if parts else part))
+    tokens = _tokens_of(torch.cat((*parts, last), 1))
+    if block.pos_embd is not None:
+        tokens = tokens + _tokens_of(block.pos_embd((len(x), *x.shape[2:])))
+    packed = block.xca.qkv(block.norm_xca(tokens)).unflatten(2, (3, block.xca.num_heads, -1))
+    q, k, v = packed.permute(2, 0, 3, 4, 1)
+    q, k = (p / p.norm(dim=-1, keepdim=True) for p in (q, k))
+    weights = torch.softmax(q @ k.mT * block.xca.temperature, -1)
+    attended = block.xca.proj((weights @ v).flatten(1, 2).transpose(1, 2))
+    tokens = tokens + block.gamma_xca * attended
+    return x + _maps_of(_scaled(block.gamma, block.mlp(block.norm(tokens))), x)
+
+
 def _tokens_of(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
@@ -597,7 +624,11 @@ BRANCHES: dict[str, tuple[Any, Any]] = {
 
 
 # Blocks whose outputs adapters change, by module and class of block.
-WHOLE: dict[str, Any] = {'resnet.BasicBlock': _basic_block}
+WHOLE: dict[str, Any] = {
+    'resnet.BasicBlock': _basic_block,
+    'edgenext.ConvBlock': _edgenext_convolutions,
+    'edgenext.SplitTransposeBlock': _edgenext_split,
+}
 # Blocks whose streams of four axes are maps (B, C, H, W).
 ON_MAPS = (
     'convnext.ConvNeXtBlock', 'mscan.MSCABlock', 'metaformer.MetaFormerBlock',

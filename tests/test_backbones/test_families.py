@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import bare, is_block
+from nets import bare, is_block, kind
 from torch import nn
 
 from mmqadapter.backbones import FAMILIES, FrozenBackbone
@@ -43,7 +43,7 @@ def test_row_names_modules_of_every_block(row_backbone: Factory) -> None:
     layers = row_backbone().get('num_layers', len(blocks))
     assert len(blocks) == (layers if isinstance(layers, int) else 2 * 2)
     for block in blocks.values():
-        assert is_block(block)
+        assert is_block(block), f'write {kind(block)} out in BRANCHES or WHOLE of nets.py'
         names = [getattr(family, name) for name in NAMES]
         assert all(block.get_submodule(name) for name in names if name)
         if family.qkv and any(re.fullmatch(family.qkv, name) for name, _ in block.named_modules()):

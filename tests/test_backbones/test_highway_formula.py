@@ -160,6 +160,7 @@ STEPS: dict[str, Callable[[Any], list[nn.Module]]] = {
     'MambaOut': lambda net: [
         net.model.stages[1].downsample.conv, net.model.stages[1].downsample.norm,
     ],
+    'EdgeNeXt': lambda net: list(net.model.stages[1].downsample),
     'PoolingVisionTransformer': lambda net: [net.model.transformers[1].pool.conv],
     'MSCAN': lambda net: [net.norm1, net.patch_embed2.proj, net.patch_embed2.norm],
 }  # fmt: skip

@@ -116,6 +116,15 @@ def test_half_precision_is_near(name: str, dtype: str) -> None:
             assert (half.float() - whole).norm() < tolerance * whole.norm()
 
 
+def test_blocks_that_merge_have_no_highway() -> None:
+    """The first block of a stage of these nets has the stride, not a module before it."""
+    cfg = tiny_config('timm_edgenext', downsample_block=True)
+    assert equal(nets.wrap(cfg)(images()), bare(cfg)(images()))
+    for downsample in ('inherited', 'low-rank'):
+        with pytest.raises(ValueError, match=r'a highway is invalid for this EdgeNeXt.*at 0 of 1'):
+            HighwayBackbone(cfg, highways.DUAL, downsample=downsample)
+
+
 @pytest.mark.parametrize('name', SAME_LAYOUT)
 @torch.no_grad()
 def test_the_last_map_alone(name: str) -> None:

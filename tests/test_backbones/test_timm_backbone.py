@@ -151,7 +151,8 @@ def test_init_weights_changes_nothing_and_train_returns_self() -> None:
         (
             dict(model_name='efficientnet_b0'),
             r"^model_name='efficientnet_b0' is invalid: timm builds EfficientNet, which is not "
-            r'supported; similar names that are: [a-z]\w+, \w+, \w+\.$',
+            r'supported; similar names that are: [a-z]\w+, \w+, \w+\. '
+            'The docs page "Adding a backbone" shows how to add one.$',
         ),
         (dict(model_name='hiera_tiny_224'), r'timm\.models\.hiera, which is not supported'),
         (dict(model_name='nest_tiny'), 'timm builds Nest, which is not supported; .*_tiny'),

@@ -168,4 +168,15 @@ TIMM_PYRAMIDS = (
         merging=r'model\.transformers\.[1-9]\d*\.pool\.conv',
         merging_steps=('',),
     ),
+    BlockFamily(
+        name='timm EdgeNeXt',
+        classes=('timm.models.edgenext.EdgeNeXt',),
+        blocks=r'model\.stages\.(\d+)\.blocks\.\d+',
+        # No module of the second kind gets the stream that its branch is added to.
+        block='ConvBlock|SplitTransposeBlock',
+        channels='norm',
+        channels_first=True,
+        merging=r'model\.stages\.[1-9]\d*\.downsample',
+        merging_steps=('0', '1'),
+    ),
 )
