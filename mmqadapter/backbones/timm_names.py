@@ -51,8 +51,8 @@ def unsupported(model_name: str, kind: str) -> ValueError:
     """Return the error for a net without a row, with similar names that have one."""
     return ValueError(
         f'model_name={model_name!r} is invalid: timm builds {kind}, which is not supported; '
-        f'similar names that are: {_similar(model_name)}. The docs page "Adding a backbone" shows how '
-        'to add one.'
+        f'similar names that are: {_similar(model_name)}. The docs page "Adding a backbone" shows '
+        'how to add one.'
     )
 
 
