@@ -22,6 +22,7 @@ from mmqadapter.backbones.block_plan import PlannedBlock, neck_of
 from mmqadapter.backbones.dry_run import DryRun, image_shapes, without_hooks
 from mmqadapter.backbones.family import PAGE, BlockFamily
 from mmqadapter.backbones.probes import AdapterProbe, TapProbe
+from mmqadapter.backbones.select import blocks_by_output, output_numbers
 from mmqadapter.backbones.site_table import SITES
 from mmqadapter.backbones.taps import TrunkRun
 from mmqadapter.backbones.trunk_outputs import leading_tokens, output_maps
@@ -64,8 +65,8 @@ def check_build(
 
     Raises:
         ValueError: A block that reaches an output is not among ``blocks``, an adapter or a tap is
-            never reached, tokens do not fit their grid, or a highway does not start with the maps
-            of the trunk.
+            never reached, tokens do not fit their grid or that of a map, or a highway does not
+            start with the maps of the trunk.
     """
     check = _Check(trunk, family, blocks)
     for shape in image_shapes(trunk):
@@ -78,6 +79,7 @@ def check_build(
     check.blocks(blocks, outputs)
     check.calls()
     check.grids(outputs)
+    check.order(outputs)
     if built:
         check.taps(built.plan)
         check.stem(built.highway.stem, shape)
@@ -183,6 +185,27 @@ class _Check:
                     f'{item.tokens.shape[1]} tokens of {item.block}, of {length} in its stream, do '
                     f'not fit a grid of {height} x {width}: `grid` or a branch is wrong for '
                     f'{self._net} in the {self._row}; {PAGE}.'
+                )
+
+    def order(self, outputs: Any) -> None:
+        """Check that the last tokens before each output map have its grid.
+
+        Maps (B, C, H, W) need no check: they tell their own grid.
+        """
+        if self._family.channels_first or self._family.fused_maps:
+            return
+        numbers = blocks_by_output(self._trunk, self._family)
+        wanted = [n for n in output_numbers(self._trunk, self._family) if n in numbers.values()]
+        seen = {n.block: n for n in chain(self._taps.seen, *(p.seen for p in self._probes))}
+        last = {numbers[block]: item for block, item in seen.items()}
+        for number, map_ in zip(wanted, output_maps(outputs, len(wanted)), strict=True):
+            item, grid = last.get(number), tuple(map_.shape[2:])
+            if item is not None and map_.ndim == 4 and tuple(item.grid) != grid:
+                raise ValueError(
+                    f'tokens of {item.block} in a grid of {item.grid[0]} x {item.grid[1]} do not '
+                    f'fit the output behind it, a map of {grid[0]} x {grid[1]}: {self._net} keeps '
+                    f'tokens in another order, or the {self._row} is wrong. Use an adapter in path '
+                    f'that sees no neighbors, such as AdaptFormer, or {PAGE}.'
                 )
 
     def taps(self, plan: Sequence[PlannedBlock]) -> None:

@@ -72,10 +72,7 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
     numbers, last = _numbered_blocks(trunk, family), output_numbers(trunk, family)[-1]
     blocks = {name: trunk.get_submodule(name) for name, n in numbers.items() if n <= last}
     if not blocks:
-        raise ValueError(
-            f'out_indices up to {last} is invalid: no block of {type(trunk).__name__} that takes '
-            'adapters reaches such an output; use later outputs, or another model_name.'
-        )
+        raise ValueError(_no_block(type(trunk).__name__, last))
     for name, block in blocks.items():
         if not is_block(family, block):
             raise ValueError(
@@ -98,11 +95,19 @@ def _numbered_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, int]:
         ) from error
     if not numbers:
         names = [name for name, _ in trunk.named_modules() if name and name.count('.') < 2]
+        last = max(getattr(trunk, 'out_indices', None) or (0,))
         raise ValueError(
-            f'blocks={family.blocks!r} {of_row}: it matches the full name of no module of {net}; '
-            f'expected names such as {names[:8]}; {PAGE}.'
+            f'{_no_block(net, last)} If its row is new: blocks={family.blocks!r} {of_row}, since '
+            f'it matches the full name of no module; expected names such as {names[:8]}; {PAGE}.'
         )
     return numbers
+
+
+def _no_block(net: str, last: int) -> str:
+    return (
+        f'out_indices up to {last} is invalid: no block of {net} that takes adapters reaches such '
+        'an output; use later outputs, or another model_name.'
+    )
 
 
 def unused_parameters(trunk: nn.Module, family: BlockFamily) -> set[str]:

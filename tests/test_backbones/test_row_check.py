@@ -50,7 +50,8 @@ def test_a_child_that_blocks_lack(swap: Swap, field: str) -> None:
         (dict(stage_ends='model.ends'), r"stage_ends='model.ends' in .* has no such attribute"),
         (
             dict(blocks=r'layers\.(\d+)\.blocks\.\d+'),
-            r"blocks='layers.*matches the full name of no module of TimmBackbone; .*model\.layers'",
+            r"no block of TimmBackbone .* If its row is new: blocks='layers.* in the row 'timm Swin' "
+            r".*matches the full name of no module; .*'model\.layers'",
         ),
     ],
 )
@@ -94,3 +95,26 @@ def test_low_rank_mergings_need_no_order_of_patches(swap: Swap) -> None:
 def test_fields_that_are_wrong_for_any_net(fields: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         replace(ROW, **fields)
+
+
+@pytest.mark.parametrize('adapter', ['conv', 'mona'])
+def test_tokens_that_are_not_in_the_order_of_the_grid(
+    monkeypatch: pytest.MonkeyPatch, adapter: str
+) -> None:
+    """NesT keeps them as (B, blocks, tokens of a block, C), which looks like a grid."""
+    row = replace(
+        ROW,
+        name='timm NesT',
+        classes=('timm.models.nest.Nest',),
+        blocks=r'model\.levels\.(\d+)\.transformer_encoder\.\d+',
+        block='TransformerLayer',
+        merging=r'model\.levels\.[1-9]\d*\.pool',
+        merging_steps=('conv', 'norm', 'pool'),
+    )
+    monkeypatch.setattr('mmqadapter.backbones.families.FAMILIES', (row,))
+    monkeypatch.setattr('mmqadapter.backbones.timm_names.CLASSES', set(row.classes))
+    cfg = dict(type='mmqadapter.TimmBackbone', model_name='nest_tiny', img_size=64)
+    text = r'levels\.1\..* in a grid of 4 x 16 do not fit .*, a map of 8 x 8: Nest keeps tokens in'
+    with pytest.raises(ValueError, match=text):
+        AdaptedBackbone(cfg, ADAPTERS[adapter])
+    AdaptedBackbone(cfg, ADAPTERS['adaptformer'])
