@@ -50,8 +50,8 @@ def test_a_child_that_blocks_lack(swap: Swap, field: str) -> None:
         (dict(stage_ends='model.ends'), r"stage_ends='model.ends' in .* has no such attribute"),
         (
             dict(blocks=r'layers\.(\d+)\.blocks\.\d+'),
-            r"no block of TimmBackbone .* If its row is new: blocks='layers.* in the row 'timm Swin' "
-            r".*matches the full name of no module; .*'model\.layers'",
+            r"no block of TimmBackbone .* If its row is new: blocks='layers.* in the row "
+            r"'timm Swin' .*matches the full name of no module; .*'model\.layers'",
         ),
     ],
 )
