@@ -448,13 +448,19 @@ def rules_of(optim_wrapper: Any) -> str:
     return str([optim_wrapper.get(key) for key in ('type', 'constructor', 'paramwise_cfg')])
 
 
+def first_size(cfg: Config) -> int:
+    """Return the size to begin with: maps of one pixel have no gradient behind a batch norm."""
+    net = cfg.model.get('backbone') or {}
+    return SIZES[1] if net.get('arch') == 'P6' else SIZES[0]  # of CSPNeXt, with a stride of 64
+
+
 def run_bare(name: str, folder: Path) -> tuple[Case | None, Outcome]:
     """Return a config with what its bare model does, if possible so that it runs.
 
     A model for which images are too small gets larger ones, and one whose training diverges, for
     its weights are random, a lower learning rate.
     """
-    size, rate = SIZES[0], 1.0
+    size, rate = first_size(load(name)), 1.0
     while True:
         try:
             case = Case.of(name, folder, size, rate)
