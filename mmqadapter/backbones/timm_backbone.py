@@ -115,15 +115,17 @@ def _check_out_type(out_type: str, model_name: str, model: Any) -> None:
         raise ValueError(f'out_type={out_type!r} is invalid: expected one of {OUT_TYPES}.')
     if out_type != 'cls_token':
         return
-    returned = 'return_prefix_tokens' in inspect.signature(model.forward_intermediates).parameters
-    if getattr(model, 'cls_token', None) is None or not returned:
+    parameters = inspect.signature(model.forward_intermediates).parameters
+    if getattr(model, 'cls_token', None) is None:
+        reason = 'which has no class token'
+    elif 'return_prefix_tokens' not in parameters:
         reason = 'whose class token timm does not return with its maps'
-        if getattr(model, 'cls_token', None) is None:
-            reason = 'which has no class token'
-        raise ValueError(
-            f"out_type='cls_token' is invalid for {model_name!r}, {reason}: use 'featmap' with the "
-            'neck GlobalAveragePooling.'
-        )
+    else:
+        return
+    raise ValueError(
+        f"out_type='cls_token' is invalid for {model_name!r}, {reason}: use 'featmap' with the "
+        'neck GlobalAveragePooling.'
+    )
 
 
 def _count_prefix_tokens(model: Any) -> int:
