@@ -112,5 +112,6 @@ def test_plain_vits_by_name(config: str, name: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_wrong_name_of_a_plain_vit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('MMQADAPTER_VIT', 'dinov3-giant')
-    with pytest.raises(ValueError, match="MMQADAPTER_VIT='dinov3-giant' is invalid: expected "):
+    text = r"^config .*dino_vit\.py, line \d+: MMQADAPTER_VIT='dinov3-giant' is invalid: expected "
+    with pytest.raises(ValueError, match=text):
         load_config(ROOT / 'upernet_dino-vit_highway_ade20k.py')

@@ -77,8 +77,7 @@ def find_blocks(trunk: nn.Module, family: BlockFamily) -> dict[str, nn.Module]:
         if not is_block(family, block):
             raise ValueError(
                 f'{name} is a {type(block).__name__}: expected a {family.block}, the only block '
-                f'of {family.name} that is supported. Use another model_name, or see the '
-                'docs page "Adding a backbone".'
+                f'of {family.name} that is supported. Use another model_name, or {PAGE}.'
             )
     return blocks
 
