@@ -37,7 +37,6 @@ CHANGES = (
     (r'\btrain (\S+\.py)', r'train \1 --max-iters 1'),
     (r'--max-iters 1( .*--resume)', r'--max-iters 2\1'),
     (r'--find-max-batch 11GB', '--find-max-batch 200MB --steps 1 --warm-up 0'),
-    (r' --amp\b', ''),  # refused without a GPU
     (r'dinov2-(base|small)', 'vit-tiny'),
 )
 README_CHANGES = ((r'\bDATA\b', 'leaves'), (r'\bIMAGES\b', 'leaves/images'))

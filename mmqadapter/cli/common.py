@@ -69,7 +69,9 @@ def started_as() -> str:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing have in common."""
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and task files')
-    parser.add_argument('--amp', action='store_true', help='use mixed precision')
+    parser.add_argument(
+        '--amp', action='store_true', help='use mixed precision (on a CPU: bfloat16)'
+    )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
         help='what starts the processes of a distributed run (default: %(default)s)',

@@ -1,7 +1,7 @@
 """From a config to a runner: data order, optimizer, processes, files, and patches of mmengine."""
 
-# Imported so that they are registered: a file backend and an optimizer constructor.
-from mmqadapter.engine import atomic_backend, optim
+# Imported so that they are registered: a file backend, and what makes optimizers.
+from mmqadapter.engine import atomic_backend, optim, precision
 from mmqadapter.engine.seeded_data import (
     SeededDataset,
     StampedIndex,
@@ -16,4 +16,5 @@ __all__ = [
     'atomic_backend',
     'exactly_resumable',
     'optim',
+    'precision',
 ]

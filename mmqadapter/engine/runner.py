@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.model import BaseTTAModel
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint, load_checkpoint
@@ -26,6 +25,7 @@ from mmqadapter.engine.distributed import prepare_cpu
 from mmqadapter.engine.evaluator_files import check_evaluator_files
 from mmqadapter.engine.fsdp_runner import check_strategy, flexible_runner, is_flexible
 from mmqadapter.engine.lr_scaling import check_lr_scaling, scale_base_rate
+from mmqadapter.engine.precision import check_precision, set_mixed_precision
 from mmqadapter.engine.run_length import cut_schedule
 from mmqadapter.utils.model_wrapping import unwrap_model
 from mmqadapter.utils.shipped import find_config
@@ -95,8 +95,8 @@ def training_runner(
 
     Raises:
         FileNotFoundError: A file or a data root does not exist.
-        ValueError: Mixed precision is asked for without a GPU, the strategy conflicts with another
-            setting, or a task file is given where a checkpoint is expected.
+        ValueError: This machine lacks the mixed precision that is asked for, the strategy conflicts
+            with another setting, or a task file is given where a checkpoint is expected.
     """
     for file in (resume, init_task):
         if isinstance(file, str) and not Path(file).is_file():
@@ -109,9 +109,8 @@ def training_runner(
     start = _resume_from(cfg, resume)
     _add_hooks(cfg, init_task)
     if amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    _check_precision(cfg)
+        set_mixed_precision(cfg)
+    check_precision(cfg)
     check_strategy(cfg)
     prepare_cpu(cfg)
     flexible = is_flexible(cfg)
@@ -143,15 +142,6 @@ def _require_checkpoint(name: str, file: Any) -> None:
         raise ValueError(
             f'{name}={file!r} is invalid: expected a checkpoint; a task file holds no optimizer '
             'and no trunk. Start from it with --init-task.'
-        )
-
-
-def _check_precision(cfg: Config) -> None:
-    kind = str((cfg.get('optim_wrapper') or {}).get('type'))
-    if kind.rpartition('.')[2] == 'AmpOptimWrapper' and get_device() == 'cpu':
-        raise ValueError(
-            f'optim_wrapper.type={kind!r} needs a GPU, and there is none: leave --amp out, or set '
-            "type='OptimWrapper' without loss_scale in your own config."
         )
 
 

@@ -54,15 +54,6 @@ def test_a_missing_data_root_is_found_through_wrappers(tmp_path: Path, wrap: boo
     require_data(Config(dict(val_dataloader=dict(dataset=dataset))), 'val')
 
 
-@pytest.mark.parametrize('amp', [False, True])
-def test_mixed_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, amp: bool) -> None:
-    monkeypatch.setattr('mmqadapter.engine.runner.get_device', lambda: 'cpu')
-    kind = 'OptimWrapper' if amp else 'mmengine.AmpOptimWrapper'
-    cfg = Config(dict(work_dir='none', optim_wrapper=dict(type=kind)))
-    with pytest.raises(ValueError, match='AmpOptimWrapper.* needs a GPU.*leave --amp out'):
-        training_runner(cfg, amp=amp)
-
-
 SNIPPETS = {'README.md': 'HighwayBackbone', 'docs/zoo.md': 'AdaptedBackbone'}
 
 

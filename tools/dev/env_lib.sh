@@ -84,6 +84,13 @@ make_venv() {
   mkdir -p "$venv/log" "$TMPDIR"
 }
 
+# require_space GB: say so before anything is fetched, instead of failing in the middle.
+require_space() {
+  local free
+  free=$(df -Pk "$venv" | awk 'NR == 2 { print int($4 / 1e6) }')
+  ((free >= $1)) || die "$1 GB of free disk are needed in $venv, there are $free; free some, or clone the repository to another disk"
+}
+
 check_compiler() {
   command -v "${CXX:-g++}" >/dev/null || die "no C++ compiler (${CXX:-g++}), which mmcv's operators need; install one (Debian, Ubuntu: apt install g++)"
   "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||

@@ -16,6 +16,7 @@ from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 
 from mmqadapter.engine.compat import non_reentrant_checkpoints
+from mmqadapter.engine.precision import CpuAmpOptimWrapper
 from mmqadapter.studies.benchmark.batches import Batch
 from mmqadapter.studies.benchmark.memory import synchronize
 from mmqadapter.utils.accounting import saved_for_backward
@@ -53,7 +54,6 @@ class Training:
         self.model: Any = model.to(device).train()
         self.device = device
         self.optimizer = _build_optimizer(model, cfg, device, amp)
-        self._cpu_amp = amp and device.type == 'cpu'
         self._batches: Iterator[Batch] = cycle(batches)
 
     def step(self) -> StepSeconds:
@@ -110,8 +110,6 @@ class Training:
         return self.model.parse_losses(losses)[0]
 
     def _precision(self) -> AbstractContextManager:
-        if self._cpu_amp:  # mmengine's AmpOptimWrapper refuses a CPU
-            return torch.autocast('cpu', torch.bfloat16)
         return self.optimizer.optim_context(self.model)
 
     def _now(self) -> float:
@@ -127,7 +125,8 @@ def _build_optimizer(
     config = {**(wrapper.get('optimizer') or ADAMW), 'params': trained, 'lr': 0.0}
     optimizer, clip_grad = OPTIMIZERS.build(config), wrapper.get('clip_grad')
     if not amp or device.type == 'cpu':
-        return OptimWrapper(optimizer, clip_grad=clip_grad)
+        kind = CpuAmpOptimWrapper if amp else OptimWrapper
+        return kind(optimizer, clip_grad=clip_grad)
     scale = dict(init_scale=FIRST_LOSS_SCALE)
     dtype = wrapper.get('dtype')
     return AmpOptimWrapper(loss_scale=scale, dtype=dtype, optimizer=optimizer, clip_grad=clip_grad)

@@ -14,6 +14,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
+from mmqadapter.engine.precision import CpuAmpOptimWrapper
 from mmqadapter.studies.benchmark.batches import Batch, batch_source
 from mmqadapter.studies.benchmark.methods import Method
 from mmqadapter.studies.benchmark.training import Training
@@ -51,7 +52,9 @@ class OutlinedTraining(Training):
         return self.model.data_preprocessor(batch, True)
 
     def _precision(self) -> Any:
-        return torch.autocast('cpu', torch.float16, enabled=self._cpu_amp)
+        return torch.autocast(
+            'cpu', torch.float16, enabled=isinstance(self.optimizer, CpuAmpOptimWrapper)
+        )
 
 
 class OutlinedModel:
