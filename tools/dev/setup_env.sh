@@ -20,7 +20,7 @@ begin
 say '1/4 a virtual environment, pip and setuptools'
 make_venv
 watched pip with_retries pip_install -r requirements/build.txt
-[ -d "$(site_packages "$py")/torch" ] || require_space 10  # 7 that stay, and what pip fetches before
+[ -d "$(site_packages "$py")/torch" ] || require_space 9  # 7 that stay, and what pip fetches before
 say "2/4 PyTorch and the other packages: on the first run 3 GB to fetch, 2 to 5 minutes (log: $venv/log/packages.log)"
 watched packages with_retries pip_install -r requirements/lock.txt
 say '3/4 mmcv without compiled operators'
