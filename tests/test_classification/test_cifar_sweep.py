@@ -1,4 +1,4 @@
-"""The sweep of CIFAR-10 compares equal widths, equal bytes, and methods that build."""
+"""The sweeps of CIFAR-10 compare equal widths, equal bytes, and methods that build."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmqadapter.taskfile.adapter_codec import encode_adapters
 from mmqadapter.utils.tuned_backbone import TunedBackbone
 
 pytest.importorskip('mmpretrain', reason='the extra cls is not installed')
-PATH = Path(__file__).resolve().parents[2] / 'configs/sweeps/cifar1k.yaml'
+SWEEPS = Path(__file__).resolve().parents[2] / 'configs/sweeps'
 EQUAL_BYTES = ['32@1', '16@2', '8@4', '4@8', '1']
 
 
 @pytest.fixture(scope='module')
 def sweep() -> Sweep:
     init_default_scope('mmpretrain')
-    return read_sweep(PATH)
+    return read_sweep(SWEEPS / 'cifar1k.yaml')
 
 
 def adapter_bytes(sweep: Sweep, method: str, **changes: object) -> int:
@@ -41,7 +41,10 @@ def test_lora_has_as_many_weights_as_the_adaptformer(sweep: Sweep) -> None:
     assert adapter_bytes(sweep, 'lora-16') == adapter_bytes(sweep, 'adaptformer-32') == 589_824
 
 
-def test_every_method_builds_and_fewer_bits_are_fewer_bytes(sweep: Sweep) -> None:
+@pytest.mark.parametrize('name', ['cifar1k', 'cifar1k_methods', 'cifar1k_highway'])
+def test_every_method_builds_and_fewer_bits_are_fewer_bytes(name: str) -> None:
+    init_default_scope('mmpretrain')
+    sweep = read_sweep(SWEEPS / f'{name}.yaml')
     small = dict(depth=2, out_indices=(1,))
     wrapped = [name for name, method in sweep.methods.items() if 'backbone' in method.backbone]
     sizes = {name: adapter_bytes(sweep, name, **small) for name in wrapped}

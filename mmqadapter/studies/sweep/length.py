@@ -59,6 +59,15 @@ def read_length(content: Mapping[str, Any], cfg: Config) -> Length:
     return length
 
 
+def _interval(length: Length, validations: int) -> int:
+    return ceil(length.count / validations)
+
+
+def validation_count(length: Length, validations: int) -> int:
+    """Return how often a training validates that may do so ``validations`` times, evenly spaced."""
+    return ceil(length.count / _interval(length, validations)) if validations else 0
+
+
 def set_length(cfg: Config, length: Length, schedule_length: Length, validations: int) -> None:
     """Make a config train for ``length``, in place.
 
@@ -70,7 +79,7 @@ def set_length(cfg: Config, length: Length, schedule_length: Length, validations
         validations: Maximum number of validations, evenly spaced; the last one is at the end.
     """
     old_count = cfg.train_cfg[LIMITS[schedule_length.unit]]
-    interval = ceil(length.count / validations)
+    interval = _interval(length, validations)
     if length.unit == schedule_length.unit:
         cfg.train_cfg.update({LIMITS[length.unit]: length.count, 'val_interval': interval})
         for name in ('val_begin', 'dynamic_intervals'):

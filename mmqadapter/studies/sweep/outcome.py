@@ -117,9 +117,17 @@ def unit_of(metric: str) -> int:
 
 def _with_none_found(line: dict[str, Any], metric: str) -> dict[str, Any]:
     """Return 0 where a detector found nothing at all, since its metrics are undefined then."""
-    validation = 'data_time' in line and 'loss' not in line
-    mute = validation and not any(name.startswith(SHARES) for name in line)
+    mute = _is_validation(line) and not any(name.startswith(SHARES) for name in line)
     return {**line, metric: 0.0} if mute and metric.startswith(SHARES) else line
+
+
+def validated(work: Path) -> int:
+    """Return the number of validations that the logs of a work dir hold."""
+    return len({line['step'] for line in _scalars(work) if _is_validation(line)})
+
+
+def _is_validation(line: dict[str, Any]) -> bool:
+    return 'data_time' in line and 'loss' not in line
 
 
 def _score(lines: list[dict[str, Any]], metric: str) -> float:

@@ -18,11 +18,23 @@ from mmqadapter.studies.sweep.config_equivalence import (
     equivalent_measurement,
     equivalent_training,
 )
-from mmqadapter.studies.sweep.length import Length
-from mmqadapter.studies.sweep.outcome import Outcome, collect, is_finished, read_result
+from mmqadapter.studies.sweep.length import Length, validation_count
+from mmqadapter.studies.sweep.outcome import (
+    Outcome,
+    collect,
+    is_finished,
+    read_result,
+    validated,
+)
 from mmqadapter.studies.sweep.plan import Sweep
 from mmqadapter.studies.sweep.resources import ResourceSlot
-from mmqadapter.studies.sweep.training import SEED, TIME, Training, training_config
+from mmqadapter.studies.sweep.training import (
+    SEED,
+    TIME,
+    Training,
+    training_config,
+    validations_of,
+)
 from mmqadapter.utils.atomic import atomic_write
 
 # The summary hook measures memory in the second step and does not time the first five.
@@ -64,7 +76,7 @@ class Trainer:
                 return read_result(path)
             if not matches:
                 shutil.rmtree(folder / 'work_dir', ignore_errors=True)
-            if not _has_ended(training, folder / 'work_dir'):
+            if not self._has_ended(training, folder / 'work_dir'):
                 atomic_write(folder / 'config.py', config.encode())
                 self._train(training, folder, slot, lock)
             result = collect(folder / 'work_dir', self._sweep.metric, training)
@@ -72,10 +84,20 @@ class Trainer:
         _remove_checkpoints(training, folder / 'work_dir')
         return result
 
+    def _has_ended(self, training: Training, work: Path) -> bool:
+        """Return whether a training ran to its end; one that a signal stopped has a summary too.
+
+        The signal may have come in a validation, the last one as well.
+        """
+        done, length = _completed(work), training.length
+        expected = validation_count(length, validations_of(self._sweep, training))
+        return is_finished(work) and done in (0, length.count) and validated(work) >= expected
+
     def _train(self, training: Training, folder: Path, slot: ResourceSlot, lock: int) -> None:
         work = folder / 'work_dir'
         remaining = training.length.count - _completed(work)
-        resume = _minimum_rest(training.length) <= remaining < training.length.count
+        measured = is_finished(work) and remaining == 0  # only a validation is missing
+        resume = measured or _minimum_rest(training.length) <= remaining < training.length.count
         if not resume:
             shutil.rmtree(work, ignore_errors=True)
         command = [*self._launcher(), folder / 'config.py', '--work-dir', work]
@@ -122,11 +144,6 @@ def _require_match(matches: bool, folder: Path) -> None:
             'the stored result is of another config than that of the sweep; remove '
             f'{str(folder)!r} to train again, or use another --out'
         )
-
-
-def _has_ended(training: Training, work: Path) -> bool:
-    """Return whether a training ran to its end: one that a signal stopped has a summary as well."""
-    return is_finished(work) and not 0 < _completed(work) < training.length.count
 
 
 def _completed(work: Path) -> int:

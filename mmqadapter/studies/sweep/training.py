@@ -56,7 +56,7 @@ def training_config(sweep: Sweep, training: Training) -> Config:
     cfg.model.backbone = ConfigDict(copy.deepcopy(sweep.methods[training.method].backbone))
     cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': training.seed}
     _set_rates(cfg, training, sweep.methods[training.method].group)
-    validations = sweep.validations if training.purpose == SEED else 1
+    validations = max(1, validations_of(sweep, training))
     set_length(cfg, training.length, sweep.length, validations)
     _set_hooks(cfg, training.length)
     _set_head_bits(cfg, sweep.methods[training.method].head_bits)
@@ -66,6 +66,11 @@ def training_config(sweep: Sweep, training: Training) -> Config:
     if training.purpose == TIME:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     return cfg
+
+
+def validations_of(sweep: Sweep, training: Training) -> int:
+    """Return the maximum number of validations of a training; 0 for one that is timed."""
+    return {SEED: sweep.validations, TUNE: 1, TIME: 0}[training.purpose]
 
 
 def _set_rates(cfg: Config, training: Training, group: str | None) -> None:

@@ -132,6 +132,24 @@ def test_a_training_that_a_signal_stopped_resumes(train, tmp_path: Path) -> None
     assert outcome.result['validations'] == [[5, 10.0], [20, 40.0]]
 
 
+@pytest.mark.parametrize(('validations', 'before'), [(1, []), (4, [5, 10, 15])])
+def test_a_training_that_was_stopped_in_its_last_validation_resumes(
+    train, tmp_path: Path, validations: int, before: list[int]
+) -> None:
+    """Nothing is left to train, and the score of an earlier validation is not that of the end."""
+    (tmp_path / 'stop').touch()
+    train(validations=validations)
+    (tmp_path / 'stop').unlink()
+    work = tmp_path / 'runs' / TRAINING.name / 'work_dir'
+    (work / 'summary.json').write_text(json.dumps(dict(task_bytes=7, step_seconds=0.5)))
+    (work / 'last_checkpoint').write_text(str(work / 'iter_20.pth'))
+    lines = [dict(step=20, loss=2.0), *(dict(step=n, mIoU=1.0, data_time=0.1) for n in before)]
+    (work / '1/vis_data/scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    outcome = train(validations=validations)
+    assert "called with ['--resume']" in outcome.log.read_text()
+    assert outcome.score == 40
+
+
 def test_too_few_remaining_steps_to_measure_restart_the_training(train, tmp_path: Path) -> None:
     (tmp_path / 'stop').touch()
     short = Training(TUNE, 'full', 7, Length(12), 0.1, 0.01)
