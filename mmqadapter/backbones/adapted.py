@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mmqadapter.adapters import is_float
-from mmqadapter.adapters.arguments import require_flag
 from mmqadapter.backbones.batched_quantizers import quantize_adapters
 from mmqadapter.backbones.build_check import check_build
 from mmqadapter.backbones.description import describe_adapter
@@ -34,7 +33,6 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: Which blocks: None for all, ``'last-k'``, or a regex over block names.
         trunk_drop_path: See :class:`FrozenBackbone`.
         trunk: See :class:`FrozenBackbone`.
-        shared: All blocks of equal width have the same adapters, which a task file holds once.
         **common: ``pretrained`` and ``init_cfg``, which parent models write here, and arguments of
             version 0.1.0; see :class:`FrozenBackbone`.
 
@@ -51,16 +49,14 @@ class AdaptedBackbone(FrozenBackbone):
         blocks: str | None = None,
         trunk_drop_path: bool = False,
         trunk: Mapping[str, Any] | None = None,
-        shared: bool = False,
         **common: Any,
     ) -> None:
         adapter = require_config('adapter', adapter)
-        require_flag(shared=shared)
         super().__init__(backbone, (), trunk_drop_path, trunk, **common)
         selected = select_blocks(self.blocks, blocks)
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
-            in_path = adapt_blocks(self.trunk, selected, self.family, adapter, quantizer, shared)
+            in_path = adapt_blocks(self.trunk, selected, self.family, adapter, quantizer)
         self.adapters.update({name.replace('.', '_'): module for name, module in in_path.items()})
         check_build(self.trunk, self.family, self.block_names, in_path)
         self.tuning_config = {
@@ -68,8 +64,6 @@ class AdaptedBackbone(FrozenBackbone):
             'adapter': full_config(adapter),
             'quantizer': None if is_float(quantizer) else full_config(quantizer),
             'blocks': blocks,
-            # Only where it is set, so that files from before this option still load.
-            **({'shared': True} if shared else {}),
         }
         self._log_summary()
 
@@ -78,8 +72,7 @@ class AdaptedBackbone(FrozenBackbone):
         """Adapters, their sites and the number of blocks, in a few words."""
         sites = ', '.join(site for site, _ in next(self.adapters.children()).named_children())
         text = describe_adapter(self.tuning_config['adapter'], self.tuning_config['quantizer'])
-        shared = ', shared' if self.tuning_config.get('shared') else ''
-        return f'{text}, at {sites} in {len(self.adapters)} blocks{shared}'
+        return f'{text}, at {sites} in {len(self.adapters)} blocks'
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """Return feature maps (B, C_i, H_i, W_i) of an image batch (B, 3, H, W)."""

@@ -105,12 +105,8 @@ class _Check:
         """Return the outputs; None if the trunk, its hooks or the row refuse the image."""
         self._probes, self._taps = [], TapProbe(self._dry)
         changes = list(self._taps.changes(highway.run)) if highway else []
-        probed: set[Any] = set()
         for block, adapters in in_path.items():
             for site, adapter in adapters.items():
-                if adapter in probed:  # shared by blocks
-                    continue
-                probed.add(adapter)
                 module = self._trunk.get_submodule(block)
                 parts = SITES[site].parts(adapter, module, self._family)
                 self._probes.append(AdapterProbe(block, site, parts))

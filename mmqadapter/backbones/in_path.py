@@ -56,7 +56,6 @@ def adapt_blocks(
     family: BlockFamily,
     adapter: dict,
     quantizer: dict | None,
-    shared: bool = False,
 ) -> dict[str, nn.ModuleDict]:
     """Put new adapters into the path of several blocks.
 
@@ -66,7 +65,6 @@ def adapt_blocks(
         family: Its row.
         adapter: Config, such as ``dict(type='AdaptFormer', width=32)``.
         quantizer: Config, or None for float adapters.
-        shared: All blocks of equal width have the same adapters.
 
     Returns:
         The adapters by site, by the name of their block; the caller registers them.
@@ -77,14 +75,7 @@ def adapt_blocks(
     """
     if _is_carried(adapter):
         return _carry_prompts(trunk, blocks, family, adapter, quantizer)
-    adapters: dict[str, nn.ModuleDict] = {}
-    first_of: dict[int, nn.ModuleDict] = {}
-    for name, block in blocks.items():
-        built = first_of.get(block_channels(block, family)) if shared else None
-        adapters[name] = built or build_adapters(block, family, adapter, quantizer)
-        first_of[block_channels(block, family)] = adapters[name]
-        tie_adapters(adapters[name], trunk, block, family)
-    return adapters
+    return {n: adapt_block(trunk, b, family, adapter, quantizer) for n, b in blocks.items()}
 
 
 def _is_carried(adapter: dict) -> bool:
@@ -131,7 +122,11 @@ def adapt_block(
         ValueError: Unknown types or arguments, or an adapter without a site in the block.
     """
     adapters = build_adapters(block, family, adapter, quantizer)
-    tie_adapters(adapters, trunk, block, family)
+    # A site on an attention branch that no module returns adds to the end of the MLP: after others.
+    late = 'attn_branch' if family.attn_in else ''
+    for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
+        entry = module if SITES[site].direct else _entry(module, trunk, block, family)
+        SITES[site].tie(entry, block, family)
     return adapters
 
 
@@ -147,17 +142,6 @@ def build_adapters(
         first = build_adapter(adapter, quantizer, **shape)
     others = [build_adapter(adapter, quantizer, **shape) for _ in sites[1:]]
     return nn.ModuleDict(dict(zip(sites, [first, *others], strict=True)))
-
-
-def tie_adapters(
-    adapters: nn.ModuleDict, trunk: nn.Module, block: nn.Module, family: BlockFamily
-) -> None:
-    """Let adapters, by site, act in a block."""
-    # A site on an attention branch that no module returns adds to the end of the MLP: after others.
-    late = 'attn_branch' if family.attn_in else ''
-    for site, module in sorted(adapters.items(), key=lambda item: item[0] == late):
-        entry = module if SITES[site].direct else _entry(module, trunk, block, family)
-        SITES[site].tie(entry, block, family)
 
 
 def _entry(adapter: Any, trunk: nn.Module, block: nn.Module, family: BlockFamily) -> Any:

@@ -19,8 +19,8 @@ def test_a_frozen_backbone() -> None:
 def test_adapters_in_path_with_their_sites_and_bits() -> None:
     net = AdaptedBackbone(tiny_config('timm_vit'), dict(type='AdaptFormer', width=2), ONE_BIT)
     assert 'AdaptFormer(width=2), 1 bit, at mlp_parallel in 3 blocks\n' in repr(net)
-    net = AdaptedBackbone(tiny_config('timm_vit'), dict(type='LoRA', rank=2), shared=True)
-    assert 'LoRA(rank=2), 32 bits, at qkv in 3 blocks, shared\n' in repr(net)
+    net = AdaptedBackbone(tiny_config('timm_vit'), dict(type='LoRA', rank=2))
+    assert 'LoRA(rank=2), 32 bits, at qkv in 3 blocks\n' in repr(net)
     conv = dict(type='ConvAdapter', scale='learned', width=2, bias=True)
     net = AdaptedBackbone(tiny_config('timm_vit'), conv)
     assert "ConvAdapter(width=2, scale='learned'), 32 bits, at attn_branch, mlp_br" in repr(net)

@@ -77,14 +77,6 @@ def test_blocks_without_lora_keep_their_weights(lora_backbone: Factory) -> None:
     assert len(changed) == len(projections) and state.keys() == wrapped.trunk.state_dict().keys()
 
 
-@torch.no_grad()
-def test_a_lora_that_all_blocks_share_is_merged_into_each(tiny_timm_vit: Factory) -> None:
-    wrapped = trained(tiny_timm_vit(), LORAS['qkv'], shared=True)
-    net = plain_net(tiny_timm_vit(), merged_state(wrapped))
-    for merged, adapted in zip(net(images()), wrapped(images()), strict=True):
-        torch.testing.assert_close(merged, adapted, rtol=1e-9, atol=1e-9)
-
-
 def test_other_parts_of_a_model_are_unchanged(tiny_mmseg_vit: Factory) -> None:
     model = nn.Module()
     model.backbone, model.trunk = trained(tiny_mmseg_vit(), LORAS['k']), nn.Linear(2, 2)

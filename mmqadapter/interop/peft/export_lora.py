@@ -71,8 +71,6 @@ def _check_tuning(tuning: Mapping[str, Any]) -> None:
     kinds = (tuning.get('type'), adapter.get('type'), (quantizer or {}).get('type'))
     if kinds[:2] != ('AdaptedBackbone', 'LoRA') or kinds[2] not in (None, 'GaussianQuantizer'):
         raise UnfitError(f'it was tuned with {short(tuning)}; expected LoRA in the path alone.')
-    if tuning.get('shared'):
-        raise UnfitError('it has one LoRA for all blocks; expected one for each.')
     if unknown := sorted(adapter.keys() - {'type', 'rank', 'targets', 'scale'}):
         raise UnfitError(f'its LoRA has {short(unknown)}; expected only rank, targets and scale.')
     if not is_rank(rank := adapter.get('rank')):

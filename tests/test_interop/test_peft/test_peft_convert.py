@@ -141,7 +141,6 @@ def _with(task: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> 
         (dict(type='HighwayBackbone'), 'expected LoRA in the path alone'),
         (dict(adapter=dict(type='AdaptFormer')), 'expected LoRA in the path alone'),
         (dict(quantizer=dict(type='os.system', command='x')), 'expected LoRA in the path alone'),
-        (dict(shared=True), 'one LoRA for all blocks'),
         (dict(adapter=dict(rank=10**9)), 'its rank is 1000000000'),
         (dict(adapter=dict(rank='a')), "its rank is 'a'"),
         (dict(adapter=dict(targets='z')), "targets='z'"),

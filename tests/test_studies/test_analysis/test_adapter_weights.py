@@ -27,7 +27,6 @@ WRAPPERS: dict[str, dict[str, Any]] = {
     'mona': dict(adapter=dict(type='Mona', width=4)),
     'lorand': dict(adapter=dict(type='LoRand', rank=4)),
     'ssf': dict(adapter=dict(type='SSF', scale=1.0)),
-    'shared': dict(adapter=dict(type='AdaptFormer', width=4), shared=True),
     'highway': HIGHWAY,
     'highway with convolutions': {
         **HIGHWAY,
