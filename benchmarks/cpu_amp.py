@@ -1,6 +1,7 @@
 """Seconds of a training step on a CPU in bfloat16, over those in float32.
 
-python benchmarks/cpu_amp.py CONFIG ... --methods full,frozen,highway-joined@1 --out FOLDER
+python benchmarks/cpu_amp.py configs/classification/vit-tiny_qadapter_cifar1k.py \
+    configs/upernet_vit-tiny_qadapter_camvid.py --steps 5 --out benchmarks/results/cpu_amp
 
 Models of timm are measured with PyTorch's fused attention, timm's default, and with timm's plain
 one (``TIMM_FUSED_ATTN=0``). All settings of a method take turns in one process; times are medians.
@@ -76,7 +77,7 @@ def main() -> None:
     """Measure all configs and methods; print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+')
-    parser.add_argument('--methods', default='full,frozen,adaptformer@1,highway-joined@1')
+    parser.add_argument('--methods', default='full,frozen,adaptformer@1')
     parser.add_argument('--steps', type=int, default=9)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()

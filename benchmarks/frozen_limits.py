@@ -39,7 +39,7 @@ IGNORED = 255
 CKA_IMAGES = 20
 
 
-class Linear:
+class LinearCKA:
     """Sums from which the linear CKA of two sets of features follows, batch by batch."""
 
     def __init__(self) -> None:
@@ -159,12 +159,12 @@ def features(model: Any, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 
 def similarity(model: Any, full: Any, cfg: Config) -> dict[str, list[float]]:
     """Return the CKA with the fully tuned model, of each block and of each output map."""
-    sums: dict[str, list[Linear]] = {}
+    sums: dict[str, list[LinearCKA]] = {}
     for batch in batches(cfg, CKA_IMAGES):
         images = full.data_preprocessor(batch, False)['inputs']
         pairs = zip(features(model, images), features(full, images), strict=True)
         for place, (ours, theirs) in zip(('blocks', 'maps'), pairs, strict=True):
-            kept = sums.setdefault(place, [Linear() for _ in ours])
+            kept = sums.setdefault(place, [LinearCKA() for _ in ours])
             for linear, first, second in zip(kept, ours, theirs, strict=True):
                 linear.add(first, second)
     return {place: [linear.value() for linear in kept] for place, kept in sums.items()}

@@ -16,4 +16,4 @@ model = dict(
     ),
     neck=dict(type='GlobalAveragePooling'),
 )
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=3.0)}))
