@@ -14,7 +14,7 @@ from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 FSDP = 'FSDPStrategy'
 # Hooks that copy the model that trains, or change it after it has been sharded.
-UNSHARDED_HOOKS = {'EMAHook', 'QuantizeTaskHook'}
+UNSHARDED_HOOKS = {'DistillationHook', 'EMAHook', 'QuantizeTaskHook'}
 
 
 def is_flexible(cfg: Config) -> bool:

@@ -1,5 +1,6 @@
 """Hooks of mmengine's runner: costs, exact resume, checks, quantization and task files."""
 
+from mmqadapter.hooks.distillation_hook import DistillationHook
 from mmqadapter.hooks.efficiency_hook import EfficiencyHook, TuningSummaryHook
 from mmqadapter.hooks.exact_resume_hook import ExactResumeHook
 from mmqadapter.hooks.finite_loss_hook import FiniteLossHook
@@ -12,6 +13,7 @@ from mmqadapter.hooks.stop_hook import StopHook
 from mmqadapter.hooks.task_checkpoint_hook import TaskCheckpointHook
 
 __all__ = [
+    'DistillationHook',
     'EfficiencyHook',
     'ExactResumeHook',
     'FiniteLossHook',

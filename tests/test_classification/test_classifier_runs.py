@@ -127,6 +127,25 @@ def test_data_are_checked(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert '18 train, 6 val images: 0 errors, 0 warnings.' in capsys.readouterr().out
 
 
+def test_another_task_is_distilled_from_it(run: Path) -> None:
+    cfg = Config.fromfile(run / 'task.py')
+    cfg.custom_hooks.append(
+        dict(
+            type='mmqadapter.DistillationHook',
+            config=str(run / 'task.py'),
+            task=task(run),
+            layer='head.fc',
+        )
+    )
+    cfg.train_cfg.max_iters = 4
+    cfg.dump(run / 'distilled.py')
+    folder = run / 'distilled'
+    assert main(['train', str(run / 'distilled.py'), '--work-dir', str(folder)]) == 0
+    assert 'loss_distillation' in next(folder.rglob('scalars.json')).read_text()
+    content = [inspect_task(path) for path in (task(run), folder / 'last.task.safetensors')]
+    assert content[0]['bytes'] == content[1]['bytes']
+
+
 def test_it_is_measured(run: Path) -> None:
     options = ['--methods', 'full,frozen,adaptformer@1', '--steps', '1', '--warm-up', '0']
     size = ['--batch-size', '2', '--image-size', '32', '--out', str(run / 'bench')]

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmqadapter.engine.precision import check_precision, set_mixed_precision
 from mmqadapter.engine.runner import load_config
 from mmqadapter.studies.sweep.fields import (
     boolean,
@@ -27,8 +28,8 @@ from mmqadapter.utils.shipped import find_sweep
 REQUIRED = ('config', 'metric', 'seeds', 'tuning_seed', 'head_rates', 'rates', 'methods')
 # With their defaults; exactly one of the first two has to be set.
 OPTIONAL: dict[str, Any] = {
-    'iterations': None, 'epochs': None, 'overrides': {}, 'validations': 1, 'processes': 1,
-    'samples': 4, 'photos': True,
+    'iterations': None, 'epochs': None, 'overrides': {}, 'amp': False, 'validations': 1,
+    'processes': 1, 'samples': 4, 'photos': True,
 }  # fmt: skip
 
 
@@ -38,7 +39,7 @@ class Sweep:
 
     Attributes:
         name: Name of the sweep file.
-        config: Config that all trainings start from.
+        config: Config that all trainings start from; in mixed precision if the file says so.
         length: Length of a training.
         metric: Name of the score in the log of the validation; higher is better.
         seeds: Seeds of the trainings that are reported.
@@ -119,6 +120,9 @@ def _make_sweep(path: Path, content: Any) -> Sweep:
     config = text('config', values['config'])
     beside = path.parent / config
     cfg = _load_config(beside if beside.exists() else Path(config), values['overrides'] or {})
+    if boolean('amp', values['amp']):
+        set_mixed_precision(cfg)
+        check_precision(cfg)
     sweep = Sweep(
         name=path.name,
         config=cfg,

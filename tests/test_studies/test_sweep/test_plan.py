@@ -27,6 +27,19 @@ def test_reading_a_file(make_sweep) -> None:
         sweep.chosen(['mona'])
 
 
+def test_mixed_precision_is_that_of_this_machine(
+    make_sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmqadapter.engine.precision.get_device', lambda: 'cpu')
+    assert make_sweep().config.optim_wrapper.type == 'OptimWrapper'
+    cfg = make_sweep(amp=True).config
+    assert cfg.optim_wrapper.type == 'mmqadapter.CpuAmpOptimWrapper'
+    with pytest.raises(ValueError, match="amp='yes' is invalid"):
+        make_sweep(amp='yes')
+    with pytest.raises(ValueError, match='mixed precision of a detector needs a GPU'):
+        make_sweep(amp=True, overrides={'default_scope': 'mmdet'})
+
+
 def test_rates_of_a_single_method(make_sweep) -> None:
     entry = {'name': 'adaptformer@1', 'head_rates': [0.5], 'rates': [0.25, 0.75]}
     sweep = make_sweep(

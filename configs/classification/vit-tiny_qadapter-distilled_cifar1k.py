@@ -1,0 +1,20 @@
+"""1,000 images of CIFAR-10: adapters of width 14 and a classifier, 1 bit, distilled from a float twin.
+
+Train the teacher first:
+
+    mmqadapter train configs/classification/vit-tiny_qadapter_cifar1k.py \
+        --work-dir work_dirs/cifar1k_teacher --cfg-options model.backbone.quantizer=None
+"""
+
+_base_ = './vit-tiny_qadapter_cifar1k.py'
+model = dict(backbone=dict(adapter=dict(width=14, bias=False)))
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='mmqadapter.QuantizeTaskHook', bits={'head.fc': 1}),
+    dict(
+        type='mmqadapter.DistillationHook',
+        config='work_dirs/cifar1k_teacher/vit-tiny_qadapter_cifar1k.py',
+        task='work_dirs/cifar1k_teacher/last.task.safetensors',
+        layer='head.fc',
+    ),
+]

@@ -1,0 +1,211 @@
+"""A model trains on the class scores of a teacher: value, gradient, run, errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine import Config
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from test_exact_resume_hook import load
+from torch import Tensor, nn
+
+from mmqadapter.hooks import DistillationHook
+from mmqadapter.hooks.distillation_hook import class_divergence
+
+CLASSES = ('a', 'b', 'c')
+
+
+@MODELS.register_module(force=True)
+class TwoLayers(MODELS.get('TinyModel')):
+    """Tiny model without dropout, with a layer that runs twice and one that only predicts."""
+
+    def __init__(self, data_preprocessor: dict | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        if data_preprocessor:
+            self.data_preprocessor = MODELS.build(data_preprocessor)
+        self.dropout = nn.Identity()
+        self.twice, self.rest = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, inputs: Tensor, mode: str = 'tensor') -> Any:
+        features = self.twice(self.twice(inputs))
+        if mode != 'loss':
+            features = self.rest(features)
+        return super().forward(inputs + 0 * features, mode)
+
+
+@pytest.fixture
+def config(tiny):
+    """``config('name', classes)``: a config of the model."""
+
+    def build(name: str, classes: tuple[str, ...] = CLASSES) -> Config:
+        cfg = tiny(name)
+        cfg.model = dict(type='TwoLayers', classes=len(classes))
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            loader.dataset.type = 'NamedData'
+            loader.dataset.classes = classes
+        return cfg
+
+    return build
+
+
+@pytest.fixture(autouse=True)
+def named_data() -> None:
+    """Data whose class names a config gives."""
+    from mmengine.registry import DATASETS
+
+    noisy = DATASETS.get('NoisyData')
+
+    @DATASETS.register_module(force=True)
+    class NamedData(noisy):
+        def __init__(self, classes: tuple[str, ...]) -> None:
+            self.metainfo = {'classes': tuple(classes), 'palette': [(1, 2, 3)] * len(classes)}
+
+
+@pytest.fixture
+def teacher(config, train, tmp_path: Path) -> dict[str, str]:
+    """Config and checkpoint of a trained model."""
+    cfg = config('teacher')
+    cfg.randomness = dict(seed=3)
+    train(cfg)
+    path = tmp_path / 'teacher.py'
+    cfg.dump(path)
+    return dict(config=str(path), task=str(tmp_path / 'teacher/last.task.safetensors'))
+
+
+def with_hook(cfg: Config, **settings: Any) -> Config:
+    cfg.custom_hooks.append({'type': 'mmqadapter.DistillationHook', 'layer': 'head', **settings})
+    return cfg
+
+
+def test_the_divergence_of_two_distributions() -> None:
+    teacher = torch.tensor([[0.8, 0.2], [0.5, 0.5]]).log()
+    scores = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
+    expected = (0.8 * torch.tensor(1.6).log() + 0.2 * torch.tensor(0.4).log()) / 2
+    torch.testing.assert_close(class_divergence(scores, teacher), expected)
+    torch.testing.assert_close(class_divergence(2 * scores, 2 * teacher, 2.0), 4 * expected)
+
+
+def test_each_pixel_counts_as_an_image_does() -> None:
+    scores, teacher = torch.randn(6, 5), torch.randn(6, 5)
+    maps = (part.T.reshape(1, 5, 2, 3) for part in (scores, teacher))
+    torch.testing.assert_close(class_divergence(*maps), class_divergence(scores, teacher))
+
+
+def test_the_loss_is_added_to_those_of_the_model(config, teacher) -> None:
+    runner = Runner.from_cfg(with_hook(config('student'), **teacher, weight=0.5))
+    inputs = torch.randn(6, 4)
+    (scores,) = runner.model(inputs)
+    plain = runner.model(inputs, mode='loss')
+    hook = next(hook for hook in runner.hooks if isinstance(hook, DistillationHook))
+    hook.before_train(runner)
+    (target,) = hook._teacher(inputs)
+    hook._teacher_scores.take()
+    losses = runner.model(inputs, mode='loss')
+    expected = 0.5 * class_divergence(scores, target, 2.0)
+    torch.testing.assert_close(losses.pop('loss_distillation'), expected)
+    torch.testing.assert_close(losses, plain)
+    assert expected > 0 and torch.is_tensor(runner.model(inputs)[0])
+
+
+def test_a_model_learns_its_teachers_scores(config, teacher, train) -> None:
+    cfg = with_hook(config('student'), **teacher, weight=100.0, temperature=1.0)
+    cfg.train_cfg.update(max_iters=60, val_interval=30)
+    cfg.param_scheduler = None
+    cfg.val_evaluator.scores = [0.5] * 2
+    runner = train(cfg)
+    losses = runner.message_hub.get_scalar('train/loss_distillation').data[0]
+    assert losses[-5:].mean() < 0.2 * losses[:5].mean()
+    hook = next(hook for hook in runner.hooks if isinstance(hook, DistillationHook))
+    assert not any(p.requires_grad or p.grad is not None for p in hook._teacher.parameters())
+
+
+def test_checkpoints_and_the_random_numbers_of_a_run_have_nothing_of_the_teacher(
+    config, teacher, train, tmp_path
+) -> None:
+    train(config('plain'))
+    cfg = with_hook(config('distilled'), **teacher, weight=1e-30)
+    cfg.custom_hooks.append(dict(type='EMAHook'))
+    train(cfg)
+    plain, distilled = (load(tmp_path / name / 'iter_6.pth') for name in ('plain', 'distilled'))
+    own = {name.removeprefix('module.'): x for name, x in distilled['ema_state_dict'].items()}
+    assert own.pop('steps') == 6  # the hook swaps the averaged weights and those of the last step
+    torch.testing.assert_close(own, dict(plain['state_dict']), rtol=0, atol=0)
+    assert distilled['state_dict'].keys() == plain['state_dict'].keys()
+
+
+def test_a_checkpoint_is_a_teacher_too(config, teacher, train, tmp_path) -> None:
+    task = str(tmp_path / 'teacher/iter_6.pth')
+    runner = train(with_hook(config('student'), **{**teacher, 'task': task}))
+    assert 'train/loss_distillation' in runner.message_hub.log_scalars
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(weight=0.0), 'weight=0.0 is invalid: expected a positive number'),
+        (dict(weight=float('nan')), 'weight=nan is invalid'),
+        (dict(temperature=-1), 'temperature=-1 is invalid'),
+    ],
+)
+def test_settings_are_positive(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DistillationHook('config.py', 'task', 'head', **settings)
+
+
+@pytest.mark.parametrize(
+    ('layer', 'message'),
+    [
+        ('head.fc', r"layer='head.fc' is not a layer of TwoLayers; expected one of \['head'"),
+        ('', "layer='' is not a layer"),
+        ('twice', r'gave \[\(2, 4\), \(2, 4\)\] in this step.* expected one output each'),
+        ('rest', r'gave \[\] in this step, that of the teacher \[\(2, 4\)\]'),
+    ],
+)
+def test_the_layer_gives_one_output_in_a_step(config, teacher, train, layer, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(with_hook(config('student'), **teacher, layer=layer))
+
+
+def test_a_single_class_has_no_distribution(config, train, tmp_path) -> None:
+    cfg = config('one', ('a',))
+    train(cfg)
+    cfg.dump(tmp_path / 'one.py')
+    files = dict(config=str(tmp_path / 'one.py'), task=str(tmp_path / 'one/last.task.safetensors'))
+    with pytest.raises(ValueError, match='with at least two classes in dimension 1'):
+        train(with_hook(config('student', ('a',)), **files))
+
+
+def test_other_classes_are_refused(config, teacher, train) -> None:
+    with pytest.raises(ValueError, match=r"classes of the teacher differ .*\['b', 'a', 'c'\]"):
+        train(with_hook(config('student', ('b', 'a', 'c')), **teacher))
+
+
+def test_another_normalization_is_refused(config, teacher, train) -> None:
+    cfg = with_hook(config('student'), **teacher)
+    cfg.model.data_preprocessor = dict(
+        type='ImgDataPreprocessor', mean=[1.0, 2.0, 3.0], std=[1.0] * 3
+    )
+    with pytest.raises(ValueError, match='data_preprocessor of the teacher differ'):
+        train(cfg)
+
+
+def test_a_missing_teacher_is_named(config, teacher, train) -> None:
+    with pytest.raises(FileNotFoundError, match='absent.task.safetensors'):
+        train(with_hook(config('student'), **{**teacher, 'task': 'absent.task.safetensors'}))
+
+
+def test_a_detector_is_refused(config, teacher, train) -> None:
+    cfg = with_hook(config('student'), **teacher)
+    cfg.default_scope = 'mmdet'
+    with pytest.raises(ValueError, match='a detector scores other boxes'):
+        train(cfg)
+
+
+def test_a_model_that_ignores_hooks_is_noticed(config, teacher, train, monkeypatch) -> None:
+    monkeypatch.setattr(DistillationHook, '_add_loss', lambda *args: None)
+    with pytest.raises(ValueError, match='lack loss_distillation, so nothing was distilled'):
+        train(with_hook(config('student'), **teacher))
