@@ -1,6 +1,6 @@
-"""1,000 images of CIFAR-10: adapters of width 14 and a classifier, 1 bit, distilled from a float twin.
+"""1,000 images of CIFAR-10: adapters of width 14 and a classifier, all of 1 bit, with a teacher.
 
-Train the teacher first:
+Train the teacher first, adapters of width 32 in float:
 
     mmqadapter train configs/classification/vit-tiny_qadapter_cifar1k.py \
         --work-dir work_dirs/cifar1k_teacher --cfg-options model.backbone.quantizer=None
@@ -14,7 +14,7 @@ custom_hooks = [
     dict(
         type='mmqadapter.DistillationHook',
         config='work_dirs/cifar1k_teacher/vit-tiny_qadapter_cifar1k.py',
-        task='work_dirs/cifar1k_teacher/last.task.safetensors',
+        weights='work_dirs/cifar1k_teacher/last.task.safetensors',
         layer='head.fc',
     ),
 ]

@@ -21,7 +21,9 @@ from mmqadapter.taskfile.head_bits import KEY, train_quantized
 EMA = 'ema_state_dict'
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False) -> dict[str, list]:
+def load_weights(
+    model: nn.Module, path: str | os.PathLike, trust: bool = False, complete: bool = False
+) -> dict[str, list]:
     """Load a task file (by suffix or content) or a checkpoint into ``model``.
 
     Args:
@@ -29,6 +31,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False)
             of that task loaded.
         path: The task file or checkpoint.
         trust: Read a checkpoint even if that may run code in it.
+        complete: See :func:`load_state`.
 
     Returns:
         ``classes`` and ``palette``, each only if the file has it.
@@ -40,7 +43,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike, trust: bool = False)
     if Path(path).suffix == SUFFIX or is_task_file(path):
         return dataset_meta(load_task(model, path)['dataset'])
     checkpoint = read_checkpoint(path, trust)
-    load_state(model, checkpoint, path)
+    load_state(model, checkpoint, path, complete)
     return dataset_meta(checkpoint.get('meta', {}).get('dataset_meta'))
 
 
@@ -71,7 +74,12 @@ def _check_mapping(value: Any, part: str, path: str | os.PathLike) -> None:
         )
 
 
-def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.PathLike) -> None:
+def load_state(
+    model: nn.Module,
+    checkpoint: dict[str, Any],
+    source: str | os.PathLike,
+    complete: bool = False,
+) -> None:
     """Load ``checkpoint['state_dict']`` into ``model``; warn of missing trainable parameters.
 
     Afterwards neck and head compute with the bits that the checkpoint was trained with, or in
@@ -81,10 +89,11 @@ def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.Pa
         model: The model to load into.
         checkpoint: See :func:`read_checkpoint`.
         source: Path of the checkpoint, for messages.
+        complete: Refuse a checkpoint that lacks any trainable parameter.
 
     Raises:
         ValueError: The checkpoint has another trunk, another tuning config or other shapes, or
-            none of the trainable parameters.
+            lacks trainable parameters.
     """
     state = {name.removeprefix('module.'): t for name, t in checkpoint['state_dict'].items()}
     check_fits(model, {**checkpoint, 'state_dict': state})
@@ -96,18 +105,26 @@ def load_state(model: nn.Module, checkpoint: dict[str, Any], source: str | os.Pa
         reason = ' '.join(str(error).split())
         raise ValueError(f'{str(source)!r} does not fit: {reason}') from error
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    if trained and trained <= missing:
+    _report_absent(trained & missing, len(trained), source, complete)
+
+
+def _report_absent(
+    absent: set[str], trained: int, source: str | os.PathLike, complete: bool
+) -> None:
+    if not absent:
+        return
+    if complete or len(absent) == trained:
+        count = 'none' if len(absent) == trained else f'only {trained - len(absent)}'
         raise ValueError(
-            f'{str(source)!r} has none of the trainable parameters of this model: use the config '
-            'that it was trained with.'
+            f'{str(source)!r} has {count} of the trainable parameters of this model: use the '
+            'config that it was trained with.'
         )
-    if absent := sorted(trained & missing):
-        print_log(
-            f'{source} lacks {len(absent)} trainable parameters, such as {absent[0]}; they keep '
-            'their initial values.',
-            logger='current',
-            level=logging.WARNING,
-        )
+    print_log(
+        f'{source} lacks {len(absent)} trainable parameters, such as {min(absent)}; they keep '
+        'their initial values.',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def select_weights(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:

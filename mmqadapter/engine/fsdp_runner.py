@@ -13,7 +13,7 @@ from mmqadapter.engine.distributed import LAUNCH
 from mmqadapter.utils.tuned_backbone import tuned_backbone
 
 FSDP = 'FSDPStrategy'
-# Hooks that copy the model that trains, or change it after it has been sharded.
+# Hooks that copy the model that trains, change it after it has been sharded, or hook into it.
 UNSHARDED_HOOKS = {'DistillationHook', 'EMAHook', 'QuantizeTaskHook'}
 
 
@@ -22,20 +22,18 @@ def is_flexible(cfg: Config) -> bool:
     return cfg.get('runner_type') == 'FlexibleRunner'
 
 
-def flexible_runner(cfg: Config, start: str | None) -> FlexibleRunner:
+def flexible_runner(cfg: Config) -> FlexibleRunner:
     """Build the runner of ``cfg``, with weights in its model before a strategy shards it.
 
     Args:
         cfg: Config with ``runner_type='FlexibleRunner'``.
-        start: Weights to load before the checkpoint that ``cfg`` resumes; None for none.
     """
     runner = RUNNERS.build(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     model = MODELS.build(cfg.model)
     model.init_weights()
-    weights = start if cfg.resume else cfg.get('load_from')
-    if weights:
-        load_checkpoint(model, weights, map_location='cpu')
+    if cfg.get('load_from') and not cfg.resume:
+        load_checkpoint(model, cfg.load_from, map_location='cpu')
     backbone = tuned_backbone(model)
     if backbone is not None:
         _ = backbone.fingerprint  # computed now, from whole weights, and cached

@@ -32,8 +32,14 @@ class CpuAmpOptimWrapper(OptimWrapper):
 
 
 def set_mixed_precision(cfg: Config) -> None:
-    """Let ``cfg`` train in mixed precision, in the form that this machine has."""
-    wrapper = cfg.optim_wrapper
+    """Let ``cfg`` train in mixed precision, in the form that this machine has.
+
+    Raises:
+        ValueError: ``cfg`` has no optimizer wrapper.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    if not wrapper:
+        raise ValueError('the config has no optim_wrapper, which mixed precision needs; add it.')
     if get_device() != 'cpu':
         wrapper.type = GPU_WRAPPER
         wrapper.setdefault('loss_scale', 'dynamic')

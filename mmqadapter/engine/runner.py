@@ -106,7 +106,7 @@ def training_runner(
     require_data(cfg, 'train', 'val')
     check_lr_scaling(cfg)
     cfg = exactly_resumable(cfg)
-    start = _resume_from(cfg, resume)
+    latest = _checkpoint_to_resume(cfg, resume)
     _add_hooks(cfg, init_task)
     if amp:
         set_mixed_precision(cfg)
@@ -114,13 +114,13 @@ def training_runner(
     check_strategy(cfg)
     prepare_cpu(cfg)
     flexible = is_flexible(cfg)
-    runner = flexible_runner(cfg, start) if flexible else Runner.from_cfg(cfg)
+    runner = flexible_runner(cfg) if flexible else Runner.from_cfg(cfg)
     check_data_of(runner)
     check_batches_of(runner, cfg.get('train_dataloader'))
     scale_base_rate(runner)
-    if start and not flexible:
-        load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
-    if resume and not cfg.resume:
+    if latest is not None:
+        _resume(runner, latest)
+    elif resume:
         runner.logger.warning(f'No checkpoint in {cfg.work_dir}: this run starts anew.')
     if warning := cut_schedule(cfg):
         runner.logger.warning(warning)
@@ -145,21 +145,25 @@ def _require_checkpoint(name: str, file: Any) -> None:
         )
 
 
-def _resume_from(cfg: Config, resume: bool | str) -> str | None:
-    """Set the checkpoint that ``cfg`` resumes.
-
-    Returns:
-        The ``load_from`` that ``cfg`` had, since the frozen trunk may come from it; None for none.
-    """
+def _checkpoint_to_resume(cfg: Config, resume: bool | str) -> str | None:
+    """Return the checkpoint to resume; None for none, or if ``cfg`` names it as in mmengine."""
     if not resume and cfg.get('resume') and cfg.get('load_from'):
         return None
     wanted = resume or bool(cfg.get('resume'))
-    latest = resume if isinstance(resume, str) else _latest(cfg.work_dir) if wanted else None
-    cfg.resume = latest is not None
-    if latest is None:
-        return None
-    start, cfg.load_from = cfg.get('load_from'), latest
-    return start
+    cfg.resume = False
+    return resume if isinstance(resume, str) else _latest(cfg.work_dir) if wanted else None
+
+
+def _resume(runner: Runner | FlexibleRunner, checkpoint: str) -> None:
+    """Let ``runner`` resume a checkpoint.
+
+    Its config, which lies in the work dir as a file, does not name the checkpoint: that is deleted
+    later, and what ``load_from`` names may contain the frozen trunk.
+    """
+    start = runner.cfg.get('load_from')
+    if start and not isinstance(runner, FlexibleRunner):
+        load_checkpoint(unwrap_model(runner.model), start, map_location='cpu')
+    runner._load_from, runner._resume = checkpoint, True
 
 
 def _latest(work_dir: str) -> str | None:

@@ -133,7 +133,7 @@ def test_another_task_is_distilled_from_it(run: Path) -> None:
         dict(
             type='mmqadapter.DistillationHook',
             config=str(run / 'task.py'),
-            task=task(run),
+            weights=task(run),
             layer='head.fc',
         )
     )

@@ -13,7 +13,7 @@ _base_ = {base!r}
 model = dict(backbone=dict(adapter=dict(width=2)))
 {more}
 custom_hooks = [*_base_.custom_hooks, dict(
-    type='mmqadapter.DistillationHook', config={base!r}, task={task!r},
+    type='mmqadapter.DistillationHook', config={base!r}, weights={task!r},
     layer='decode_head.conv_seg')]
 """
 
@@ -40,4 +40,4 @@ def test_a_teacher_with_other_normalization_is_refused(
     more = 'model.update(data_preprocessor=dict(mean=[1.0] * 3, std=[2.0] * 3))'
     config = write_config(tmp_path, semantic, more)
     assert tool('train')([str(config), '--work-dir', str(tmp_path / 'work')]) == 1
-    assert 'data_preprocessor of the teacher differ from those' in capsys.readouterr().err
+    assert 'its data_preprocessor differ from those' in capsys.readouterr().err

@@ -9,6 +9,7 @@ import torch
 from tiny_runs import Run, forget, tool
 
 from mmqadapter.engine.runner import build_model, load_config
+from mmqadapter.inference import load_model
 
 
 @pytest.fixture
@@ -58,6 +59,11 @@ def test_a_trunk_from_load_from_is_there_after_a_resume(semantic: Run, train, tm
     expected = content(tmp_path / 'last.task.safetensors')
     assert train(semantic, '--resume', str(tmp_path / 'iter_2.pth'), *options) == 0
     assert content(tmp_path / 'last.task.safetensors') == expected
+    # The config in the work dir needs no checkpoint of the training, which may be deleted.
+    (tmp_path / 'iter_2.pth').unlink()
+    forget()
+    dumped = next(tmp_path.glob('*.py'))
+    assert load_model(dumped, tmp_path / 'last.task.safetensors').backbone.pretrained
 
 
 def test_a_task_file_can_be_the_start(semantic: Run, train, tmp_path: Path) -> None:

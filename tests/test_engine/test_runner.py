@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -89,13 +90,19 @@ def test_a_model_is_built_in_the_scope_of_its_config() -> None:
 
 @pytest.fixture
 def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
-    """``started(resume, asked, **settings)``: the config that a run starts with; none runs."""
-    configs: list[Config] = []
+    """``started(resume, asked, **settings)``: the config of a run as it is written; none runs.
+
+    ``resumes`` is the checkpoint that the run resumes.
+    """
 
     def begin(cfg: Config) -> Any:
-        configs.append(cfg)
         return SimpleNamespace(
-            logger=logging.getLogger('tests'), model=torch.nn.Identity(), build_dataloader=None
+            cfg=copy.deepcopy(cfg),
+            logger=logging.getLogger('tests'),
+            model=torch.nn.Identity(),
+            build_dataloader=None,
+            _load_from=cfg.get('load_from'),
+            _resume=cfg.resume,
         )
 
     monkeypatch.setattr('mmqadapter.engine.runner.Runner.from_cfg', begin)
@@ -104,8 +111,9 @@ def started(monkeypatch, tmp_path: Path) -> Callable[..., Config]:
 
     def start(resume: bool | str = False, asked: dict | None = None, **settings: Any) -> Config:
         cfg = Config(dict(work_dir=str(tmp_path / 'work'), **settings, **(asked or {})))
-        training_runner(cfg, resume)
-        return configs[-1]
+        runner: Any = training_runner(cfg, resume)
+        runner.cfg.resumes = runner._load_from if runner._resume else None
+        return runner.cfg
 
     return start
 
@@ -121,21 +129,23 @@ def checkpoint(folder: Path, pointer: str | None = None) -> str:
 
 def test_the_option_resumes_the_last_checkpoint(started, tmp_path: Path) -> None:
     last = checkpoint(tmp_path / 'work')
-    assert started(load_from='trunk.pth').resume is False
+    assert started(load_from='trunk.pth').resumes is None
     cfg = started(True, load_from='trunk.pth')
-    assert (cfg.resume, cfg.load_from) == (True, last)
+    assert cfg.resumes == last
+    # The file of the config is still complete when this checkpoint has been deleted.
+    assert (cfg.resume, cfg.load_from) == (False, 'trunk.pth')
 
 
 def test_a_config_may_ask_to_resume_as_in_mmengine(started, tmp_path: Path) -> None:
     last = checkpoint(tmp_path / 'work')
-    assert started(asked=dict(resume=True)).load_from == last
+    assert started(asked=dict(resume=True)).resumes == last
     cfg = started(asked=dict(resume=True, load_from='other.pth'))
-    assert (cfg.resume, cfg.load_from) == (True, 'other.pth')
+    assert (cfg.resume, cfg.load_from, cfg.resumes) == (True, 'other.pth', 'other.pth')
 
 
 def test_nothing_to_resume_is_logged(started, caplog) -> None:
     cfg = started(True)
-    assert cfg.resume is False and cfg.get('load_from') is None
+    assert cfg.resumes is None and cfg.get('load_from') is None
     assert 'No checkpoint in' in caplog.text and 'starts anew' in caplog.text
 
 
@@ -148,15 +158,15 @@ def test_a_resume_without_a_pointer_does_not_start_over_other_weights(
         started(True)
     with pytest.raises(FileNotFoundError, match='name a checkpoint .--resume FILE'):
         started(asked=dict(resume=True))
-    assert started().resume is False
+    assert started().resumes is None
 
 
 def test_a_work_dir_that_was_moved_or_copied(started, tmp_path: Path) -> None:
     elsewhere = checkpoint(tmp_path / 'first')
     here = checkpoint(tmp_path / 'work', pointer=elsewhere)
-    assert started(True).load_from == here
+    assert started(True).resumes == here
     Path(here).unlink()
-    assert started(True).load_from == elsewhere  # as with `out_dir` of the checkpoint hook
+    assert started(True).resumes == elsewhere  # as with `out_dir` of the checkpoint hook
     Path(elsewhere).unlink()
     with pytest.raises(
         FileNotFoundError, match='last_checkpoint.*iter_3.pth.*which does not exist'

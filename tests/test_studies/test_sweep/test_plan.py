@@ -36,6 +36,8 @@ def test_mixed_precision_is_that_of_this_machine(
     assert cfg.optim_wrapper.type == 'mmqadapter.CpuAmpOptimWrapper'
     with pytest.raises(ValueError, match="amp='yes' is invalid"):
         make_sweep(amp='yes')
+    with pytest.raises(ValueError, match='has no optim_wrapper, which mixed precision needs'):
+        make_sweep(amp=True, overrides={'optim_wrapper': None})
     with pytest.raises(ValueError, match='mixed precision of a detector needs a GPU'):
         make_sweep(amp=True, overrides={'default_scope': 'mmdet'})
 
