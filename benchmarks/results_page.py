@@ -100,6 +100,8 @@ TABLES: dict[str, tuple[str, list[Column], Sequence[str] | None]] = {
     'sweep_nuclei_head_bits': ('sweep_nuclei_head_bits', _scored('mask AP'), None),
     'sweep_cifar1k': ('sweep_cifar1k', _scored('top-1'), None),
     'sweep_cifar1k_highway': ('sweep_cifar1k_highway', _scored('top-1'), None),
+    'sweep_cifar1k_methods': ('sweep_cifar1k_methods', _scored('top-1'), None),
+    'sweep_cifar1k_distilled': ('sweep_cifar1k_distilled', _scored('top-1'), None),
     'cost_mask-rcnn_swin-t': ('cpu_report/mask-rcnn_swin-t', COSTS, None),
     'cost_mask-rcnn_swin-b': ('cpu_report/mask-rcnn_swin-b', COSTS, None),
     'cost_upernet_swin-t': ('cpu_report/upernet_swin-t', COSTS, None),
