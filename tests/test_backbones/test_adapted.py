@@ -122,7 +122,7 @@ def test_checkpointing_gives_equal_gradients(rotating_backbone: Factory, adapter
     assert _saved_bytes(recomputed) < _saved_bytes(plain)
     expected, gradients = _moved(backward(plain)), _moved(backward(recomputed))
     # Not bit for bit: rounding in PyTorch's matrix products depends on `requires_grad`.
-    torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-5)
 
 
 def _saved_bytes(net: nn.Module) -> int:

@@ -49,7 +49,9 @@ def test_checkpoint_of_the_plain_model_loads(
     torch.save({'meta': {}, 'state_dict': plain.state_dict()}, tmp_path / 'plain.pth')
     load_checkpoint(model, str(tmp_path / 'plain.pth'))
     model.eval()
-    assert equal(model.extract_feat(images()), plain.extract_feat(images()))
+    assert equal(model.backbone(images()), plain.backbone(images()))
+    # Its maps lie otherwise in memory, for which a CPU may have another convolution.
+    torch.testing.assert_close(model.extract_feat(images()), plain.extract_feat(images()))
     assert model.backbone.pretrained
 
 
