@@ -71,7 +71,7 @@ def check_fits(model: nn.Module, checkpoint: dict) -> None:
             f'The checkpoint was trained on the trunk {marker["fingerprint"]}, the model has '
             f'{trunk}: use the config and the pretrained weights of that training.'
         )
-    _check_complete(model, checkpoint['state_dict'])
+    check_complete(model, checkpoint['state_dict'])
 
 
 def check_tuning(model: nn.Module, checkpoint: dict) -> None:
@@ -112,7 +112,12 @@ def check_bits(model: nn.Module, checkpoint: dict) -> None:
         )
 
 
-def _check_complete(model: nn.Module, state: dict) -> None:
+def check_complete(model: nn.Module, state: dict) -> None:
+    """Check that ``state`` has all parameters of the model that train.
+
+    Raises:
+        ValueError: One is missing.
+    """
     tensors = model.state_dict(keep_vars=True)  # these have the names of checkpoints
     missing = [name for name, t in tensors.items() if t.requires_grad and name not in state]
     if missing:

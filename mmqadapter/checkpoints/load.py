@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
-from mmqadapter.checkpoints.content import check_fits, check_tuning
+from mmqadapter.checkpoints.content import check_complete, check_fits, check_tuning
 from mmqadapter.checkpoints.safe_load import read_pickle
 from mmqadapter.taskfile import load_task
 from mmqadapter.taskfile.format import SUFFIX, is_task_file
@@ -99,32 +99,26 @@ def load_state(
     check_fits(model, {**checkpoint, 'state_dict': state})
     check_tuning(model, checkpoint)
     train_quantized(model, checkpoint.get(KEY) or {})
+    if complete:
+        check_complete(model, state)
     try:
         missing = set(model.load_state_dict(state, strict=False).missing_keys)
     except RuntimeError as error:
         reason = ' '.join(str(error).split())
         raise ValueError(f'{str(source)!r} does not fit: {reason}') from error
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    _report_absent(trained & missing, len(trained), source, complete)
-
-
-def _report_absent(
-    absent: set[str], trained: int, source: str | os.PathLike, complete: bool
-) -> None:
-    if not absent:
-        return
-    if complete or len(absent) == trained:
-        count = 'none' if len(absent) == trained else f'only {trained - len(absent)}'
+    if trained and trained <= missing:
         raise ValueError(
-            f'{str(source)!r} has {count} of the trainable parameters of this model: use the '
-            'config that it was trained with.'
+            f'{str(source)!r} has none of the trainable parameters of this model: use the config '
+            'that it was trained with.'
         )
-    print_log(
-        f'{source} lacks {len(absent)} trainable parameters, such as {min(absent)}; they keep '
-        'their initial values.',
-        logger='current',
-        level=logging.WARNING,
-    )
+    if absent := sorted(trained & missing):
+        print_log(
+            f'{source} lacks {len(absent)} trainable parameters, such as {absent[0]}; they keep '
+            'their initial values.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def select_weights(checkpoint: Mapping[str, Any], ema: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A segmentor is trained on the class scores of another; a teacher of other classes is refused."""
+"""A segmentor learns the class scores of another, if both normalize images alike."""
 
 from __future__ import annotations
 

@@ -28,8 +28,11 @@ class Listed(nn.Module):
 
 
 @MODELS.register_module(force=True)
-class TwoLayers(MODELS.get('TinyModel')):
-    """Tiny model without dropout, with a layer that runs twice and one that only predicts."""
+class LayeredModel(MODELS.get('TinyModel')):
+    """Tiny model without dropout, with layers that give no class scores.
+
+    ``twice`` runs twice in a step, ``rest`` only in prediction, and ``listed`` returns a list.
+    """
 
     def __init__(
         self, data_preprocessor: dict | None = None, use_sigmoid: bool = False, **settings: Any
@@ -55,7 +58,7 @@ def config(tiny):
 
     def build(name: str, classes: tuple[str, ...] = CLASSES) -> Config:
         cfg = tiny(name)
-        cfg.model = dict(type='TwoLayers', classes=len(classes))
+        cfg.model = dict(type='LayeredModel', classes=len(classes))
         for loader in (cfg.train_dataloader, cfg.val_dataloader):
             loader.dataset.type = 'NamedData'
             loader.dataset.classes = classes
@@ -179,7 +182,7 @@ def test_settings_are_positive_numbers(settings: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ('layer', 'message'),
     [
-        ('head.fc', r"layer='head.fc' is not a layer of TwoLayers; expected one of \['head'"),
+        ('head.fc', r"layer='head.fc' is not a layer of LayeredModel; expected one of \['head'"),
         ('', "layer='' is not a layer"),
         ('twice', r'gave \[\(2, 4\), \(2, 4\)\] in this step.* expected one output each'),
         ('rest', r'gave \[\] in this step, that of the teacher \[\(2, 4\)\]'),
@@ -256,7 +259,7 @@ def test_a_teacher_without_all_weights_is_refused(config, teacher, train, tmp_pa
     state = load(tmp_path / 'teacher/iter_6.pth')['state_dict']
     state.pop('head.bias')
     torch.save(state, tmp_path / 'part.pth')
-    message = 'teacher of DistillationHook: .*part.pth.* has only 7 of the trainable parameters'
+    message = r"teacher of DistillationHook: .* lacks 1 trainable parameter.*'head.bias'"
     with pytest.raises(ValueError, match=message):
         train(with_hook(config('student'), **{**teacher, 'weights': str(tmp_path / 'part.pth')}))
 
