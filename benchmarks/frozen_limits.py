@@ -10,7 +10,8 @@ images, as means over seeds:
   the largest classes, split at areas of 32 x 32 and 96 x 96 pixels as in COCO;
 - linear CKA (arXiv 1905.00414) of tokens, for each block of the pretrained trunk and of the fully
   tuned one, and for each output map of each method and of full fine-tuning: 1 for equal up to
-  rotation and scale.
+  rotation and scale. Tokens behind a block are normalized as the norm of the next block does it:
+  otherwise the few tokens of huge norm that ViTs have in late blocks decide alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from report_files import header, print_table, write_report
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmqadapter.inference import load_model
 
@@ -144,11 +146,12 @@ def blocks(model: Any) -> list[nn.Module]:
 
 @torch.no_grad()
 def features(model: Any, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Return tokens (N, C) behind each block and of each output map of the backbone."""
+    """Return tokens (N, C) behind each block, normalized, and of each output map."""
     found: list[Tensor] = []
 
     def keep(module: nn.Module, args: Any, output: Any) -> None:
-        found.append((output[0] if isinstance(output, tuple) else output).flatten(0, -2))
+        tokens = (output[0] if isinstance(output, tuple) else output).flatten(0, -2)
+        found.append(functional.layer_norm(tokens, tokens.shape[-1:]))
 
     handles = [block.register_forward_hook(keep) for block in blocks(model)]
     maps = model.backbone(images)
@@ -212,7 +215,7 @@ def main() -> None:
     """Study all methods; print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sweep', type=Path)
-    parser.add_argument('--methods', default='frozen,full,highway-joined,adaptformer-64,conv-32')
+    parser.add_argument('--methods', default='frozen,full,highway-joined-64,mona,adaptformer-64')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
