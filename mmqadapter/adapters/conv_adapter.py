@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmqadapter.adapters.arguments import is_size, require_flag, require_sizes
 from mmqadapter.adapters.base import TokenAdapter
@@ -16,6 +17,8 @@ from mmqadapter.utils.token_grid import Grid, as_map, grid_tokens
 
 class GridConvolution(nn.Module):
     """Residual mean of depthwise convolutions on the token grid: x + mean(conv_i(x)).
+
+    It is computed as one convolution, with the mean of the kernels.
 
     Class and register tokens pass unchanged.
 
@@ -40,10 +43,25 @@ class GridConvolution(nn.Module):
         """
         tokens = grid_tokens(x, grid)
         leading = x[:, : x.shape[1] - tokens.shape[1]]
-        maps = as_map(tokens, grid)
-        mixed = sum(convolution(maps) for convolution in self.convolutions)
-        mixed = tokens + mixed.flatten(2).transpose(1, 2) / len(self.convolutions)
+        weight, bias = self._mean_kernel()
+        padding, groups = weight.shape[-1] // 2, len(weight)
+        maps = F.conv2d(as_map(tokens, grid), weight, bias, padding=padding, groups=groups)
+        mixed = tokens + maps.flatten(2).transpose(1, 2)
         return torch.cat([leading, mixed], 1) if leading.shape[1] else mixed
+
+    def _mean_kernel(self) -> tuple[Tensor, Tensor | None]:
+        """Return the mean of all kernels, (C, 1, K, K) for the largest size K, and of biases."""
+        weights, biases = zip(*((c.weight, c.bias) for c in self.convolutions), strict=True)
+        if len(weights) == 1:
+            return weights[0], biases[0]
+        largest = max(weight.shape[-1] for weight in weights)
+        weight = torch.stack([_centered(weight, largest) for weight in weights]).mean(0)
+        return weight, None if biases[0] is None else torch.stack(biases).mean(0)
+
+
+def _centered(kernel: Tensor, size: int) -> Tensor:
+    """Pad a kernel (C, 1, k, k) with zeros on all sides to (C, 1, size, size)."""
+    return F.pad(kernel, [(size - kernel.shape[-1]) // 2] * 4)
 
 
 @MODELS.register_module()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,8 +74,7 @@ class JoinedCell(Cell):
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
         """Return LN(tap) + h, rounded to the dtype of ``tap`` after the sum."""
-        normed = F.layer_norm(tap, tap.shape[-1:], eps=1e-6)
-        return normed.to(torch.promote_types(normed.dtype, h.dtype)).add_(h).to(tap.dtype)
+        return F.layer_norm(tap, tap.shape[-1:], eps=1e-6).add_(h).to(tap.dtype)
 
 
 def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> Any:

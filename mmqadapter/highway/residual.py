@@ -153,7 +153,9 @@ class _AddUpdates(torch.autograd.Function):
         ctx.save_for_backward(*(update.weight for update in updates), *saved)
         biases = [update.bias for update in updates if update.bias is not None]
         weight = torch.cat([update.weight for update in updates], 1)
-        output = _add_projection(h, torch.cat([update.z for update in updates], -1), weight, biases)
+        z = torch.cat([update.z for update in updates], -1)
+        ctx.compute_dtype = z.dtype
+        output = _add_projection(h, z, weight, biases)
         if output is h:
             ctx.mark_dirty(h)
         return output
@@ -163,7 +165,8 @@ class _AddUpdates(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), count = grads, len(ctx.recompute)
         weights, saved = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
-        grad_z = grad @ torch.cat(weights, 1).to(grad.dtype)
+        grad_output = grad.to(ctx.compute_dtype)
+        grad_z = grad_output @ torch.cat(weights, 1).to(ctx.compute_dtype)
         parts = grad_z.split([weight.shape[1] for weight in weights], -1)
         needs_grad_x = ctx.needs_input_grad[2 : 2 + count]
         results = [
@@ -176,7 +179,7 @@ class _AddUpdates(torch.autograd.Function):
             None,
             grad_h,
             *grad_xs,
-            *_weight_grads(grad, zs, weights),
+            *_weight_grads(grad_output, zs, weights),
             *_bias_grads(ctx, grad),
             *chain.from_iterable(trained_grads),
         )
@@ -185,17 +188,20 @@ class _AddUpdates(torch.autograd.Function):
 def _add_projection(h: Tensor, z: Tensor, weight: Tensor, biases: Sequence[Tensor]) -> Tensor:
     """Return ``h`` + W z + b; this is ``h`` itself if shape, dtype and layout of ``h`` allow it.
 
+    The product has the dtype of ``z``, which autocast chooses, the sum that of ``h``, if wider.
+
     It is not a view: the backward pass through a change of a view copies the gradient twice, and
     PyTorch 2.1 fails there if any other input gets no gradient.
     """
-    dtype = torch.promote_types(h.dtype, z.dtype)
-    if biases:
-        z = F.pad(z, (0, 1), value=1.0)
-        weight = torch.cat([weight, sum(biases[1:], biases[0])[:, None]], 1)
-    shape = (*z.shape[:-1], len(weight))
+    dtype, shape = torch.promote_types(h.dtype, z.dtype), (*z.shape[:-1], len(weight))
     if h.shape != shape or h.dtype != dtype or not h.is_contiguous() or h._is_view():
         h = h.to(dtype).expand(shape).clone(memory_format=torch.contiguous_format)
-    h.view(-1, shape[-1]).addmm_(z.to(dtype).flatten(0, -2), weight.to(dtype).t())
+    weight, bias = weight.to(z.dtype), sum(biases[1:], biases[0]).to(z.dtype) if biases else None
+    if z.dtype != dtype:
+        return h.add_(F.linear(z, weight, bias))
+    if bias is not None:
+        z, weight = F.pad(z, (0, 1), value=1.0), torch.cat([weight, bias[:, None]], 1)
+    h.view(-1, shape[-1]).addmm_(z.flatten(0, -2), weight.t())
     return h
 
 
