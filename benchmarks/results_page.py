@@ -96,6 +96,7 @@ TABLES: dict[str, tuple[str, list[Column], Sequence[str] | None]] = {
     'sweep_camvid_storage': ('sweep_camvid_storage', _scored('mIoU'), None),
     'sweep_camvid_trunk': ('sweep_camvid_trunk', _scored('mIoU'), None),
     'sweep_camvid_head_bits': ('sweep_camvid_head_bits', _scored('mIoU'), None),
+    'sweep_nuclei_paired': ('sweep_nuclei_paired', _scored('mask AP'), None),
     'sweep_nuclei': ('sweep_nuclei', _scored('mask AP'), None),
     'sweep_nuclei_head_bits': ('sweep_nuclei_head_bits', _scored('mask AP'), None),
     'sweep_cifar1k': ('sweep_cifar1k', _scored('top-1'), None),
