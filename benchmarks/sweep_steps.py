@@ -1,13 +1,13 @@
 """Seconds of a training step of the methods of a sweep file, over those of the first method.
 
-python benchmarks/sweep_steps.py configs/sweeps/camvid_paired.yaml --steps 15 \
+TIMM_FUSED_ATTN=0 python benchmarks/sweep_steps.py configs/sweeps/camvid_paired.yaml --steps 15 \
     --only frozen,full,lora-64,highway-joined,highway-joined-256 \
     --out benchmarks/results/sweep_steps_camvid
 
 The methods take turns in one process, so that a machine that drifts changes all alike. A ratio is
 the median over the rounds of the seconds of a method over those of the first one in the same round;
 its range leaves out a quarter of the rounds on either side. Batches are generated, learning rates
-are 0. The variable ``TIMM_FUSED_ATTN=0`` chooses the attention of timm that is faster in bfloat16.
+are 0. ``TIMM_FUSED_ATTN=0`` chooses the attention of timm that is faster in bfloat16.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 An adapter A ends in a projection W z + b of a few hidden channels z, so that its output need not
 exist as a tensor: the product [W_1 W_2 ... b] [z_1 z_2 ... 1]^T, where b is the sum of all biases,
-is accumulated into h in place. The backward pass recomputes each z, but neither the projections nor
+is accumulated into h in place. In mixed precision the product exists for a moment, in the precision
+of autocast. The backward pass recomputes each z, but neither the projections nor
 the sum.
 """
 
@@ -196,7 +197,8 @@ def _add_projection(h: Tensor, z: Tensor, weight: Tensor, biases: Sequence[Tenso
     dtype, shape = torch.promote_types(h.dtype, z.dtype), (*z.shape[:-1], len(weight))
     if h.shape != shape or h.dtype != dtype or not h.is_contiguous() or h._is_view():
         h = h.to(dtype).expand(shape).clone(memory_format=torch.contiguous_format)
-    weight, bias = weight.to(z.dtype), sum(biases[1:], biases[0]).to(z.dtype) if biases else None
+    weight = weight.to(z.dtype)
+    bias = sum(biases[1:], biases[0]).to(z.dtype) if biases else None
     if z.dtype != dtype:
         return h.add_(F.linear(z, weight, bias))
     if bias is not None:
