@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     sweep = read_sweep(args.sweep)
-    names = args.only.split(',') if args.only else list(sweep.methods)
+    names = sweep.chosen([name for name in args.only.split(',') if name])
     settings = Settings(torch.device(args.device), steps=args.steps).completed(sweep.config)
     rows = measure(build_trainings(sweep, names, settings), args.steps)
     fused = os.environ.get('TIMM_FUSED_ATTN', '1') != '0'

@@ -18,7 +18,8 @@ from mmqadapter.utils.token_grid import Grid, as_map, grid_tokens
 class GridConvolution(nn.Module):
     """Residual mean of depthwise convolutions on the token grid: x + mean(conv_i(x)).
 
-    It is computed as one convolution, with the mean of the kernels. Class and register tokens pass unchanged.
+    It is computed as one convolution, with the mean of the kernels. Class and register tokens
+    pass unchanged.
 
     Args:
         channels: Channels r of the tokens.
