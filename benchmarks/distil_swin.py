@@ -7,8 +7,9 @@ The student learns the teacher's last tokens, from its maps of stride 16 and 32 
 layer each, and the teacher's class logits, from its mean over the last map. It gives features that
 were learned from photos to experiments with a Swin, which random weights do not; it is a small Swin
 of a small teacher, not one of the released ones. Started again with the same --out, it continues
-from the last checkpoint. 3500 steps take about two hours on two CPU cores. The weights,
-OUT/swin.pth, are for mmseg.SwinTransformer(**SWIN, init_cfg=dict(type='Pretrained', ...)).
+from the last checkpoint. Products run in bfloat16: on two CPU cores that have instructions for it,
+5000 steps take about an hour, on others twice as long or more. The weights, OUT/swin.pth, are for
+configs/upernet_swin-distilled_highway_camvid.py.
 """
 
 import argparse
@@ -70,9 +71,10 @@ def targets(teacher: nn.Module, images: Tensor) -> tuple[list[Tensor], Tensor]:
 
 def losses(student: nn.Module, teacher: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Return the squared errors of tokens and the divergence of the class distributions."""
-    (tokens, logits), (true_tokens, true_logits) = student(images), targets(teacher, images)
-    errors = [F.mse_loss(a, b) for a, b in zip(tokens, true_tokens, strict=True)]
-    true, guess = F.log_softmax(true_logits, -1), F.log_softmax(logits, -1)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        (tokens, logits), (true_tokens, true_logits) = student(images), targets(teacher, images)
+    errors = [F.mse_loss(a.float(), b) for a, b in zip(tokens, true_tokens, strict=True)]
+    true, guess = (F.log_softmax(scores.float(), -1) for scores in (true_logits, logits))
     divergence = F.kl_div(guess, true, reduction='batchmean', log_target=True)
     return {'stride_16': errors[0], 'stride_32': errors[1], 'classes': 0.1 * divergence}
 
@@ -176,7 +178,7 @@ def main() -> None:
     parser.add_argument('--photos', type=Path, required=True)
     parser.add_argument('--teacher', type=Path, required=True, help="timm's vit_tiny_patch16_224")
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--steps', type=int, default=3500)
+    parser.add_argument('--steps', type=int, default=5000)
     parser.add_argument('--size', type=int, default=160, help='pixels, a multiple of 32')
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--rate', type=float, default=1e-3)

@@ -39,12 +39,14 @@ class BuiltHighway:
         plan: Its blocks, in execution order.
         norms: Full name of each output's norm; '' where it has none.
         highway: Its trained modules.
+        taps_per_block: Number of taps on each block.
     """
 
     run: TrunkRun
     plan: Sequence[PlannedBlock]
     norms: Sequence[str]
     highway: Highway
+    taps_per_block: int
 
 
 def check_build(
@@ -81,7 +83,7 @@ def check_build(
     check.grids(outputs)
     check.order(outputs)
     if built:
-        check.taps(built.plan)
+        check.taps(built)
         check.stem(built.highway.stem, shape)
         check.mergings(built.plan, [merging.stride for merging in built.highway.mergings])
         check.maps(built, outputs)
@@ -204,11 +206,11 @@ class _Check:
                     f'that sees no neighbors, such as AdaptFormer, or {PAGE}.'
                 )
 
-    def taps(self, plan: Sequence[PlannedBlock]) -> None:
+    def taps(self, built: BuiltHighway) -> None:
         """Check that the taps of each block are reached, once each."""
-        for block in plan:
+        for block in built.plan:
             events = [s.event for s in self._taps.seen if s.block == block.name]
-            count, expected = events.count(SideStream.tap), self._family.taps_per_block
+            count, expected = events.count(SideStream.tap), built.taps_per_block
             if count != expected:
                 raise ValueError(
                     f'{block.name} reaches {count} of {expected} taps: {self._net} bypasses '

@@ -158,8 +158,8 @@ class BlockFamily:
             )
 
     @property
-    def taps_per_block(self) -> int:
-        """Number of taps of a highway on each block: its branches."""
+    def branches(self) -> int:
+        """Number of branches of a block that adapters and taps tell apart."""
         return 2 if self.attn_branch or self.attn_in else 1
 
     @property

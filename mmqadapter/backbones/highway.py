@@ -23,7 +23,7 @@ from mmqadapter.backbones.highway_parts import (
     require_mixing,
 )
 from mmqadapter.backbones.in_path import adapt_block
-from mmqadapter.backbones.taps import TAPS, BlockTaps, MapTaps, TrunkRun
+from mmqadapter.backbones.taps import TAPS, BlockTaps, MapTaps, TrunkRun, taps_per_block
 from mmqadapter.backbones.trunk_outputs import find_readout
 from mmqadapter.highway import SAVED_TAPS, Cell, FusedResidual, Highway, InheritedNeck, Stem
 from mmqadapter.registry import MODELS, config_of, full_config, require_config
@@ -33,8 +33,8 @@ from mmqadapter.registry import MODELS, config_of, full_config, require_config
 class HighwayBackbone(FrozenBackbone):
     """A frozen trunk with a gradient highway beside it (E3VA, arXiv 2306.09729).
 
-    The trunk runs without gradients. Each block has two taps, each with an adapter that updates a
-    side stream; a block of convolutions has one tap, its output. Each output map is
+    The trunk runs without gradients. Each block has one or two taps, each with an adapter that
+    updates a side stream; a block of convolutions has one, its output. Each output map is
     norm(trunk + side stream), with a trained copy of the trunk's norm; a norm whose result the
     trunk's next stage reads stays frozen. At the start the maps equal those of the trunk bit for
     bit, unless a quantized adapter has a fixed scale.
@@ -45,7 +45,8 @@ class HighwayBackbone(FrozenBackbone):
         quantizer: Config, such as ``dict(type='GaussianQuantizer', bits=1)``; None or 32 bits
             for float adapters.
         taps: ``'branch'``: the attention and the MLP branch before their residual sums (as
-            published); ``'stream'``: the residual stream after attention and after the MLP.
+            published); ``'stream'``: the residual stream after attention and after the MLP;
+            ``'block'``: the output of the block alone, half as many taps.
         inpath_blocks: Number of last blocks that have the adapter also in their path, at its own
             sites; gradients cross these blocks. Their taps carry no gradient either.
         saved_taps: Format in which an adapter saves its input for backward, its only activation
@@ -91,18 +92,19 @@ class HighwayBackbone(FrozenBackbone):
         plan = plan_blocks(self.trunk, self.family, self.blocks)
         in_path = _last(plan, inpath_blocks)
         self._norms = output_norms(self.trunk, self.family)
+        per_block = taps_per_block(taps, self.family)
         residual = FusedResidual(SAVED_TAPS[saved_taps])
         # A neck and head built later then start the same with and without adapters.
         with torch.random.fork_rng(devices=[]):
             self.adapters['highway'] = self._build_highway(
-                build_cells(plan, adapter, quantizer, cell, residual, self.family.taps_per_block),
+                build_cells(plan, adapter, quantizer, cell, residual, per_block),
                 build_mergings(self.trunk, self.family, plan, downsample, quantizer),
                 build_stem(stem, quantizer, self.trunk, plan[0].channels),
             )
             self._attach_taps(plan, taps)
             self._adapt_in_path(in_path, adapter, quantizer)
         adapters = {b.name: self.adapters[b.name.replace('.', '_')] for b in in_path}
-        built = BuiltHighway(self._run, plan, self._norms, self.highway)
+        built = BuiltHighway(self._run, plan, self._norms, self.highway, per_block)
         check_build(self.trunk, self.family, self.block_names, adapters, built)
         self.tuning_config = {
             'type': 'HighwayBackbone',
@@ -141,11 +143,12 @@ class HighwayBackbone(FrozenBackbone):
         """Adapters, the number of blocks and the settings of the highway, in a few words."""
         config = self.tuning_config
         types = {name: config[name]['type'] for name in ('cell', 'stem')}
+        taps = '1 tap' if taps_per_block(config['taps'], self.family) == 1 else '2 taps'
         settings = {name: config[name] for name in ('taps', 'downsample', 'inpath_blocks')}
         text = ', '.join(f'{name}={value!r}' for name, value in {**settings, **types}.items())
         return (
-            f'{describe_adapter(config["adapter"], config["quantizer"])}, on '
-            f'{self.family.taps_per_block} taps of {len(self.block_names)} blocks ({text})'
+            f'{describe_adapter(config["adapter"], config["quantizer"])}, on {taps} of '
+            f'{len(self.block_names)} blocks ({text})'
         )
 
     @property

@@ -152,7 +152,7 @@ def _entry(adapter: Any, trunk: nn.Module, block: nn.Module, family: BlockFamily
 
 def _sites(adapter: Adapter, family: BlockFamily) -> list[str]:
     """Return the sites of an adapter that the blocks of a family have."""
-    missing = set() if family.taps_per_block == 2 else {'attn_branch', 'attn_stream'}
+    missing = set() if family.branches == 2 else {'attn_branch', 'attn_stream'}
     missing |= set() if family.qkv else {'qkv'}
     missing |= {'mlp_parallel_normed'} if family.channels_first else set()
     missing |= {'attn_stream', 'mlp_stream'} if family.scaled_shortcut else set()

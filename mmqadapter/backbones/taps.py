@@ -92,7 +92,7 @@ class BlockTaps:
         trunk: The net.
         block: The block.
         family: Its row.
-        taps: ``'branch'`` or ``'stream'``.
+        taps: One of ``TAPS``.
     """
 
     def __init__(
@@ -181,12 +181,23 @@ def tap_branches(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None
 
 def tap_stream(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     """Tap the residual stream after attention and after the MLP."""
-    if family.taps_per_block == 2:
+    if family.branches == 2:
         block.get_submodule(family.mlp_in).register_forward_pre_hook(taps.tap_input)
+    tap_block(taps, block, family)
+
+
+def tap_block(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
+    """Tap the output of a block."""
     block.register_forward_hook(taps.tap_output)
 
 
 TAPS: dict[str, Callable[[BlockTaps, nn.Module, BlockFamily], None]] = {
     'branch': tap_branches,
     'stream': tap_stream,
+    'block': tap_block,
 }
+
+
+def taps_per_block(taps: str, family: BlockFamily) -> int:
+    """Return the number of taps on each block: 1, or one for each of its branches."""
+    return 1 if taps == 'block' else family.branches

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mmqadapter.adapters import TokenAdapter
 from mmqadapter.highway.residual import FusedResidual, PendingUpdate
 from mmqadapter.registry import MODELS, build_own
+from mmqadapter.utils.autocast import AutocastState
 from mmqadapter.utils.token_grid import Grid
 
 
@@ -37,7 +38,7 @@ class Cell(nn.Module):
         return self.residual(h, self.adapter, self.read(h, tap), *self._grid_args(grid))
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
-        """Return the input of the adapter, in the shape and dtype of ``tap``."""
+        """Return the input of the adapter, in the shape of ``tap``."""
         raise NotImplementedError
 
     def update(self, tap: Tensor, grid: Grid) -> PendingUpdate | None:
@@ -73,8 +74,10 @@ class JoinedCell(Cell):
     """
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
-        """Return LN(tap) + h, rounded to the dtype of ``tap`` after the sum."""
-        return F.layer_norm(tap, tap.shape[-1:], eps=1e-6).add_(h).to(tap.dtype)
+        """Return LN(tap) + h in the dtype of autocast, or else of ``tap``."""
+        joined = F.layer_norm(tap, tap.shape[-1:], eps=1e-6).add_(h)
+        autocast = AutocastState.capture(tap.device.type)
+        return joined.to(autocast.dtype if autocast.enabled else tap.dtype)
 
 
 def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> Any:

@@ -221,5 +221,7 @@ def _bias_grads(ctx: Any, grad: Tensor) -> Iterator[Tensor | None]:
     """Return the gradient of each b; all are equal, but each has its own memory."""
     count = len(ctx.recompute)
     needed = ctx.needs_input_grad[2 + 2 * count : 2 + 3 * count]
-    grads = iter(grad.flatten(0, -2).sum(0).repeat(sum(needed), 1) if any(needed) else ())
-    return (next(grads) if is_needed else None for is_needed in needed)
+    if not any(needed):
+        return iter([None] * count)
+    total = grad.flatten(0, -2).sum(0)
+    return (total.clone() if is_needed else None for is_needed in needed)

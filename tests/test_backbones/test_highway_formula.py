@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from highways import CONV, DUAL, TAPS, own, trained, wrap
+from highways import CONV, DUAL, own, trained, wrap
 from nets import (
     BETWEEN,
     BRANCHES,
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.backbones import HighwayBackbone
+from mmqadapter.backbones.taps import TAPS
 from mmqadapter.highway import JoinedCell
 
 Factory = Callable[..., dict]
@@ -91,7 +92,8 @@ def taps_by_hand(
     middle = between(block, first_of(block, stream) + first, *grid)
     second = mlp(block, middle, size)
     after = end_of_block(block, second_of(block, middle) + second)
-    return ([first, second] if taps == 'branch' else [middle, after]), after
+    pairs = {'branch': [first, second], 'stream': [middle, after], 'block': [after]}
+    return pairs[taps], after
 
 
 def output_by_hand(net: Any, highway: Any, number: int, joined: Tensor, size: Any) -> Tensor:
@@ -218,7 +220,7 @@ def patches_by_hand(merging: Any, seen: dict[nn.Module, tuple], h: Tensor) -> Te
     return (copy(h.unflatten(1, args[0].shape[1:3])) / std).flatten(1, 2)
 
 
-@TAPS
+@pytest.mark.parametrize('taps', TAPS)
 @pytest.mark.parametrize(
     ('cell', 'adapter'), [('ParallelCell', DUAL), ('JoinedCell', CONV)], ids=['published', 'joined']
 )

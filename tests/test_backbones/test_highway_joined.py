@@ -35,7 +35,7 @@ def test_starts_as_the_bare_net_bit_for_bit(
     assert not equal(wrapped(images()), bare(cfg)(images()))
 
 
-@pytest.mark.parametrize('taps', ['branch', 'stream'])
+@pytest.mark.parametrize('taps', ['branch', 'stream', 'block'])
 @pytest.mark.parametrize('quantizer', [None, ONE_BIT], ids=['float', '1-bit'])
 def test_only_the_highway_gets_gradients_and_all_of_it(
     rotating_backbone: Factory, taps: str, quantizer: dict | None

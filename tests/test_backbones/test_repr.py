@@ -32,3 +32,5 @@ def test_a_highway_with_its_taps_and_bits() -> None:
     )
     assert "ConvAdapter(width=2), 32 bits, on 2 taps of 3 blocks (taps='stream', " in repr(net)
     assert 'inpath_blocks=1, ' in repr(net)
+    net = HighwayBackbone(tiny_config('timm_vit'), dict(type='ConvAdapter', width=2), taps='block')
+    assert "on 1 tap of 3 blocks (taps='block', " in repr(net)

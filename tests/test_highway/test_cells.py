@@ -108,6 +108,24 @@ def test_half_taps_are_read_in_their_dtype_and_added_up_in_float32(
     assert built(h, tap.to(dtype), GRID).dtype == torch.float32
 
 
+@ADAPTERS
+def test_under_autocast_a_joined_cell_casts_its_input_once_as_the_adapter_would(
+    adapter: str,
+) -> None:
+    joined, h, tap = cell(JoinedCell, adapter), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    with torch.autocast('cpu', torch.bfloat16), saved_for_backward(joined) as counter:
+        read = joined.read(h, tap)
+        found = joined(h.clone(), tap, GRID)
+    assert read.dtype == torch.bfloat16 and found.dtype == torch.float32
+    assert counter.total == 100 * 2 * 64
+    exact = joined.read(h, tap)
+    assert exact.dtype == torch.float32 and torch.equal(read, exact.bfloat16())
+    grid = (GRID,) if joined.adapter.spatial else ()
+    with torch.autocast('cpu', torch.bfloat16):
+        expected = h + joined.adapter(exact, *grid)
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize(
     'name', ['JoinedCell', 'mmqadapter.JoinedCell', dict(type='JoinedCell'), dict(type=JoinedCell)]
 )
