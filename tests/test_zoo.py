@@ -60,13 +60,17 @@ def test_a_fragment_is_the_method_of_the_benchmark(name: str) -> None:
 
 
 # Where 1 bit was measured to want it (docs/highway.md).
-WIDTHS = {'upernet_vit-tiny_highway_camvid.py': 64, 'mask-rcnn_vit-tiny_highway_nuclei.py': 64}
+WIDTHS = {
+    'upernet_swin-distilled_highway_camvid.py': 64,
+    'upernet_vit-tiny_highway_camvid.py': 64,
+    'mask-rcnn_vit-tiny_highway_nuclei.py': 64,
+}
 
 
 def test_all_highways_of_the_configs_are_the_one_of_the_fragment() -> None:
     paths = [*ROOT.glob('*_highway_*.py'), *ZOO]
     expected = fragment(DEFAULT)
-    assert len(paths) == 18 + 9
+    assert len(paths) == 19 + 9
     for path in paths:
         backbone = load_config(path).model.backbone.to_dict()
         own = {**expected, 'adapter': {**expected['adapter'], 'width': WIDTHS.get(path.name, 32)}}
