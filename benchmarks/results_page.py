@@ -92,6 +92,7 @@ COSTS = [METHOD, TRAINED, ADAPTERS, TASK, MEMORY, SECONDS]
 TABLES: dict[str, tuple[str, list[Column], Sequence[str] | None]] = {
     'sweep_camvid': ('sweep_camvid', [*_scored('mIoU'), SECONDS], None),
     'sweep_camvid_paired': ('sweep_camvid_paired', _scored('mIoU'), None),
+    'sweep_camvid_swin': ('sweep_camvid_swin', _scored('mIoU'), None),
     'sweep_camvid_rivals': ('sweep_camvid_rivals', _scored('mIoU'), None),
     'sweep_camvid_storage': ('sweep_camvid_storage', _scored('mIoU'), None),
     'sweep_camvid_trunk': ('sweep_camvid_trunk', _scored('mIoU'), None),

@@ -57,10 +57,11 @@ def backbone(config: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize('model', MEASURED, ids=lambda model: model['Name'])
 def test_results_are_those_of_the_report(model: dict[str, Any]) -> None:
     _, _, method, data = model['Name'].split('_')
-    report = json.loads((ROOT / f'benchmarks/results/sweep_{data}_paired/report.json').read_text())
+    sweep = f'{data}_paired'
+    report = json.loads((ROOT / f'benchmarks/results/sweep_{sweep}/report.json').read_text())
     (row,) = (row for row in report['rows'] if row['method'] == METHODS[method])
-    measured = read_sweep(ROOT / f'configs/sweeps/{data}_paired.yaml').methods[METHODS[method]].backbone
-    assert backbone(measured) == backbone(load_config(ROOT / model['Config']).model.backbone)
+    measured = read_sweep(ROOT / f'configs/sweeps/{sweep}.yaml').methods[METHODS[method]]
+    assert backbone(measured.backbone) == backbone(load_config(ROOT / model['Config']).model.backbone)
     (score,) = model['Results'][0]['Metrics'].values()
     assert score == round(row['score_mean'], 1)
     assert model['Metadata'] == {
