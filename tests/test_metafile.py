@@ -61,7 +61,8 @@ def test_results_are_those_of_the_report(model: dict[str, Any]) -> None:
     report = json.loads((ROOT / f'benchmarks/results/sweep_{sweep}/report.json').read_text())
     (row,) = (row for row in report['rows'] if row['method'] == METHODS[method])
     measured = read_sweep(ROOT / f'configs/sweeps/{sweep}.yaml').methods[METHODS[method]]
-    assert backbone(measured.backbone) == backbone(load_config(ROOT / model['Config']).model.backbone)
+    own = load_config(ROOT / model['Config']).model.backbone
+    assert backbone(measured.backbone) == backbone(own)
     (score,) = model['Results'][0]['Metrics'].values()
     assert score == round(row['score_mean'], 1)
     assert model['Metadata'] == {
