@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -82,6 +83,9 @@ def _join_group(cfg: Config) -> None:
 def _leave_group() -> None:
     """End gloo's threads; those that outlive the interpreter sometimes abort the process."""
     if is_distributed():
+        # A thread of gloo may still drop the tensors of its last call. It holds the lock that the
+        # end of the group takes and waits for the interpreter lock: let it finish first.
+        time.sleep(0.1)
         torch.distributed.destroy_process_group()
         # A runner is a reference cycle, and its DDP model keeps the group and the threads.
         gc.collect()
