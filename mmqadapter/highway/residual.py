@@ -3,8 +3,7 @@
 An adapter A ends in a projection W z + b of a few hidden channels z, so that its output need not
 exist as a tensor: the product [W_1 W_2 ... b] [z_1 z_2 ... 1]^T, where b is the sum of all biases,
 is accumulated into h in place. In mixed precision the product exists for a moment, in the precision
-of autocast. The backward pass recomputes each z, but neither the projections nor
-the sum.
+of autocast. The backward pass recomputes each z, but neither the projections nor the sum.
 """
 
 from __future__ import annotations

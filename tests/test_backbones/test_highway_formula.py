@@ -92,8 +92,8 @@ def taps_by_hand(
     middle = between(block, first_of(block, stream) + first, *grid)
     second = mlp(block, middle, size)
     after = end_of_block(block, second_of(block, middle) + second)
-    pairs = {'branch': [first, second], 'stream': [middle, after], 'block': [after]}
-    return pairs[taps], after
+    choices = {'branch': [first, second], 'stream': [middle, after], 'block': [after]}
+    return choices[taps], after
 
 
 def output_by_hand(net: Any, highway: Any, number: int, joined: Tensor, size: Any) -> Tensor:
