@@ -23,6 +23,7 @@ from pathlib import Path
 import mmseg.models  # noqa: F401  registers the Swin
 import timm
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from PIL import Image
 from torch import Tensor, nn
@@ -31,7 +32,8 @@ from torchvision.transforms import v2
 
 from mmqadapter.utils.atomic import atomic_write
 
-SWIN = dict(embed_dims=48, depths=(2, 2, 6, 2), num_heads=(2, 4, 8, 16), window_size=7)
+CONFIG = Path(__file__).parents[1] / 'configs/upernet_swin-distilled_highway_camvid.py'
+SWIN = {**Config.fromfile(CONFIG).swin, 'init_cfg': None}
 HELD_OUT = 20  # every 20th photo is for validation
 LOG_INTERVAL, SAVE_INTERVAL = 20, 200
 
@@ -41,7 +43,7 @@ class Student(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.swin = MODELS.build(dict(SWIN, type='mmseg.SwinTransformer', drop_path_rate=0.0))
+        self.swin = MODELS.build(SWIN)
         third, fourth = (SWIN['embed_dims'] * n for n in (4, 8))
         self.to_tokens = nn.ModuleList(nn.Linear(size, channels) for size in (third, fourth))
         self.to_logits = nn.Linear(fourth, classes)
