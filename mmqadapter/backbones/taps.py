@@ -6,6 +6,7 @@ Taps own their hooks as bound methods, so that a deep copy (EMA) is independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ class BlockTaps:
         self.run, self.stage, self.channels_first = run, block.stage, family.channels_first
         self.held: Tensor | None = None
         self.grid = GridTracker(trunk, block.module, family)
-        TAPS[taps](self, block.module, family)
+        TAPS[taps].attach(self, block.module, family)
         if block.gives_map and not family.fused_maps:
             block.module.register_forward_hook(self.give_map)
         if block.ends_stage:
@@ -191,13 +192,26 @@ def tap_block(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
     block.register_forward_hook(taps.tap_output)
 
 
-TAPS: dict[str, Callable[[BlockTaps, nn.Module, BlockFamily], None]] = {
-    'branch': tap_branches,
-    'stream': tap_stream,
-    'block': tap_block,
+@dataclass(frozen=True)
+class TapKind:
+    """Where taps read a block.
+
+    Attributes:
+        attach: Function that adds the hooks to a block.
+        per_branch: One tap for each branch of a block, instead of one in all.
+    """
+
+    attach: Callable[[BlockTaps, nn.Module, BlockFamily], None]
+    per_branch: bool = True
+
+
+TAPS = {
+    'branch': TapKind(tap_branches),
+    'stream': TapKind(tap_stream),
+    'block': TapKind(tap_block, per_branch=False),
 }
 
 
 def taps_per_block(taps: str, family: BlockFamily) -> int:
-    """Return the number of taps on each block: 1, or one for each of its branches."""
-    return 1 if taps == 'block' else family.branches
+    """Return the number of taps on each block of a family."""
+    return family.branches if TAPS[taps].per_branch else 1
