@@ -35,7 +35,7 @@ SIZES = ROOT / 'benchmarks/results/zoo/sizes.json'
 PAGE = ROOT / 'docs/zoo.md'
 BEGIN, END = '<!-- made by benchmarks/zoo_table.py -->', '<!-- end -->'
 COSTS = ROOT / 'benchmarks/results/cpu_report'  # one report per measured model
-SHIPPED, SHIPPED_METHOD = 'as shipped', 'highway-joined@1'
+SHIPPED, MEASURED = 'as shipped', 'highway-joined@1'
 # Trainable parameters of the backbone depend only on the trunk.
 TRUNKS = {
     'Swin-T': 'upernet_swin-t_160k_ade20k',
@@ -92,7 +92,7 @@ def overview(sizes: Sizes) -> str:
     """Return a table with one line per config as shipped."""
     lines = [
         '| launch | trains in the backbone | trains in all | adapters, bytes | task file, bytes | '
-        'activation memory and step on a CPU, this / full fine-tuning |',
+        f'activation memory and step on a CPU, {MEASURED} / full fine-tuning |',
         '|---|---|---|---|---|---|',
     ]
     for config, rows in sizes.items():
@@ -114,7 +114,7 @@ def cost(config: str) -> str:
     if not reports:
         return 'not yet measured'
     rows = {row['method']: row for row in json.loads(reports[0].read_text())['rows']}
-    pair = [rows[method] for method in (SHIPPED_METHOD, 'full')]
+    pair = [rows[method] for method in (MEASURED, 'full')]
     memory = ' / '.join(f'{row["saved_for_backward_bytes"] / 1e6:,.0f}' for row in pair)
     seconds = ' / '.join(f'{row["step_seconds"]:.1f}' for row in pair)
     return f'{memory} MB, {seconds} s'

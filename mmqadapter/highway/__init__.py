@@ -1,6 +1,6 @@
 """The gradient highway: a side stream of adapters, independent of the trunk that feeds it."""
 
-from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, build_cell
+from mmqadapter.highway.cells import Cell, JoinedCell, ParallelCell, StandardizedCell, build_cell
 from mmqadapter.highway.downsample import InheritedMerging, LowRankMerging
 from mmqadapter.highway.inherited_neck import InheritedNeck
 from mmqadapter.highway.inherited_steps import (
@@ -43,6 +43,7 @@ __all__ = [
     'Readout',
     'Recompute',
     'SideStream',
+    'StandardizedCell',
     'Stem',
     'add_updates',
     'build_cell',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,9 @@ from mmqadapter.highway.residual import FusedResidual, PendingUpdate
 from mmqadapter.registry import MODELS, build_own
 from mmqadapter.utils.autocast import AutocastState
 from mmqadapter.utils.token_grid import Grid
+
+# A nearly constant channel is not amplified by more than ten.
+CHANNEL_EPSILON = 1e-2
 
 
 class Cell(nn.Module):
@@ -75,9 +79,32 @@ class JoinedCell(Cell):
 
     def read(self, h: Tensor, tap: Tensor) -> Tensor:
         """Return LN(tap) + h in the dtype of autocast, or else of ``tap``."""
-        joined = F.layer_norm(tap, tap.shape[-1:], eps=1e-6).add_(h)
+        joined = self.normalize(tap).add_(h)
         autocast = AutocastState.capture(tap.device.type)
         return joined.to(autocast.dtype if autocast.enabled else tap.dtype)
+
+    def normalize(self, tap: Tensor) -> Tensor:
+        """Return the tap (B, L, C) with zero mean and unit variance in each token."""
+        return F.layer_norm(tap, tap.shape[-1:], eps=1e-6)
+
+
+@MODELS.register_module()
+class StandardizedCell(JoinedCell):
+    """Cell h + A(S(LN(tap)) + h), where S standardizes each channel over the tokens of an image.
+
+    In a pretrained trunk a few channels are many times larger than the others, mostly by a constant
+    offset. A float adapter learns to weigh them; one of 1 bit, whose weights have equal magnitudes,
+    would see little else.
+    """
+
+    spatial = True  # an input of several tokens, as of adapters
+
+    def normalize(self, tap: Tensor) -> Tensor:
+        """Return the normed tap (B, L, C) with zero mean and unit variance in each channel."""
+        x = super().normalize(tap)
+        x -= x.mean(1, keepdim=True)
+        variance = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_() / x.shape[1]
+        return x.mul_((variance + CHANNEL_EPSILON).rsqrt_())
 
 
 def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> Any:

@@ -36,9 +36,9 @@ def method_of(name: str, bits: int) -> Method:
             f'highway beside the frozen backbone, adapters of {_bits(bits)}',
             'mmqadapter.HighwayBackbone',
             {
-                'adapter': "dict(type='ConvAdapter', width=64)",
+                'adapter': "dict(type='ConvAdapter', width=128)",
                 'quantizer': quantizer,
-                'taps': "'stream'",
+                'taps': "'block'",
                 'cell': "'JoinedCell'",
                 'saved_taps': "'half'",
             },

@@ -30,8 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmqadapter.backbones import HighwayBackbone
-from mmqadapter.backbones.taps import TAPS
-from mmqadapter.highway import JoinedCell
+from mmqadapter.highway import JoinedCell, StandardizedCell
 
 Factory = Callable[..., dict]
 
@@ -110,10 +109,14 @@ def output_by_hand(net: Any, highway: Any, number: int, joined: Tensor, size: An
 
 
 def cell_by_hand(cell: Any, h: Any, tap: Tensor, grid: tuple[int, int]) -> Tensor:
-    """h + A(tap), or h + A(LN(tap) + h)."""
+    """h + A(tap), h + A(LN(tap) + h), or the same with standardized channels."""
     if isinstance(cell, JoinedCell):
         var, mean = torch.var_mean(tap, -1, correction=0, keepdim=True)
-        tap = (tap - mean) / (var + 1e-6).sqrt() + h
+        tap = (tap - mean) / (var + 1e-6).sqrt()
+        if isinstance(cell, StandardizedCell):
+            var, mean = torch.var_mean(tap, 1, correction=0, keepdim=True)
+            tap = (tap - mean) / (var + 0.01).sqrt()
+        tap = tap + h
     if cell.adapter.spatial:
         return h + bottleneck_by_hand(cell.adapter, tap, F.gelu, grid)
     return h + cell.adapter(tap)
@@ -220,9 +223,13 @@ def patches_by_hand(merging: Any, seen: dict[nn.Module, tuple], h: Tensor) -> Te
     return (copy(h.unflatten(1, args[0].shape[1:3])) / std).flatten(1, 2)
 
 
-@pytest.mark.parametrize('taps', TAPS)
 @pytest.mark.parametrize(
-    ('cell', 'adapter'), [('ParallelCell', DUAL), ('JoinedCell', CONV)], ids=['published', 'joined']
+    ('taps', 'cell', 'adapter'),
+    [
+        ('branch', 'ParallelCell', DUAL),
+        ('stream', 'JoinedCell', CONV),
+        ('block', 'StandardizedCell', CONV),
+    ],
 )
 @pytest.mark.parametrize('size', [(64, 64), (70, 93)])
 @torch.no_grad()

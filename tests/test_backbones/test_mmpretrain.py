@@ -87,7 +87,14 @@ def test_a_mean_of_a_highway_is_that_of_its_map() -> None:
     torch.testing.assert_close(mean, norm(map_.mean((2, 3))))
 
 
-@pytest.mark.parametrize('changes', [dict(adapter=CONV), dict(adapter=DUAL, stem='ConvStem')])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(adapter=CONV),
+        dict(adapter=DUAL, stem='ConvStem'),
+        dict(adapter=DUAL, cell='StandardizedCell'),
+    ],
+)
 def test_a_class_token_has_no_neighbors(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="'cls_token' is invalid .*GlobalAveragePooling.*'NoStem'"):
         HighwayBackbone(dict(VIT, out_type='cls_token'), **changes)

@@ -13,13 +13,14 @@ from mmqadapter.highway import (
     FusedResidual,
     JoinedCell,
     ParallelCell,
+    StandardizedCell,
     build_cell,
 )
 from mmqadapter.registry import config_of
 from mmqadapter.utils.accounting import saved_for_backward
 
 GRID = (5, 10)
-KINDS = pytest.mark.parametrize('kind', [ParallelCell, JoinedCell])
+KINDS = pytest.mark.parametrize('kind', [ParallelCell, JoinedCell, StandardizedCell])
 ADAPTERS = pytest.mark.parametrize('adapter', ['SequentialAdapter', 'ConvAdapter'])
 FORMATS = pytest.mark.parametrize('saved', SAVED_TAPS)
 # Relative error of gradients through a chain of three cells.
@@ -37,7 +38,11 @@ def by_hand(cell: Cell, h: Tensor, tap: Tensor) -> Tensor:
     """Return the side stream after the tap, by plain autograd."""
     if isinstance(cell, JoinedCell):
         var, mean = torch.var_mean(tap, -1, correction=0, keepdim=True)
-        tap = (tap - mean) / (var + 1e-6).sqrt() + h
+        tap = (tap - mean) / (var + 1e-6).sqrt()
+        if isinstance(cell, StandardizedCell):
+            var, mean = torch.var_mean(tap, 1, correction=0, keepdim=True)
+            tap = (tap - mean) / (var + 0.01).sqrt()
+        tap = tap + h
     grid = (GRID,) if cell.adapter.spatial else ()
     return h + cell.adapter(tap, *grid)
 
@@ -79,6 +84,28 @@ def test_a_joined_cell_normalizes_taps_of_any_magnitude() -> None:
     joined, h, tap = cell(JoinedCell), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
     large, usual = joined(h.clone(), 100 * tap + 7, GRID), joined(h.clone(), tap, GRID)
     torch.testing.assert_close(large, usual, rtol=1e-3, atol=1e-3)
+
+
+def test_a_standardized_cell_equalizes_channels_and_removes_their_offsets() -> None:
+    standardized, zero = cell(StandardizedCell), torch.zeros(1, 1, 1)
+    outlier = torch.tensor([20.0] + 63 * [1.0])
+    tap = torch.randn(2, 50, 64) * outlier + torch.linspace(-3, 3, 64)
+    read, joined = standardized.read(zero, tap), cell(JoinedCell).read(zero, tap)
+    assert read.mean(1).abs().max() < 1e-5 < joined.mean(1).abs().max()
+    assert 0.5 < read.std(1).min() and read.std(1).max() < 1.1
+    assert joined.std(1).max() > 10 * joined.std(1).median()
+
+
+def test_a_standardized_cell_reads_each_image_by_itself() -> None:
+    standardized, h, tap = cell(StandardizedCell), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
+    alone = standardized.read(h[:1], tap[:1])
+    torch.testing.assert_close(standardized.read(h, tap)[:1], alone)
+
+
+def test_of_constant_channels_and_of_one_token_only_the_stream_is_read() -> None:
+    standardized, h, token = cell(StandardizedCell), torch.randn(2, 50, 64), torch.randn(2, 1, 64)
+    torch.testing.assert_close(standardized.read(h, token.expand(2, 50, 64)), h)
+    assert torch.equal(standardized.read(h[:, :1], token), h[:, :1])
 
 
 @KINDS
@@ -138,7 +165,7 @@ def test_cells_are_named_by_class(name: str | dict) -> None:
 
 @pytest.mark.parametrize('name', ['JoindCell', 'ConvAdapter', dict(type='Cel'), {}])
 def test_names_of_other_classes_are_refused(name: str | dict) -> None:
-    with pytest.raises(ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell'"):
+    with pytest.raises(ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell', 'Stan"):
         config_of(Cell, 'cell', name)
 
 

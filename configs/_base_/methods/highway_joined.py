@@ -1,4 +1,4 @@
-"""The joined highway at 1 bit: convolutional adapters read both the trunk and the side stream."""
+"""The joined highway with two taps per block, after attention and after the MLP; 1 bit."""
 
 method = dict(
     type='mmqadapter.HighwayBackbone',

@@ -34,6 +34,12 @@ HIGHWAYS: dict[str, dict[str, Any]] = {
         cell='JoinedCell',
         saved_taps='half',
     ),
+    'highway-block': dict(
+        adapter=dict(type='ConvAdapter', width=64),
+        taps='block',
+        cell='JoinedCell',
+        saved_taps='half',
+    ),
 }
 WITH_ADAPTERS = (*IN_PATH, *HIGHWAYS)
 KNOWN = ('full', RECOMPUTED, *TRAINED, *WITH_ADAPTERS)
