@@ -44,7 +44,9 @@ BEGIN, END = '<!-- made by benchmarks/backbone_cost.py --families -->', '<!-- en
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='JoinedCell')
-ONE_TAP = dict(adapter=dict(type='ConvAdapter', width=64), taps='block', cell='JoinedCell')
+STANDARDIZED = dict(
+    adapter=dict(type='ConvAdapter', width=64), taps='block', cell='StandardizedCell'
+)
 
 ADAPTFORMER = dict(type='AdaptFormer', width=64)
 LORA = dict(type='LoRA', rank=8, targets='qkv')
@@ -98,7 +100,7 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'highway, 1 bit': _highway(adapter=DUAL, quantizer=ONE_BIT),
     'joined cell, float': _highway(**JOINED),
     'joined cell, half': _highway(**JOINED, saved_taps='half'),
-    'joined cell, one tap, half': _highway(**ONE_TAP, saved_taps='half'),
+    'standardized cell, half': _highway(**STANDARDIZED, saved_taps='half'),
     'joined cell, 1 bit': _highway(**JOINED, quantizer=ONE_BIT),
     'joined cell, stem': _highway(**JOINED, stem='ConvStem'),
     'frozen, fast trunk': _wrapped('FrozenBackbone', **FAST),

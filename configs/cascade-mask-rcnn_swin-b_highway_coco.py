@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN, Swin-B (ImageNet-22k), COCO: 1-bit joined highway beside the frozen trunk.
+"""Cascade Mask R-CNN, Swin-B (ImageNet-22k), COCO: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/cascade-mask-rcnn_swin-b_highway_coco.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -1,4 +1,4 @@
-"""DeepLabV3+, ResNet-50-D8, ADE20K: 1-bit joined highway beside the frozen trunk.
+"""DeepLabV3+, ResNet-50-D8, ADE20K: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/deeplabv3plus_r50_highway_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -1,4 +1,4 @@
-"""Mask R-CNN, ResNet-50, COCO: 1-bit joined highway beside the frozen trunk.
+"""Mask R-CNN, ResNet-50, COCO: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/mask-rcnn_r50_highway_coco.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

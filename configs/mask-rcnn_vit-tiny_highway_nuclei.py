@@ -1,4 +1,4 @@
-"""Mask R-CNN, ViT-Tiny, nuclei: 1-bit joined highway beside the frozen trunk.
+"""Mask R-CNN, ViT-Tiny, nuclei: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/mask-rcnn_vit-tiny_highway_nuclei.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32 model.backbone.adapter.width=64

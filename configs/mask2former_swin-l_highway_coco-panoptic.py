@@ -1,4 +1,4 @@
-"""Mask2Former, Swin-L, COCO panoptic: 1-bit joined highway beside the frozen trunk.
+"""Mask2Former, Swin-L, COCO panoptic: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/mask2former_swin-l_highway_coco-panoptic.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -1,4 +1,4 @@
-"""RetinaNet, Swin-L (ImageNet-22k), Pascal VOC: 1-bit joined highway beside the frozen trunk.
+"""RetinaNet, Swin-L (ImageNet-22k), Pascal VOC: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/retinanet_swin-l_highway_voc.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -1,4 +1,4 @@
-"""SegFormer, MiT-B5, ADE20K: 1-bit joined highway beside the frozen trunk.
+"""SegFormer, MiT-B5, ADE20K: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/segformer_mit-b5_highway_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -1,4 +1,4 @@
-"""UperNet, DINOv3 or DINOv2, ADE20K: 1-bit joined highway beside the frozen trunk.
+"""UperNet, DINOv3 or DINOv2, ADE20K: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/upernet_dino-vit_highway_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

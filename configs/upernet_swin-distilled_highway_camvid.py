@@ -1,4 +1,4 @@
-"""UperNet, a small Swin distilled from the ViT-Tiny, CamVid: 1-bit joined highway.
+"""UperNet, a small Swin distilled from the ViT-Tiny, CamVid: 1-bit highway.
 
 python tools/train.py configs/upernet_swin-distilled_highway_camvid.py
 The weights of the Swin (7 million, window 7) come from benchmarks/distil_swin.py.

@@ -1,4 +1,4 @@
-"""UperNet, Swin-B, ADE20K: 1-bit joined highway beside the frozen trunk.
+"""UperNet, Swin-B, ADE20K: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/upernet_swin_highway_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -1,4 +1,4 @@
-"""UperNet, ViT-Tiny, CamVid: 1-bit joined highway beside the frozen trunk.
+"""UperNet, ViT-Tiny, CamVid: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/upernet_vit-tiny_highway_camvid.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32 model.backbone.adapter.width=64

@@ -1,4 +1,4 @@
-"""UperNet, ViT-B/16, ADE20K: 1-bit joined highway beside the frozen trunk.
+"""UperNet, ViT-B/16, ADE20K: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/upernet_vit_highway_ade20k.py
 32 bits: --cfg-options model.backbone.quantizer.bits=32

@@ -26,7 +26,7 @@ SAME = {
     **{name: name for name in sorted(METHODS - {'full', DEFAULT})},
     'highway_published': 'highway@1',
     'highway_joined': 'highway-joined@1',
-    'highway_block': 'highway-block@1',
+    'highway_standardized': 'highway-standardized@1',
 }
 NET = {'type': 'Net'}
 REPORTS = ROOT.parent / 'benchmarks/results/cpu_report'

@@ -39,7 +39,7 @@ def method_of(name: str, bits: int) -> Method:
                 'adapter': "dict(type='ConvAdapter', width=128)",
                 'quantizer': quantizer,
                 'taps': "'block'",
-                'cell': "'JoinedCell'",
+                'cell': "'StandardizedCell'",
                 'saved_taps': "'half'",
             },
         ),

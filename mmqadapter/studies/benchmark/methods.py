@@ -34,10 +34,10 @@ HIGHWAYS: dict[str, dict[str, Any]] = {
         cell='JoinedCell',
         saved_taps='half',
     ),
-    'highway-block': dict(
+    'highway-standardized': dict(
         adapter=dict(type='ConvAdapter', width=64),
         taps='block',
-        cell='JoinedCell',
+        cell='StandardizedCell',
         saved_taps='half',
     ),
 }

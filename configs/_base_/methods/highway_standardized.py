@@ -1,4 +1,4 @@
-"""The joined highway at 1 bit: a convolutional adapter per block reads trunk and side stream."""
+"""The standardized highway at 1 bit: an adapter per block, which reads equalized channels."""
 
 method = dict(
     type='mmqadapter.HighwayBackbone',
@@ -6,7 +6,7 @@ method = dict(
     adapter=dict(type='ConvAdapter', width=64),
     quantizer=dict(type='GaussianQuantizer', bits=1),
     taps='block',
-    cell='JoinedCell',
+    cell='StandardizedCell',
     saved_taps='half',
 )
 adapter_rate, adapter_decay = 1e-3, 0.0
