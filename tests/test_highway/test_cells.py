@@ -165,9 +165,7 @@ def test_cells_are_named_by_class(name: str | dict) -> None:
 
 @pytest.mark.parametrize('name', ['JoindCell', 'ConvAdapter', dict(type='Cel'), {}])
 def test_names_of_other_classes_are_refused(name: str | dict) -> None:
-    with pytest.raises(
-        ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell'"
-    ):
+    with pytest.raises(ValueError, match=r"cell=.* is unknown; .*'JoinedCell', 'ParallelCell'"):
         config_of(Cell, 'cell', name)
 
 

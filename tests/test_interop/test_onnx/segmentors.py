@@ -21,10 +21,10 @@ PUBLISHED = dict(
     adapter=dict(type='DualLowRankAdapter', rank=2),
     quantizer=ONE_BIT,
 )
-JOINED = dict(
+STANDARDIZED = dict(
     type='mmqadapter.HighwayBackbone',
     adapter=dict(type='ConvAdapter', width=4),
-    cell='JoinedCell',
+    cell='StandardizedCell',
     stem='ConvStem',
     taps='stream',
     inpath_blocks=1,
