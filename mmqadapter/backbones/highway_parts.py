@@ -68,18 +68,18 @@ def _token_adapter(adapter: dict, quantizer: dict | None, channels: int) -> Toke
 
 
 def require_mixing(highway: Highway, readout: Readout) -> None:
-    """Check that a highway whose side stream is the class token alone asks for no neighbors of it.
+    """Check that a highway whose side stream is the class token alone needs no other tokens.
 
     Raises:
-        ValueError: Its adapters, cells or stem compute over the grid.
+        ValueError: Its adapters, cells or stem compute over several tokens.
     """
     if readout is not read_class_token:
         return
     spatial = any(getattr(module, 'spatial', False) for module in highway.modules())
     if spatial or not isinstance(highway.stem, NoStem):
         raise ValueError(
-            "out_type='cls_token' is invalid beside a highway whose adapters, cells or stem read "
-            "neighboring tokens: a class token has none; use 'featmap' with the neck "
+            "out_type='cls_token' is invalid beside a highway whose adapters, cells or stem need "
+            "several tokens: a class token is one; use 'featmap' with the neck "
             "GlobalAveragePooling, or DualLowRankAdapter, JoinedCell and 'NoStem'."
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class Cell(nn.Module):
         residual: Calls A and adds its output; decides what is saved for backward.
     """
 
+    spatial: ClassVar[bool] = False  # whether the cell itself needs several tokens
+
     def __init__(self, adapter: TokenAdapter, residual: FusedResidual) -> None:
         super().__init__()
         self.adapter = adapter
@@ -36,7 +38,7 @@ class Cell(nn.Module):
 
         Args:
             h: Side stream before the tap, changed in place in training; or of shape (1, 1, 1).
-            tap: Tokens of the trunk (B, H * W, C).
+            tap: Tokens of the trunk (B, H * W, C), without a graph.
             grid: Height and width.
         """
         return self.residual(h, self.adapter, self.read(h, tap), *self._grid_args(grid))
@@ -97,14 +99,15 @@ class StandardizedCell(JoinedCell):
     would see little else.
     """
 
-    spatial = True  # an input of several tokens, as of adapters
+    spatial = True
 
     def normalize(self, tap: Tensor) -> Tensor:
         """Return the normed tap (B, L, C) with zero mean and unit variance in each channel."""
-        x = super().normalize(tap)
+        x = super().normalize(tap.float())  # sums over tokens overflow in float16
         x -= x.mean(1, keepdim=True)
-        variance = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_() / x.shape[1]
-        return x.mul_((variance + CHANNEL_EPSILON).rsqrt_())
+        # Unlike x.square(), the norm makes no tensor of the size of x.
+        variance = torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / x.shape[1]
+        return x * (variance + CHANNEL_EPSILON).rsqrt()
 
 
 def build_cell(cell: dict, adapter: TokenAdapter, residual: FusedResidual) -> Any:

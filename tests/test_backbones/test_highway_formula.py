@@ -228,6 +228,7 @@ def patches_by_hand(merging: Any, seen: dict[nn.Module, tuple], h: Tensor) -> Te
     [
         ('branch', 'ParallelCell', DUAL),
         ('stream', 'JoinedCell', CONV),
+        ('block', 'JoinedCell', CONV),
         ('block', 'StandardizedCell', CONV),
     ],
 )

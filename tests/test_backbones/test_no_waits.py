@@ -31,6 +31,12 @@ HIGHWAYS: dict[str, dict[str, Any]] = {
         cell='JoinedCell',
         saved_taps='half',
     ),
+    'standardized': dict(
+        adapter=dict(type='ConvAdapter', width=4),
+        taps='block',
+        cell='StandardizedCell',
+        saved_taps='half',
+    ),
 }
 WRAPPERS = {
     **{name: dict(type='mmqadapter.AdaptedBackbone', adapter=a) for name, a in ADAPTERS.items()},

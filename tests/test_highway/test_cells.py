@@ -96,6 +96,26 @@ def test_a_standardized_cell_equalizes_channels_and_removes_their_offsets() -> N
     assert joined.std(1).max() > 10 * joined.std(1).median()
 
 
+def test_a_standardized_cell_computes_in_float32() -> None:
+    standardized, zero = cell(StandardizedCell), torch.zeros(1, 1, 1)
+    tap = torch.randn(1, 70_000, 64) + torch.linspace(-5, 5, 64)  # the squares sum up to over 2**16
+    exact = standardized.read(zero, tap)
+    read = standardized.half().read(zero, tap.half())
+    assert read.dtype == torch.float16
+    torch.testing.assert_close(read.float(), exact, rtol=0, atol=0.05)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = standardized.read(zero, tap.bfloat16())
+    torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize('kind', [JoinedCell, StandardizedCell])
+def test_a_cell_leaves_tap_and_stream_as_they_are(kind: type[Cell]) -> None:
+    h, tap = torch.randn(2, 2, 50, 64)
+    before = h.clone(), tap.clone()
+    cell(kind).read(h, tap)
+    assert torch.equal(h, before[0]) and torch.equal(tap, before[1])
+
+
 def test_a_standardized_cell_reads_each_image_by_itself() -> None:
     standardized, h, tap = cell(StandardizedCell), torch.randn(2, 50, 64), torch.randn(2, 50, 64)
     alone = standardized.read(h[:1], tap[:1])

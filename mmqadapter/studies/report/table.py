@@ -69,8 +69,12 @@ def terminal_tables(rows: TableRows, title: str, width: int) -> Iterator[Table]:
     head, *names = rows[0]
     words = [max(map(len, name.split())) for name in rows[0]]
     values = [max(len(str(row[name])) for row in rows) for name in rows[0]]
-    if sum(map(max, words, values)) + BORDER * len(rows[0]) < width:
-        yield terminal_table(rows, title)
+    widths = list(map(max, words, values))
+    if sum(widths) + BORDER * len(rows[0]) < width:
+        table = terminal_table(rows, title)
+        for column, least in zip(table.columns, widths, strict=True):
+            column.min_width = least
+        yield table
         return
     longest = max(len(str(cell)) for row in rows for cell in row.values())
     count = max((width - max(map(len, names)) - BORDER - 1) // (longest + BORDER), 1)
@@ -78,7 +82,7 @@ def terminal_tables(rows: TableRows, title: str, width: int) -> Iterator[Table]:
         part = rows[start : start + count]
         table = Table(head, title=title)
         for row in part:
-            table.add_column(str(row[head]), justify='right', overflow='fold')
+            table.add_column(str(row[head]), justify='right', no_wrap=True)
         for name in names:
             table.add_row(name, *(str(row[name]) for row in part))
         yield table

@@ -20,6 +20,9 @@ JOINED = dict(
     HIGHWAY, adapter=dict(type='ConvAdapter', width=4), taps='stream', cell='JoinedCell',
     stem='ConvStem', quantizer=ONE_BIT,
 )  # fmt: skip
+STANDARDIZED = dict(
+    HIGHWAY, adapter=dict(type='ConvAdapter', width=4), taps='block', cell='StandardizedCell',
+)  # fmt: skip
 
 
 def bank_of(build: Build, paths: list[Path], *args: Any) -> TaskBank:
@@ -36,7 +39,11 @@ def runs_of(trunk: nn.Module) -> list[int]:
     return runs
 
 
-@pytest.mark.parametrize('wrapper', [HIGHWAY, JOINED], ids=['published', 'joined, 1 bit, stem'])
+@pytest.mark.parametrize(
+    'wrapper',
+    [HIGHWAY, JOINED, STANDARDIZED],
+    ids=['published', 'joined, 1 bit, stem', 'standardized'],
+)
 def test_predictions_are_those_of_a_switched_model(
     tiny_backbone: Factory, build: Build, make: Callable, wrapper: dict
 ) -> None:

@@ -26,7 +26,7 @@ STANDARDIZED = dict(
     adapter=dict(type='ConvAdapter', width=4),
     cell='StandardizedCell',
     stem='ConvStem',
-    taps='stream',
+    taps='block',
     inpath_blocks=1,
 )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
+from mmqadapter.cli import fits
 from mmqadapter.studies.fits.report import cells
 from mmqadapter.studies.report.table import terminal_tables
 
-METHODS = ('full', 'frozen', 'partial1', 'adaptformer', 'lora', 'mona', 'highway', 'highway-joined')
+METHODS = fits.METHODS.split(',')
 NEEDS = dict(needed_bytes=12345678901, max_batch=256, max_batch_ddp=128)
 
 
-@pytest.mark.parametrize(('width', 'count'), [(160, 1), (80, 3), (40, 8)])
+@pytest.mark.parametrize(('width', 'count'), [(160, 1), (80, 4), (40, 8)])
 def test_all_words_and_values_are_whole_at_any_width(width: int, count: int) -> None:
     rows = [
         dict(method=name, bits=32, trained_bytes=10**8, float32=NEEDS, amp=NEEDS)

@@ -6,7 +6,7 @@ import pytest
 from mmengine.registry import MODELS
 from tiny_runs import ROOT
 
-from mmqadapter.studies.benchmark.methods import KNOWN, RECOMPUTED
+from mmqadapter.studies.benchmark.methods import HIGHWAYS, KNOWN, RECOMPUTED
 from mmqadapter.studies.sweep.length import EPOCHS, Length
 from mmqadapter.studies.sweep.plan import read_sweep
 from mmqadapter.studies.sweep.training import SEED, Training, training_config
@@ -245,7 +245,7 @@ def test_sweeps_that_reproduce_published_tables(name, length, metric, validation
     sweep = read_sweep(ROOT / f'configs/sweeps/{name}.yaml')
     assert (sweep.length, sweep.metric, sweep.validations) == (length, metric, validations)
     published = set(KNOWN) - {RECOMPUTED}
-    assert set(sweep.methods) == published | {'highway@1', 'highway-joined@1'}
+    assert set(sweep.methods) == published | {f'{name}@1' for name in HIGHWAYS}
     assert sweep.processes * sweep.config.train_dataloader.batch_size == 16
     for method in sweep.methods:  # rivals at the published rates, which nobody has to search
         ours = method.startswith('highway')
