@@ -7,7 +7,7 @@ Images of 512 x 512, float32, random weights (they influence neither memory nor 
 gradient of ones for every map instead of a loss. Methods are measured in rounds within one process,
 so that a change of the machine's speed affects all of them alike. Bytes are activation memory
 (saved for backward by autograd); seconds are medians. With ``--families``: one net of each family,
-with the adapters of the shipped configs, and the table of docs/performance.md.
+with an AdaptFormer and a joined highway of 1 bit, and the table of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'joined cell, half, fast trunk, bfloat16': _highway(**JOINED, saved_taps='half', **FASTER),
 }
 
-# The methods of the shipped configs, beside the two that they are compared with.
+# Low-bit methods in path and beside the trunk, and the two that they are compared with.
 IN_PATH, BESIDE = 'AdaptFormer at 1 bit', 'highway at 1 bit'
 SHIPPED: dict[str, Callable[[dict], dict]] = {
     'full': METHODS['full'],

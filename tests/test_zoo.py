@@ -60,7 +60,7 @@ def test_a_fragment_is_the_method_of_the_benchmark(name: str) -> None:
     assert own == expected
 
 
-# Where 1 bit was measured to want it (docs/highway.md).
+# Measured in docs/highway.md.
 WIDTHS = {
     'upernet_swin-distilled_highway_camvid.py': 128,
     'upernet_vit-tiny_highway_camvid.py': 128,

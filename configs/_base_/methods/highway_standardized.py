@@ -1,4 +1,4 @@
-"""The standardized highway at 1 bit: an adapter per block, which reads equalized channels."""
+"""The standardized highway at 1 bit: an adapter per block reads channels of equal scale."""
 
 method = dict(
     type='mmqadapter.HighwayBackbone',
