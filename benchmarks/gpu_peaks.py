@@ -30,7 +30,7 @@ from mmqadapter.studies.foretell.step import OutlinedModel
 from mmqadapter.studies.report.settings import Settings
 
 FORETOLD = ROOT / 'benchmarks/results/foretold'
-METHODS = 'full,frozen,adaptformer,highway,highway-joined'  # foretold in docs/memory.md
+METHODS = 'full,frozen,adaptformer,highway,highway-joined'
 DETECTORS = ('cascade-mask-rcnn_swin-b', 'retinanet_swin-l', 'upernet_swin-l')
 TOY = {
     'demo_seg': Run('../demo_seg.py', 2, (64, 64), False, {}),

@@ -43,7 +43,7 @@ part() {
 part tests 120 "$python" -m pytest -q -m gpu -p no:cacheprovider tests/test_backbones
 # Peak memory against the foretold, and times of a step, of the three detectors.
 part peaks 330 "$python" benchmarks/gpu_peaks.py --device "$device" --out "$out/peaks" \
-  ${toy:+--toy --steps 1 --methods full,highway-standardized@1}
+  ${toy:+--toy --steps 1 --methods full,highway-joined@1}
 # What each acceleration of a frozen trunk brings, and the batched quantizers.
 part trunk 90 "$python" benchmarks/trunk_forward.py --nets swin-b --out "$out/trunk" \
   ${toy:+--nets swin-t --size 64 --batch 1 --steps 1 --warm-up 0}

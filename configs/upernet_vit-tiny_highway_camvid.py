@@ -1,13 +1,13 @@
 """UperNet, ViT-Tiny, CamVid: 1-bit highway beside the frozen trunk.
 
 python tools/train.py configs/upernet_vit-tiny_highway_camvid.py
-32 bits: --cfg-options model.backbone.quantizer.bits=32
+32 bits: --cfg-options model.backbone.quantizer.bits=32 model.backbone.adapter.width=32
 last blocks in path as well: --cfg-options model.backbone.inpath_blocks=4
 """
 
 _base_ = ['./upernet_vit-tiny_qadapter_camvid.py', './_base_/methods/highway.py']
 model = dict(backbone=dict(_delete_=True, backbone=_base_.model.backbone.backbone, **_base_.method))
-# More width than in other configs: docs/highway.md.
-model['backbone']['adapter'] = dict(type='ConvAdapter', width=128)
+# 1 bit needs more width: docs/highway.md.
+model['backbone']['adapter'] = dict(type='ConvAdapter', width=64)
 # How the rate was tuned: docs/tuned_settings.md.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'adapters': dict(lr_mult=1.0)}))

@@ -22,7 +22,7 @@ METHODS = {
     'frozen': 'frozen',
     'qadapter': 'adaptformer-64@1',
     'highway-published': 'highway@1',
-    'highway': 'highway-standardized-128@1',
+    'highway': 'highway-joined-64@1',
 }
 
 

@@ -60,11 +60,11 @@ def test_a_fragment_is_the_method_of_the_benchmark(name: str) -> None:
     assert own == expected
 
 
-# Measured in docs/highway.md.
+# Where 1 bit was measured to want it (docs/highway.md).
 WIDTHS = {
-    'upernet_swin-distilled_highway_camvid.py': 128,
-    'upernet_vit-tiny_highway_camvid.py': 128,
-    'mask-rcnn_vit-tiny_highway_nuclei.py': 128,
+    'upernet_swin-distilled_highway_camvid.py': 64,
+    'upernet_vit-tiny_highway_camvid.py': 64,
+    'mask-rcnn_vit-tiny_highway_nuclei.py': 64,
 }
 
 
@@ -74,7 +74,7 @@ def test_all_highways_of_the_configs_are_the_one_of_the_fragment() -> None:
     assert len(paths) == 19 + 9
     for path in paths:
         backbone = load_config(path).model.backbone.to_dict()
-        own = {**expected, 'adapter': {**expected['adapter'], 'width': WIDTHS.get(path.name, 64)}}
+        own = {**expected, 'adapter': {**expected['adapter'], 'width': WIDTHS.get(path.name, 32)}}
         assert backbone.pop('backbone') and backbone == own, path.name
 
 

@@ -31,7 +31,7 @@ from mmqadapter.studies.report.settings import Settings, parse_bytes
 from mmqadapter.studies.report.table import terminal_tables
 from mmqadapter.utils.terminal import print_line
 
-METHODS = 'full,frozen,partial1,adaptformer,lora,mona,highway,highway-standardized'
+METHODS = 'full,frozen,partial1,adaptformer,lora,mona,highway,highway-joined'
 WIDTH = 160  # columns of text in which no number is cut off
 
 

@@ -36,10 +36,10 @@ def method_of(name: str, bits: int) -> Method:
             f'highway beside the frozen backbone, adapters of {_bits(bits)}',
             'mmqadapter.HighwayBackbone',
             {
-                'adapter': "dict(type='ConvAdapter', width=128)",
+                'adapter': "dict(type='ConvAdapter', width=64)",
                 'quantizer': quantizer,
-                'taps': "'block'",
-                'cell': "'StandardizedCell'",
+                'taps': "'stream'",
+                'cell': "'JoinedCell'",
                 'saved_taps': "'half'",
             },
         ),

@@ -39,7 +39,7 @@ def test_every_part_runs_and_is_saved(tmp_path: Path) -> None:
         assert (tmp_path / name).is_file(), name
     for kind in ('demo_seg', 'demo_det'):
         rows = json.loads((tmp_path / f'peaks/{kind}/report.json').read_text())['rows']
-        assert [row['method'] for row in rows] == ['full', 'highway-standardized@1']
+        assert [row['method'] for row in rows] == ['full', 'highway-joined@1']
         for row in rows:
             assert row['step_seconds'] > 0
             assert 0.8 < row['foretold_over_measured'] < 1.2

@@ -1,3 +1,3 @@
 """The highway of all configs that are named ``highway``."""
 
-_base_ = './highway_standardized.py'
+_base_ = './highway_joined.py'

@@ -57,7 +57,7 @@ class DemoMethod:
 
     Attributes:
         title: Name for readers.
-        method: Name of the method, such as ``'highway-standardized@1'``.
+        method: Name of the method, such as ``'highway-joined@1'``.
         rates: Learning rates as multiples of the base rate, by parts of parameter names.
         head_bits: Bits of a weight of neck and head; 32 means float.
     """
@@ -70,9 +70,7 @@ class DemoMethod:
 
 METHODS = {
     'frozen': DemoMethod('frozen', 'frozen', {}),
-    'highway': DemoMethod(
-        'highway, 1 bit', 'highway-standardized@1', {'backbone.adapters': 3.0}, 4
-    ),
+    'highway': DemoMethod('highway, 1 bit', 'highway-joined@1', {'backbone.adapters': 3.0}, 4),
     'in_path': DemoMethod('in path, 1 bit', 'adaptformer@1', {'backbone.adapters': 3.0}),
     'full': DemoMethod('full fine-tuning', 'full', {'backbone': 0.3}),
 }
