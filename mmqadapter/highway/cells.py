@@ -96,8 +96,8 @@ class StandardizedCell(JoinedCell):
 
     In a pretrained trunk a few channels are many times larger than the others, mostly by a constant
     offset. A float adapter learns to weigh them; one of 1 bit, whose weights have equal magnitudes,
-    would see little else. Not for data sets whose images show different things: the mean of a channel
-    then depends on the image (docs/highway.md).
+    would see little else. Not for data sets whose images show different things: there the mean of a
+    channel depends on the image (docs/highway.md).
     """
 
     spatial = True
