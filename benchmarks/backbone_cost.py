@@ -7,7 +7,7 @@ Images of 512 x 512, float32, random weights (they influence neither memory nor 
 gradient of ones for every map instead of a loss. Methods are measured in rounds within one process,
 so that a change of the machine's speed affects all of them alike. Bytes are activation memory
 (saved for backward by autograd); seconds are medians. With ``--families``: one net of each family,
-with an AdaptFormer and a joined highway of 1 bit, and the table of docs/performance.md.
+with the adapters of the shipped configs, and the table of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ BEGIN, END = '<!-- made by benchmarks/backbone_cost.py --families -->', '<!-- en
 DUAL = dict(type='DualLowRankAdapter', branches=2, rank=8)
 ONE_BIT = dict(type='GaussianQuantizer', bits=1)
 JOINED = dict(adapter=dict(type='ConvAdapter', width=32), taps='stream', cell='JoinedCell')
-STANDARDIZED = dict(
-    adapter=dict(type='ConvAdapter', width=64), taps='block', cell='StandardizedCell'
-)
 
 ADAPTFORMER = dict(type='AdaptFormer', width=64)
 LORA = dict(type='LoRA', rank=8, targets='qkv')
@@ -100,7 +97,6 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'highway, 1 bit': _highway(adapter=DUAL, quantizer=ONE_BIT),
     'joined cell, float': _highway(**JOINED),
     'joined cell, half': _highway(**JOINED, saved_taps='half'),
-    'standardized cell, half': _highway(**STANDARDIZED, saved_taps='half'),
     'joined cell, 1 bit': _highway(**JOINED, quantizer=ONE_BIT),
     'joined cell, stem': _highway(**JOINED, stem='ConvStem'),
     'frozen, fast trunk': _wrapped('FrozenBackbone', **FAST),
@@ -111,7 +107,7 @@ METHODS: dict[str, Callable[[dict], dict]] = {
     'joined cell, half, fast trunk, bfloat16': _highway(**JOINED, saved_taps='half', **FASTER),
 }
 
-# Low-bit methods in path and beside the trunk, and the two that they are compared with.
+# The methods of the shipped configs, beside the two that they are compared with.
 IN_PATH, BESIDE = 'AdaptFormer at 1 bit', 'highway at 1 bit'
 SHIPPED: dict[str, Callable[[dict], dict]] = {
     'full': METHODS['full'],

@@ -8,7 +8,7 @@
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 out=${OUT:-work_dirs/cpu_report}
-export METHODS=${METHODS:-full,full+checkpointing,frozen,norm,bitfit,partial1,adapter,adaptformer,adaptformer@1,lora,lorand,mona,highway,highway@1,highway-joined,highway-joined@1,highway-standardized,highway-standardized@1}
+export METHODS=${METHODS:-full,full+checkpointing,frozen,norm,bitfit,partial1,adapter,adaptformer,adaptformer@1,lora,lorand,mona,highway,highway@1,highway-joined,highway-joined@1}
 export DEVICE=cpu AMP='' STEPS=${STEPS:-5} WARM_UP=${WARM_UP:-1}
 
 # measure CONFIG DIR [KEY=VALUE ...]

@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 out=${OUT:-work_dirs/detectors}
-methods=${METHODS:-full,full+checkpointing,frozen,partial1,adaptformer,adaptformer@1,highway,highway@1,highway-joined,highway-standardized}
+methods=${METHODS:-full,full+checkpointing,frozen,partial1,adaptformer,adaptformer@1,highway,highway@1,highway-joined}
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
 

@@ -56,7 +56,7 @@ class HighwayBackbone(FrozenBackbone):
             frozen and linear) or ``'low-rank'`` (trained).
         trunk_drop_path: Let the trunk's stochastic depth act during training.
         cell: How a tap updates the side stream: ``'ParallelCell'`` (as published),
-            ``'JoinedCell'``, ``'StandardizedCell'`` (best for few bits), or the config of a
+            ``'JoinedCell'``, ``'StandardizedCell'``, or the config of a
             :class:`mmqadapter.highway.Cell`.
         stem: Start of the side stream: ``'NoStem'`` (zero, as published), ``'ConvStem'``
             (convolutions over the image), or the config of a :class:`mmqadapter.highway.Stem`.

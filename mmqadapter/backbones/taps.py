@@ -194,7 +194,7 @@ def tap_block(taps: BlockTaps, block: nn.Module, family: BlockFamily) -> None:
 
 @dataclass(frozen=True)
 class TapKind:
-    """Where taps read a block.
+    """Kind of taps on a block.
 
     Attributes:
         attach: Function that adds the hooks to a block.

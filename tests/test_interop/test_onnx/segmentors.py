@@ -21,12 +21,12 @@ PUBLISHED = dict(
     adapter=dict(type='DualLowRankAdapter', rank=2),
     quantizer=ONE_BIT,
 )
-STANDARDIZED = dict(
+JOINED = dict(
     type='mmqadapter.HighwayBackbone',
     adapter=dict(type='ConvAdapter', width=4),
-    cell='StandardizedCell',
+    cell='JoinedCell',
     stem='ConvStem',
-    taps='block',
+    taps='stream',
     inpath_blocks=1,
 )
 

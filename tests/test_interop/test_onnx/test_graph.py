@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segmentors import ADAPTFORMER, LORA, PUBLISHED, STANDARDIZED, image, logits, make
+from segmentors import ADAPTFORMER, JOINED, LORA, PUBLISHED, image, logits, make
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -27,7 +27,11 @@ BITS = {'decode_head.*': 2, 'decode_head.conv_seg': 8}
 CASES = {
     'mmseg ViT, AdaptFormer of 1 bit': ('mmseg_vit', ADAPTFORMER),
     'mmseg Swin, LoRA': ('mmseg_swin', LORA),
-    'timm Swin, standardized highway': ('timm_swin', STANDARDIZED),
+    'timm Swin, joined highway': ('timm_swin', JOINED),
+    'timm Swin, standardized highway': (
+        'timm_swin',
+        dict(JOINED, cell='StandardizedCell', taps='block'),
+    ),
     'DINOv2, published highway of 1 bit': ('dinov2', PUBLISHED),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mmengine.config import Config
-from segmentors import ADAPTFORMER, PUBLISHED, STANDARDIZED, image, logits, make
+from segmentors import ADAPTFORMER, JOINED, PUBLISHED, image, logits, make
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -28,7 +28,7 @@ def test_folding_changes_no_logit_and_leaves_no_quantizer(wrapper: dict) -> None
 
 
 def test_no_parameter_requires_a_gradient() -> None:
-    plain = PlainSegmentor(make('mmseg_vit', STANDARDIZED))
+    plain = PlainSegmentor(make('mmseg_vit', JOINED))
     assert not any(parameter.requires_grad for parameter in plain.parameters())
 
 
